@@ -1,0 +1,144 @@
+"""What every network of densebone is: five stages that end at strides 2, 4, 8, 16 and 32, and perhaps a head.
+
+A family's class builds its layers under the official state-dict keys, implements `stage` and `head`, and inherits the
+rest: both forms (classifier, backbone), channels and strides, freezing, gradient checkpointing, checks of the input.
+"""
+
+from itertools import chain
+
+from paddle import nn
+from paddle.utils import unique_name
+
+from ..errors import UserError
+from .layers import freeze, freeze_norms, recompute
+
+STAGES = 5
+MIN_SIDE = 32
+
+
+class Network(nn.Layer):
+    """A classifier, or a backbone that returns feature maps.
+
+    Args:
+        in_channels (int): channels of the image, at least 1. Default 3.
+        num_classes (int): outputs of the classifier's last layer, at least 1. Ignored by a backbone. Default 1000.
+        out_indices (sequence of int | None): None makes a classifier. Otherwise ascending numbers from 0..4: map i
+            is the last one at stride 2 ** (i + 1). Stages past the last one asked for are not built.
+        freeze_at (int): stages 0..freeze_at learn nothing, neither weights nor batch-norm statistics; -1 freezes
+            none, 4 all. Default -1.
+        freeze_norm (bool): every batch norm uses its stored statistics and does not learn. Default False.
+        recompute (bool): in training, dense blocks keep only their input and are run again in the backward pass:
+            less memory for more time (docs/training.md has the figures). Default False.
+
+    A family's constructor calls `super().__init__` first, builds stages 0..`last_stage`, then, if `with_head`, the
+    head, and calls `finish` last.
+    """
+
+    def __init__(
+        self,
+        in_channels=3,
+        num_classes=1000,
+        out_indices=None,
+        freeze_at=-1,
+        freeze_norm=False,
+        recompute=False,
+    ):
+        super().__init__()
+        check_count("in_channels", in_channels)
+        if out_indices is None:
+            check_count("num_classes", num_classes)
+        if not isinstance(freeze_at, int) or not -1 <= freeze_at < STAGES:
+            raise UserError(f"freeze_at is {freeze_at!r}; it must be -1 (freeze nothing) or a stage 0..{STAGES - 1}")
+        self.in_channels = in_channels
+        self.out_indices = None if out_indices is None else check_indices(out_indices, "out_indices", STAGES)
+        self.last_stage = STAGES - 1 if out_indices is None else self.out_indices[-1]
+        self.with_head = out_indices is None
+        self.num_classes = num_classes if self.with_head else None
+        self.freeze_at = freeze_at
+        self.freeze_norm = freeze_norm
+        self.recompute = recompute
+
+    def stage(self, index):
+        """The layers of stage `index`, in the order in which they run."""
+        raise NotImplementedError
+
+    def head(self, x):
+        """(N, C, H, W), the last map -> (N, num_classes)."""
+        raise NotImplementedError
+
+    def classifier(self):
+        """A new classifier of the same variant, with 1000 classes."""
+        raise NotImplementedError
+
+    def classifier_only_keys(self):
+        """State-dict keys that the classifier has and this backbone lacks; empty for a classifier."""
+        if self.with_head:
+            return frozenset()
+        with unique_name.guard():  # parameters built later keep the names that optimizer states go by
+            return frozenset(self.classifier().state_dict()) - frozenset(self.state_dict())
+
+    def finish(self):
+        """Reads channels and strides off the layers and freezes what was asked for."""
+        channels, strides, stride = [], [], 1
+        for index in range(self.last_stage + 1):
+            layers = self.stage(index)
+            for layer in layers:
+                stride *= getattr(layer, "stride", 1)
+            channels.append([layer.out_channels for layer in layers if hasattr(layer, "out_channels")][-1])
+            strides.append(stride)
+        kept = range(self.last_stage + 1) if self.with_head else self.out_indices
+        #: channels and strides of the maps, in the order in which they are returned
+        self.channels = [channels[i] for i in kept]
+        self.strides = [strides[i] for i in kept]
+        if self.freeze_norm:
+            freeze_norms(self)
+        stages = range(min(self.freeze_at, self.last_stage) + 1)
+        for layer in chain.from_iterable(self.stage(index) for index in stages):
+            freeze(layer)
+
+    def forward_features(self, x):
+        """(N, in_channels, H, W) -> list of (N, C_i, H_i, W_i), one for each stage that was built."""
+        self._check_input(x)
+        maps = []
+        for index in range(self.last_stage + 1):
+            for layer in self.stage(index):
+                use_recompute = self.recompute and getattr(layer, "recomputable", False)
+                x = recompute(layer, x) if use_recompute else layer(x)
+            maps.append(x)
+        return maps
+
+    def forward(self, x):
+        """Classifier: (N, in_channels, H, W) -> logits (N, num_classes). Backbone: -> list of (N, C_i, H_i, W_i),
+        map i at stride `strides[i]` with `channels[i]` channels. H and W are 32 or more.
+        """
+        maps = self.forward_features(x)
+        return self.head(maps[-1]) if self.with_head else [maps[i] for i in self.out_indices]
+
+    def _check_input(self, x):
+        if len(x.shape) != 4:
+            raise UserError(f"input has shape {list(x.shape)}; expected (N, {self.in_channels}, H, W)")
+        if x.shape[1] not in (-1, self.in_channels):
+            raise UserError(
+                f"input has {x.shape[1]} channels (shape {list(x.shape)}); this network was built for "
+                f"in_channels={self.in_channels}, give it such images or build it with in_channels={x.shape[1]}"
+            )
+        if any(0 <= side < MIN_SIDE for side in x.shape[2:]):
+            raise UserError(f"input is {x.shape[2]} x {x.shape[3]} pixels; both sides must be {MIN_SIDE} or more")
+
+
+def check_count(name, value):
+    """Raises UserError unless `value` is an int of 1 or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{name} is {value!r}; it must be a whole number of 1 or more")
+
+
+def check_indices(indices, name, count):
+    """`indices` as a tuple; UserError unless it is one or more ascending, different whole numbers below `count`."""
+    valid = isinstance(indices, (list, tuple)) and len(indices) > 0
+    valid = valid and all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < count for i in indices)
+    if not valid or list(indices) != sorted(set(indices)):
+        raise UserError(
+            f"{name} is {indices!r}; give a list of different numbers from 0..{count - 1} in ascending order, "
+            f"for example {list(range(count))[-3:]}"
+        )
+    return tuple(indices)

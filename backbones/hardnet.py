@@ -1,0 +1,219 @@
+"""HarDNet: a low memory traffic network (Chao et al., arXiv 1909.00948).
+
+Follows the authors' networks in every number and in the names of the state dict, so that their weights load. Differs in
+form only: one class, a table of variants, and the layers after the last feature map asked for are not built.
+"""
+
+from dataclasses import dataclass
+
+import paddle
+from paddle import nn
+
+from .base import Network
+from .layers import ConvNorm
+
+
+@dataclass(frozen=True)
+class HarDNetVariant:
+    """One row of the table below.
+
+    Args:
+        stem_channels: widths of the two stem convolutions.
+        growth_rates: of each block (`k` in the paper).
+        layers: number of layers in each block.
+        channels: of the 1x1 convolution after each block.
+        downsample_after: whether the resolution is halved after that convolution.
+        growth_multiplier: a layer's width is multiplied by it once per link after the first (`m` in the paper).
+        depthwise: each 3x3 convolution becomes 1x1 then depthwise 3x3, and pools become depthwise convolutions.
+        dropout: before the classifier's linear layer.
+        inner_dropout: before the last 1x1 convolution.
+    """
+
+    stem_channels: tuple
+    growth_rates: tuple
+    layers: tuple
+    channels: tuple
+    downsample_after: tuple
+    growth_multiplier: float = 1.7
+    depthwise: bool = False
+    dropout: float = 0.1
+    inner_dropout: float = 0.0
+
+
+# Figures of the paper's table 2 and of the authors' networks.
+VARIANTS = {
+    "hardnet39ds": HarDNetVariant(
+        stem_channels=(24, 48),
+        growth_rates=(16, 20, 64, 160),
+        layers=(4, 16, 8, 4),
+        channels=(96, 320, 640, 1024),
+        downsample_after=(True, True, True, False),
+        growth_multiplier=1.6,
+        depthwise=True,
+        dropout=0.05,
+    ),
+    "hardnet68ds": HarDNetVariant(
+        stem_channels=(32, 64),
+        growth_rates=(14, 16, 20, 40, 160),
+        layers=(8, 16, 16, 16, 4),
+        channels=(128, 256, 320, 640, 1024),
+        downsample_after=(True, False, True, True, False),
+        depthwise=True,
+        dropout=0.05,
+    ),
+    "hardnet68": HarDNetVariant(
+        stem_channels=(32, 64),
+        growth_rates=(14, 16, 20, 40, 160),
+        layers=(8, 16, 16, 16, 4),
+        channels=(128, 256, 320, 640, 1024),
+        downsample_after=(True, False, True, True, False),
+    ),
+    "hardnet85": HarDNetVariant(
+        stem_channels=(48, 96),
+        growth_rates=(24, 24, 28, 36, 48, 256),
+        layers=(8, 16, 16, 16, 16, 4),
+        channels=(192, 256, 320, 480, 720, 1280),
+        downsample_after=(True, False, True, False, True, False),
+        dropout=0.2,
+        inner_dropout=0.1,
+    ),
+}
+
+
+def links(layer):
+    """The layers that layer `layer` (1, 2, ...; 0 is the block's input) reads, newest first: layer - 2^n for every n
+    such that 2^n divides it."""
+    return [layer - 2**n for n in range(layer.bit_length()) if layer % 2**n == 0]
+
+
+def layer_width(layer, growth_rate, multiplier):
+    """Output channels of layer `layer` of a block: the growth rate, times the multiplier once per link after the first,
+    rounded to an even number as the authors do."""
+    width = growth_rate
+    for _ in links(layer)[1:]:
+        width *= multiplier
+    return int(int(width + 1) / 2) * 2
+
+
+def dense_conv(in_channels, out_channels, kernel_size=3, stride=1):
+    """Convolution, batch norm, ReLU6."""
+    return ConvNorm(in_channels, out_channels, kernel_size, stride, activation=nn.ReLU6())
+
+
+def depthwise_conv(channels, stride=1):
+    """Depthwise 3x3 convolution and batch norm, without activation."""
+    return ConvNorm(channels, channels, 3, stride, groups=channels, conv_name="dwconv")
+
+
+class PointwiseDepthwise(nn.Layer):
+    """1x1 convolution, batch norm, ReLU6, then depthwise 3x3 and batch norm."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.layer1 = dense_conv(in_channels, out_channels, kernel_size=1)
+        self.layer2 = depthwise_conv(out_channels)
+
+    def forward(self, x):
+        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
+        return self.layer2(self.layer1(x))
+
+
+class HarDBlock(nn.Layer):
+    """Harmonic dense block: `layers` convolutions, each reading the layers that `links` names.
+
+    Its output is layers 1, 3, 5, ... and the last one, concatenated in ascending order; the block's input is not
+    part of it.
+    """
+
+    recomputable = True
+
+    def __init__(self, in_channels, growth_rate, layers, multiplier, depthwise):
+        super().__init__()
+        widths = [in_channels] + [layer_width(i, growth_rate, multiplier) for i in range(1, layers + 1)]
+        make = PointwiseDepthwise if depthwise else dense_conv
+        self._links = [links(i) for i in range(1, layers + 1)]
+        self._outputs = [i for i in range(1, layers + 1) if i % 2 == 1 or i == layers]
+        self.layers = nn.LayerList(
+            [make(sum(widths[j] for j in read), width) for read, width in zip(self._links, widths[1:])]
+        )
+        self.out_channels = sum(widths[i] for i in self._outputs)
+
+    def forward(self, x):
+        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
+        done = [x]
+        for read, layer in zip(self._links, self.layers):
+            done.append(layer(done[read[0]] if len(read) == 1 else paddle.concat([done[i] for i in read], 1)))
+        return paddle.concat([done[i] for i in self._outputs], 1)
+
+
+class HarDNet(Network):
+    """HarDNet as a classifier or a backbone.
+
+    Args:
+        variant (HarDNetVariant): a row of `VARIANTS`, or one of your own.
+        **options: those of `Network`.
+    """
+
+    def __init__(self, variant, **options):
+        super().__init__(**options)
+        self.variant = variant
+        self.base = nn.LayerList()
+        self._stage_ends = []  # positions in `base` where stages end
+        first, width = variant.stem_channels
+        self.base.append(dense_conv(self.in_channels, first, stride=2))
+        self.base.append(dense_conv(first, width, kernel_size=1 if variant.depthwise else 3))
+        self._end_stage()
+        if self.last_stage > 0:
+            self.base.append(
+                depthwise_conv(width, stride=2)
+                if variant.depthwise
+                else nn.MaxPool2D(kernel_size=3, stride=2, padding=1)
+            )
+            self._build_blocks(variant, width)
+        if self.with_head:
+            self.base.append(
+                nn.Sequential(
+                    nn.AdaptiveAvgPool2D(1),
+                    nn.Flatten(),
+                    nn.Dropout(variant.dropout),
+                    nn.Linear(variant.channels[-1], self.num_classes),
+                )
+            )
+        self.finish()
+
+    def _build_blocks(self, variant, width):
+        last = len(variant.layers) - 1
+        rows = zip(variant.growth_rates, variant.layers, variant.channels, variant.downsample_after)
+        for i, (growth_rate, layers, channels, downsample) in enumerate(rows):
+            block = HarDBlock(width, growth_rate, layers, variant.growth_multiplier, variant.depthwise)
+            self.base.append(block)
+            if i == last and variant.inner_dropout:
+                self.base.append(nn.Dropout(variant.inner_dropout))
+            self.base.append(dense_conv(block.out_channels, channels, kernel_size=1))
+            width = channels
+            if downsample or i == last:
+                self._end_stage()
+            if len(self._stage_ends) > self.last_stage:
+                return
+            if downsample:
+                self.base.append(
+                    depthwise_conv(width, stride=2)
+                    if variant.depthwise
+                    else nn.MaxPool2D(kernel_size=2, stride=2)
+                )
+
+    def _end_stage(self):
+        self._stage_ends.append(len(self.base))
+
+    def classifier(self):
+        """A new classifier of the same variant, with 1000 classes."""
+        return HarDNet(self.variant, in_channels=self.in_channels)
+
+    def stage(self, index):
+        """The layers of stage `index`, in the order in which they run."""
+        start = self._stage_ends[index - 1] if index else 0
+        return [self.base[i] for i in range(start, self._stage_ends[index])]
+
+    def head(self, x):
+        """(N, C, H, W), the last map -> logits (N, num_classes)."""
+        return self.base[-1](x)

@@ -1,0 +1,131 @@
+"""Layers that the families share. Every layer that a network runs in sequence carries `out_channels` and `stride`
+where it changes them, so that a network's channels and strides are read off its layers (see `base.py`)."""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+
+def conv(in_channels, out_channels, kernel_size, stride=1, groups=1, bias=False):
+    """A 2-D convolution padded by kernel_size // 2, with He initialisation over its real fan-in.
+
+    Paddle's own default divides by all input channels even when the convolution is grouped, which starts a
+    depthwise layer with weights that are too small by the square root of its width.
+    """
+    return nn.Conv2D(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        padding=kernel_size // 2,
+        groups=groups,
+        weight_attr=paddle.ParamAttr(initializer=nn.initializer.KaimingNormal()),
+        bias_attr=None if bias else False,
+    )
+
+
+class ConvNorm(nn.Layer):
+    """Convolution without bias, batch norm and, if given, an activation.
+
+    Args:
+        in_channels, out_channels (int): channels.
+        kernel_size (int): side of the square kernel; padding is kernel_size // 2. Default 3.
+        stride (int): default 1.
+        groups (int): default 1; `in_channels` makes it depthwise.
+        activation (Layer | None): applied last. Default None.
+        conv_name (str): attribute that holds the convolution, because state-dict keys are the official ones.
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size=3,
+        stride=1,
+        groups=1,
+        activation=None,
+        conv_name="conv",
+    ):
+        super().__init__()
+        self.out_channels = out_channels
+        self.stride = stride
+        self._conv_name = conv_name
+        self.add_sublayer(conv_name, conv(in_channels, out_channels, kernel_size, stride, groups))
+        self.norm = nn.BatchNorm2D(out_channels, epsilon=1e-5)
+        self.activation = activation
+
+    def forward(self, x):
+        """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
+        x = self.norm(getattr(self, self._conv_name)(x))
+        return x if self.activation is None else self.activation(x)
+
+
+class FrozenBatchNorm2D(nn.Layer):
+    """Batch norm that always uses its stored statistics and never learns, with the keys of `nn.BatchNorm2D`.
+
+    A type of its own, so that a later conversion to synchronised batch norm leaves it frozen.
+    """
+
+    def __init__(self, norm):
+        super().__init__()
+        self._epsilon = norm._epsilon
+        self.weight, self.bias = norm.weight, norm.bias
+        self.weight.stop_gradient = self.bias.stop_gradient = True
+        self.register_buffer("_mean", norm._mean)
+        self.register_buffer("_variance", norm._variance)
+
+    def forward(self, x):
+        """(N, C, H, W) -> the same shape."""
+        return F.batch_norm(
+            x,
+            self._mean,
+            self._variance,
+            self.weight,
+            self.bias,
+            training=False,
+            epsilon=self._epsilon,
+            use_global_stats=True,
+        )
+
+
+def freeze_norms(layer):
+    """Replaces every batch norm below `layer` by a frozen one, in place."""
+    for name, child in layer.named_children():
+        if isinstance(child, nn.layer.norm._BatchNormBase):
+            setattr(layer, name, FrozenBatchNorm2D(child))
+        else:
+            freeze_norms(child)
+
+
+def freeze(layer):
+    """Stops the gradient of every parameter below `layer` and freezes its batch norms, in place."""
+    freeze_norms(layer)
+    for parameter in layer.parameters():
+        parameter.stop_gradient = True
+
+
+def recompute(layer, x):
+    """layer(x), keeping only `x` for the backward pass, which runs the layer once more (gradient checkpointing).
+
+    Batch-norm statistics move once per step, as without it: the first of the two passes leaves them alone.
+    Where `x` needs no gradient (all before it is frozen) the layer runs plainly, since Paddle's recompute
+    would then give its parameters no gradient either.
+    """
+    if x.stop_gradient or not layer.training or not paddle.is_grad_enabled():
+        return layer(x)
+    from paddle.distributed.fleet.utils import recompute as paddle_recompute  # slow to import, rarely needed
+
+    norms = [child for child in layer.sublayers() if isinstance(child, nn.layer.norm._BatchNormBase)]
+    momenta = [norm._momentum for norm in norms]
+
+    def run(x):
+        first_pass = not paddle.is_grad_enabled()
+        for norm, momentum in zip(norms, momenta):
+            norm._momentum = 1.0 if first_pass else momentum
+        try:
+            return layer(x)
+        finally:
+            for norm, momentum in zip(norms, momenta):
+                norm._momentum = momentum
+
+    return paddle_recompute(run, x, preserve_rng_state=False)

@@ -1,0 +1,75 @@
+"""One table: model name -> the network and the variant that it is built from.
+
+A row holds a `Network` class (backbones/base.py) and the frozen dataclass that it takes first; all other options are
+those of `Network`. A new variant is one row in its family's file; a new family is one file and one row below.
+"""
+
+import difflib
+import fnmatch
+
+from densebone.backbones import hardnet
+from densebone.errors import UserError
+from densebone.weights.loader import load_weights
+
+_FAMILIES = ((hardnet.HarDNet, hardnet.VARIANTS),)
+MODELS = {name: (network, variant) for network, variants in _FAMILIES for name, variant in variants.items()}
+
+
+def list_models(pattern="*"):
+    """Names of the models that match a shell pattern such as "hardnet*", sorted."""
+    return sorted(fnmatch.filter(MODELS, pattern))
+
+
+def find_model(name):
+    """The (network class, variant) of a model name; UserError that lists the nearest names when there is none."""
+    if name not in MODELS:
+        raise UserError(f"there is no model {name!r}; {suggest(name, MODELS)}")
+    return MODELS[name]
+
+
+def suggest(name, known):
+    """A clause that offers the nearest of the `known` names, or all of them when none is near."""
+    near = difflib.get_close_matches(str(name).lower(), {k.lower(): k for k in known}, n=4, cutoff=0.5)
+    spelled = {k.lower(): k for k in known}
+    if near:
+        return "the nearest names are " + ", ".join(spelled[n] for n in near)
+    return "known names are " + ", ".join(sorted(known))
+
+
+def create_model(name, pretrained=None, num_classes=1000, in_channels=3, **options):
+    """A classifier: (N, in_channels, H, W) -> logits (N, num_classes).
+
+    Args:
+        name (str): one of `list_models()`.
+        pretrained (path | mapping | None): weights, read by `load_weights`. Default None: random weights.
+        num_classes (int): default 1000.
+        in_channels (int): default 3.
+        **options: freeze_at, freeze_norm, recompute; see `backbones.base.Network`.
+
+    Raises:
+        UserError: unknown name, an option out of range, or weights that do not fit.
+    """
+    network, variant = find_model(name)
+    net = network(variant, num_classes=num_classes, in_channels=in_channels, **options)
+    if pretrained is not None:
+        load_weights(net, pretrained)
+    return net
+
+
+def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels=3, **options):
+    """A backbone: (N, in_channels, H, W) -> list of maps (N, channels[i], H / strides[i], W / strides[i]).
+
+    Args:
+        name (str): one of `list_models()`.
+        out_indices (sequence of int): ascending numbers from 0..4, the last maps at strides 2, 4, 8, 16, 32.
+            Default (1, 2, 3, 4).
+        pretrained, in_channels, **options: as in `create_model`. The weights may be a classifier's.
+
+    Raises:
+        UserError: as `create_model`, and for out_indices that are out of range or not ascending.
+    """
+    network, variant = find_model(name)
+    net = network(variant, out_indices=out_indices, in_channels=in_channels, **options)
+    if pretrained is not None:
+        load_weights(net, pretrained)
+    return net

@@ -1,0 +1,16 @@
+"""The repository root is the package `densebone`; metadata lives in pyproject.toml."""
+
+from setuptools import find_namespace_packages, setup
+
+FOLDERS = ("backbones", "necks", "weights", "integrations", "detection", "configs", "scripts")
+
+setup(
+    script_name="setup.py",
+    package_dir={"densebone": "."},
+    packages=["densebone"]
+    + [
+        f"densebone.{name}"
+        for name in find_namespace_packages(include=[p for f in FOLDERS for p in (f, f"{f}.*")])
+    ],
+    package_data={"": ["*.yml"]},
+)

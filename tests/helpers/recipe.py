@@ -1,0 +1,82 @@
+"""Weights and pictures that anyone can regenerate, and the official networks' outputs on them.
+
+`tests/data/reference` holds keys, shapes and outputs (logits, values of feature maps at 64 places) of the authors'
+PyTorch networks. Each tensor is a function of its official key and shape alone: raw 64-bit words of PCG64, seeded by
+the SHA-256 of the key, turned into uniform or nearly normal numbers by exact arithmetic.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+SALT = "alpha"
+DATA = Path(__file__).parents[1] / "data"
+TOLERANCE = 3e-4  # x the standard deviation of the output; a wrong batch-norm epsilon alone gives 8e-3
+
+
+def words(key, count):
+    """`count` raw 64-bit words of the generator that belongs to `key`."""
+    seed = int.from_bytes(hashlib.sha256(f"{SALT}:{key}".encode()).digest()[:8], "little")
+    return np.random.PCG64(seed).random_raw(int(count))
+
+
+def normal(key, shape):
+    """Centred sum of each word's four 16-bit fields, scaled to variance 1; float64."""
+    drawn = words(key, math.prod(shape))
+    fields = sum((drawn >> np.uint64(shift)) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48))
+    return ((fields.astype(np.int64) - 131070) / math.sqrt((65536.0**2 - 1.0) / 3.0)).reshape(shape)
+
+
+def uniform(key, shape, low, high):
+    """Uniform in [low, high) from each word's top 53 bits; float64."""
+    drawn = words(key, math.prod(shape)) >> np.uint64(11)
+    return (low + (high - low) * (drawn.astype(np.float64) * 2.0**-53)).reshape(shape)
+
+
+def tensor(key, shape):
+    """The tensor of one official state-dict entry."""
+    leaf = key.rpartition(".")[2]
+    if leaf == "num_batches_tracked":
+        return np.zeros(shape, np.int64)
+    if leaf in ("bias", "running_mean"):
+        value = 0.1 * normal(key, shape)
+    elif leaf == "running_var" or len(shape) == 1:
+        value = uniform(key, shape, 0.5, 1.5)
+    else:  # convolution (out, in, h, w) or linear (out, in) weight
+        gain = 16.0 if len(shape) == 2 else 2.0
+        value = math.sqrt(gain / math.prod(shape[1:])) * normal(key, shape)
+    return value.astype(np.float32)
+
+
+def description(model):
+    """Keys, shapes, parameter count and cost of the official network."""
+    return json.loads((DATA / "reference" / f"{model}.json").read_text())
+
+
+def weights(model):
+    """The whole official state dict of `model`, in its order."""
+    return {key: tensor(key, tuple(shape)) for key, shape, _ in description(model)["state_dict"]}
+
+
+def image(shape):
+    """The input picture batch, (N, 3, H, W) float32."""
+    return normal("input", shape).astype(np.float32)
+
+
+def outputs(model, size):
+    """(json, arrays) of the official network's run at `size`, such as "224x224"."""
+    stem = DATA / "reference" / f"{model}_{size}"
+    return json.loads(stem.with_suffix(".json").read_text()), np.load(stem.with_suffix(".npz"))
+
+
+def digest(tensors):
+    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
+    total = hashlib.sha256()
+    for key in sorted(tensors):
+        value = np.ascontiguousarray(tensors[key])
+        total.update(f"{key}|{value.dtype.name}|{','.join(map(str, value.shape))}|".encode())
+        total.update(value.tobytes())
+    return total.hexdigest()
