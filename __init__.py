@@ -1,8 +1,27 @@
 """HarDNet, PeleeNet and CondenseNetV2 as backbones for PaddleDetection and PaddleSeg, and as plain Paddle networks."""
 
-from densebone.errors import UserError
-from densebone.registry import create_backbone, create_model, list_models
-from densebone.weights.loader import LoadReport, load_weights
+from importlib import import_module
 
 __version__ = "0.1.0"
-__all__ = ["LoadReport", "UserError", "create_backbone", "create_model", "list_models", "load_weights"]
+
+_HOMES = {
+    "LoadReport": "weights.loader",
+    "UserError": "errors",
+    "create_backbone": "registry",
+    "create_model": "registry",
+    "list_models": "registry",
+    "load_weights": "weights.loader",
+}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name):
+    # Paddle is imported with the first name that needs it: the commands answer at once, and OpenCV can still come
+    # before Paddle, as Paddle 2.6 wants it.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'densebone' has no attribute {name!r}")
+    return getattr(import_module(f"densebone.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_HOMES])

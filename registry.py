@@ -4,11 +4,12 @@ A row holds a `Network` class (backbones/base.py) and the frozen dataclass that 
 those of `Network`. A new variant is one row in its family's file; a new family is one file and one row below.
 """
 
-import difflib
 import fnmatch
+import inspect
 
 from densebone.backbones import hardnet
-from densebone.errors import UserError
+from densebone.backbones.base import STAGES, Network, check_indices
+from densebone.errors import UserError, suggest
 from densebone.weights.loader import load_weights
 
 _FAMILIES = ((hardnet.HarDNet, hardnet.VARIANTS),)
@@ -27,15 +28,6 @@ def find_model(name):
     return MODELS[name]
 
 
-def suggest(name, known):
-    """A clause that offers the nearest of the `known` names, or all of them when none is near."""
-    near = difflib.get_close_matches(str(name).lower(), {k.lower(): k for k in known}, n=4, cutoff=0.5)
-    spelled = {k.lower(): k for k in known}
-    if near:
-        return "the nearest names are " + ", ".join(spelled[n] for n in near)
-    return "known names are " + ", ".join(sorted(known))
-
-
 def create_model(name, pretrained=None, num_classes=1000, in_channels=3, **options):
     """A classifier: (N, in_channels, H, W) -> logits (N, num_classes).
 
@@ -47,9 +39,10 @@ def create_model(name, pretrained=None, num_classes=1000, in_channels=3, **optio
         **options: freeze_at, freeze_norm, recompute; see `backbones.base.Network`.
 
     Raises:
-        UserError: unknown name, an option out of range, or weights that do not fit.
+        UserError: unknown name, unknown option, an option out of range, or weights that do not fit.
     """
     network, variant = find_model(name)
+    _check_options(network, options)
     net = network(variant, num_classes=num_classes, in_channels=in_channels, **options)
     if pretrained is not None:
         load_weights(net, pretrained)
@@ -69,7 +62,18 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
         UserError: as `create_model`, and for out_indices that are out of range or not ascending.
     """
     network, variant = find_model(name)
+    _check_options(network, options)
+    check_indices(out_indices, "out_indices", STAGES)
     net = network(variant, out_indices=out_indices, in_channels=in_channels, **options)
     if pretrained is not None:
         load_weights(net, pretrained)
     return net
+
+
+def _check_options(network, options):
+    """Raises UserError unless `network` has every one of the options, beside those that have a parameter above."""
+    own = {"self", "variant", "in_channels", "num_classes", "out_indices"}
+    parameters = [p for cls in (Network, network) for p in inspect.signature(cls.__init__).parameters.values()]
+    known = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in own]
+    if unknown := [option for option in options if option not in known]:
+        raise UserError(f"there is no option {', '.join(unknown)}; the options here are {', '.join(known)}")

@@ -8,9 +8,6 @@ setup(
     script_name="setup.py",
     package_dir={"densebone": "."},
     packages=["densebone"]
-    + [
-        f"densebone.{name}"
-        for name in find_namespace_packages(include=[p for f in FOLDERS for p in (f, f"{f}.*")])
-    ],
+    + [f"densebone.{name}" for name in find_namespace_packages(include=[p for f in FOLDERS for p in (f, f"{f}.*")])],
     package_data={"": ["*.yml"]},
 )

@@ -6,6 +6,7 @@ rest: both forms (classifier, backbone), channels and strides, freezing, gradien
 
 from itertools import chain
 
+import paddle
 from paddle import nn
 from paddle.utils import unique_name
 
@@ -47,7 +48,7 @@ class Network(nn.Layer):
         check_count("in_channels", in_channels)
         if out_indices is None:
             check_count("num_classes", num_classes)
-        if not isinstance(freeze_at, int) or not -1 <= freeze_at < STAGES:
+        if not isinstance(freeze_at, int) or isinstance(freeze_at, bool) or not -1 <= freeze_at < STAGES:
             raise UserError(f"freeze_at is {freeze_at!r}; it must be -1 (freeze nothing) or a stage 0..{STAGES - 1}")
         self.in_channels = in_channels
         self.out_indices = None if out_indices is None else check_indices(out_indices, "out_indices", STAGES)
@@ -122,7 +123,8 @@ class Network(nn.Layer):
                 f"input has {x.shape[1]} channels (shape {list(x.shape)}); this network was built for "
                 f"in_channels={self.in_channels}, give it such images or build it with in_channels={x.shape[1]}"
             )
-        if any(0 <= side < MIN_SIDE for side in x.shape[2:]):
+        # In a static graph the sides may be tensors, of which Python cannot ask this.
+        if paddle.in_dynamic_mode() and min(x.shape[2:]) < MIN_SIDE:
             raise UserError(f"input is {x.shape[2]} x {x.shape[3]} pixels; both sides must be {MIN_SIDE} or more")
 
 

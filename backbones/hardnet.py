@@ -197,9 +197,7 @@ class HarDNet(Network):
                 return
             if downsample:
                 self.base.append(
-                    depthwise_conv(width, stride=2)
-                    if variant.depthwise
-                    else nn.MaxPool2D(kernel_size=2, stride=2)
+                    depthwise_conv(width, stride=2) if variant.depthwise else nn.MaxPool2D(kernel_size=2, stride=2)
                 )
 
     def _end_stage(self):

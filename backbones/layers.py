@@ -6,8 +6,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 
-def conv(in_channels, out_channels, kernel_size, stride=1, groups=1, bias=False):
-    """A 2-D convolution padded by kernel_size // 2, with He initialisation over its real fan-in.
+def conv(in_channels, out_channels, kernel_size, stride=1, padding=None, groups=1, bias=False):
+    """A 2-D convolution, padded by kernel_size // 2 unless told otherwise, with He initialisation over its real fan-in.
 
     Paddle's own default divides by all input channels even when the convolution is grouped, which starts a
     depthwise layer with weights that are too small by the square root of its width.
@@ -17,7 +17,7 @@ def conv(in_channels, out_channels, kernel_size, stride=1, groups=1, bias=False)
         out_channels,
         kernel_size,
         stride=stride,
-        padding=kernel_size // 2,
+        padding=kernel_size // 2 if padding is None else padding,
         groups=groups,
         weight_attr=paddle.ParamAttr(initializer=nn.initializer.KaimingNormal()),
         bias_attr=None if bias else False,
@@ -29,8 +29,9 @@ class ConvNorm(nn.Layer):
 
     Args:
         in_channels, out_channels (int): channels.
-        kernel_size (int): side of the square kernel; padding is kernel_size // 2. Default 3.
+        kernel_size (int): side of the square kernel; default 3.
         stride (int): default 1.
+        padding (int | None): default None, kernel_size // 2.
         groups (int): default 1; `in_channels` makes it depthwise.
         activation (Layer | None): applied last. Default None.
         conv_name (str): attribute that holds the convolution, because state-dict keys are the official ones.
@@ -42,6 +43,7 @@ class ConvNorm(nn.Layer):
         out_channels,
         kernel_size=3,
         stride=1,
+        padding=None,
         groups=1,
         activation=None,
         conv_name="conv",
@@ -50,7 +52,7 @@ class ConvNorm(nn.Layer):
         self.out_channels = out_channels
         self.stride = stride
         self._conv_name = conv_name
-        self.add_sublayer(conv_name, conv(in_channels, out_channels, kernel_size, stride, groups))
+        self.add_sublayer(conv_name, conv(in_channels, out_channels, kernel_size, stride, padding, groups))
         self.norm = nn.BatchNorm2D(out_channels, epsilon=1e-5)
         self.activation = activation
 
@@ -71,8 +73,7 @@ class FrozenBatchNorm2D(nn.Layer):
         self._epsilon = norm._epsilon
         self.weight, self.bias = norm.weight, norm.bias
         self.weight.stop_gradient = self.bias.stop_gradient = True
-        self.register_buffer("_mean", norm._mean)
-        self.register_buffer("_variance", norm._variance)
+        self._mean, self._variance = norm._mean, norm._variance
 
     def forward(self, x):
         """(N, C, H, W) -> the same shape."""
@@ -108,11 +109,13 @@ def recompute(layer, x):
     """layer(x), keeping only `x` for the backward pass, which runs the layer once more (gradient checkpointing).
 
     Batch-norm statistics move once per step, as without it: the first of the two passes leaves them alone.
-    Where `x` needs no gradient (all before it is frozen) the layer runs plainly, since Paddle's recompute
-    would then give its parameters no gradient either.
     """
-    if x.stop_gradient or not layer.training or not paddle.is_grad_enabled():
+    learns = any(not parameter.stop_gradient for parameter in layer.parameters())
+    if not layer.training or not paddle.is_grad_enabled() or (x.stop_gradient and not learns):
         return layer(x)
+    if x.stop_gradient:  # all before it is frozen: Paddle's recompute would give its parameters no gradient either
+        x = x.detach()
+        x.stop_gradient = False
     from paddle.distributed.fleet.utils import recompute as paddle_recompute  # slow to import, rarely needed
 
     norms = [child for child in layer.sublayers() if isinstance(child, nn.layer.norm._BatchNormBase)]

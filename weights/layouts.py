@@ -22,7 +22,7 @@ def to_ours(arrays):
 
 
 def from_pytorch(arrays):
-    """Renames batch-norm statistics, drops their step counters, and turns linear weights from (out, in) to (in, out)."""
+    """Renames batch-norm statistics, drops their step counters, turns linear weights from (out, in) to (in, out)."""
     ours = {}
     for key, value in arrays.items():
         prefix, dot, leaf = key.rpartition(".")

@@ -55,10 +55,10 @@ def load_weights(layer, source, strict=True):
 
     Args:
         layer (Layer): what `create_model` or `create_backbone` made.
-        source (path | mapping of str to array): a .safetensors or .npz file, or the arrays themselves, in the
-            official PyTorch layout or in Paddle's.
+        source (path | mapping of str to array): a .safetensors, .npz or .pdparams file, or the arrays themselves, in
+            the official PyTorch layout or in Paddle's.
         strict (bool): raise, and change nothing, unless every tensor on both sides finds its partner. A classifier's
-            head and later stages may be left over when `layer` is a backbone: they are named in the report. Default True.
+            head and later stages may be left over when `layer` is a backbone: the report names them. Default True.
 
     Returns:
         LoadReport.
@@ -67,7 +67,7 @@ def load_weights(layer, source, strict=True):
         UserError: unreadable file, unknown layout, or, when strict, anything left over.
     """
     if isinstance(source, Mapping):
-        name, arrays = "given arrays", source
+        name, arrays = "given arrays", {key: np.asarray(value) for key, value in source.items()}
     elif isinstance(source, bool):
         raise UserError(f"pretrained is {source}; give the path of a weights file, or none")
     else:
@@ -81,8 +81,10 @@ def load_weights(layer, source, strict=True):
             report.missing.append(key)
         elif tuple(arrays[key].shape) != tuple(tensor.shape):
             report.misshaped.append((key, tuple(arrays[key].shape), tuple(tensor.shape)))
+        elif arrays[key].dtype.kind != "f":
+            raise UserError(f"{name}: {key} holds {arrays[key].dtype}; floating-point numbers are expected")
         else:
-            values[key] = arrays[key]
+            values[key] = np.ascontiguousarray(arrays[key], dtype="float32")
             report.used.append(key)
     extra = [key for key in arrays if key not in state]
     classifier_only = layer.classifier_only_keys() if extra and hasattr(layer, "classifier_only_keys") else ()
@@ -91,7 +93,7 @@ def load_weights(layer, source, strict=True):
     if strict and not report.complete:
         raise UserError(f"weights do not fit: {report}")
     for key in report.used:
-        state[key].set_value(paddle.to_tensor(np.ascontiguousarray(values[key], dtype="float32")))
+        state[key].set_value(paddle.to_tensor(values[key]))
     return report
 
 

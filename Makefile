@@ -1,0 +1,55 @@
+# make demo   a HarDNet detector, from data to drawn boxes, in output/demo
+# make test   the tests
+#
+# Both make a virtual environment of their own, .venv, with the versions of constraints.txt, and can be repeated.
+#   PADDLE=3.3.1   another version of paddlepaddle        VENV=.venv-3.3.1   in an environment of its own
+#   PYTHON=...     the interpreter to start from          SEED=1 DEMO=output/demo1   another demo
+#   TESTS=...      which tests, and options of pytest
+
+PADDLE ?= 3.2.2
+VENV ?= .venv
+SEED ?= 0
+DEMO ?= output/demo
+TESTS ?= tests
+# PaddleDetection 2.6.0 wants NumPy < 1.24, which has wheels up to Python 3.11.
+PYTHON ?= $(shell for p in python3.11 python3.10 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready-$(PADDLE)
+SMOKE = smoke_ppyoloe_hardnet39ds_192_12e_sample
+RUN = $(DEMO)/$(SMOKE)
+
+.PHONY: demo test lint clean
+
+$(READY): pyproject.toml setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 is needed and was not found; make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "== Environment $(VENV): $$($(PYTHON) --version), paddlepaddle $(PADDLE), PaddleDetection (1.6 GB, a minute or two) =="
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "paddlepaddle==$(PADDLE)" --editable ".[detection,test]"
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+demo: $(READY)
+	@echo "== 1/4 data: seeded scenes in COCO's layout, $(DEMO)/data =="
+	@$(BIN)/densebone sample-data coco $(DEMO)/data --seed $(SEED)
+	@echo "== 2/4 training: HarDNet-39DS with a PP-YOLOE head, from random weights =="
+	@$(BIN)/densebone train -c $(SMOKE) --data $(DEMO)/data -o save_dir=$(DEMO) --seed $(SEED) --eval --resume
+	@echo "== 3/4 prediction on pictures that were not trained on =="
+	@$(BIN)/densebone predict -c $(SMOKE) --data $(DEMO)/data -o save_dir=$(DEMO) -O $(DEMO)/pictures $(DEMO)/data/val2017
+	@echo "== 4/4 evaluation =="
+	@$(BIN)/densebone eval -c $(SMOKE) --data $(DEMO)/data -o save_dir=$(DEMO)
+	@echo "pictures with boxes: $(DEMO)/pictures/*.png"
+	@echo "curves:              $(RUN)/curves.png"
+	@echo "checkpoint:          $(RUN)/best_model.pdparams"
+
+test: $(READY)
+	@echo "== Tests on paddlepaddle $(PADDLE) =="
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf output build .pytest_cache .ruff_cache

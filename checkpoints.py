@@ -1,0 +1,112 @@
+"""Training checkpoints that are whole or do not count.
+
+A checkpoint `NAME` is the files that the toolkit would write (`NAME.pdparams`, `NAME.pdopt`, ...) and `NAME.json`,
+which lists their sizes and SHA-256 and is written last. Without a `NAME.json` that agrees with the files, the
+checkpoint is not whole: a killed run leaves at most such a one, and the one before it stays.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from densebone.errors import UserError
+from densebone.files import atomic_path
+
+SUFFIXES = (".pdparams", ".pdopt", ".pdema")
+
+
+def save(folder, name, states, info):
+    """Writes a checkpoint.
+
+    Args:
+        folder (Path): where.
+        name (str): such as "11" or "best_model".
+        states (dict): suffix, such as ".pdparams", to the state that `paddle.save` writes.
+        info (dict): JSON values to keep with it; needs "epoch" and "iteration", both counted from 0 at the start.
+    """
+    import paddle
+
+    folder = Path(folder)
+    manifest = folder / f"{name}.json"
+    manifest.unlink(missing_ok=True)
+    files = {}
+    for suffix, state in states.items():
+        file = folder / f"{name}{suffix}"
+        with atomic_path(file) as temporary:
+            paddle.save(state, str(temporary))
+        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+    with atomic_path(manifest) as temporary:
+        temporary.write_text(json.dumps({**info, "files": files}, indent=1))
+
+
+def info(path):
+    """What was saved with a checkpoint, FOLDER/NAME with or without a suffix; None when it is not whole."""
+    path = stem(path)
+    try:
+        content = json.loads(path.with_name(path.name + ".json").read_text())
+        for name, expected in content["files"].items():
+            file = path.with_name(name)
+            if file.stat().st_size != expected["bytes"] or _sha256(file) != expected["sha256"]:
+                return None
+        return content if content["files"] else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def last_whole(folder):
+    """(FOLDER/NAME, info) of the whole checkpoint that is furthest in training, or None. `best_model` does not count:
+    it is a copy of another one."""
+    names = {p.stem for p in Path(folder).glob("*.json")} - {"best_model"}
+    whole = [(Path(folder) / name, info(Path(folder) / name)) for name in names]
+    whole = [(path, about) for path, about in whole if about and "iteration" in about]
+    return max(whole, key=lambda item: item[1]["iteration"], default=None)
+
+
+def require(path):
+    """FOLDER/NAME and the info of a whole checkpoint; UserError when it is missing or half written.
+
+    A checkpoint that PaddleDetection or PaddleSeg wrote has no list of files: it passes when both its files can be read
+    to the end, and its info is {}.
+    """
+    path = stem(path)
+    weights = path.with_name(path.name + ".pdparams")
+    optimizer = path.with_name(path.name + ".pdopt")
+    for file in (weights, optimizer):
+        if not file.is_file():
+            raise UserError(
+                f"cannot resume from {path}: {file} does not exist; -r alone takes the last whole checkpoint"
+            )
+    if path.with_name(path.name + ".json").is_file():
+        about = info(path)
+        if about is None:
+            raise UserError(f"cannot resume from {path}: it is half written; -r alone takes the last whole checkpoint")
+        return path, about
+    from densebone.weights.reader import read_pickle
+
+    for file in (weights, optimizer):
+        read_pickle(file)
+    return path, {}
+
+
+def remove_all(folder):
+    """Deletes every checkpoint of a folder, their lists of files first."""
+    names = {p.stem for p in Path(folder).glob("*.json")}
+    for name in names:
+        (Path(folder) / f"{name}.json").unlink()
+    for suffix in SUFFIXES:
+        for file in Path(folder).glob(f"*{suffix}"):
+            file.unlink()
+
+
+def stem(path):
+    """FOLDER/NAME of a checkpoint given with or without the suffix of one of its files."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix in (*SUFFIXES, ".json") else path
+
+
+def _sha256(file):
+    total = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            total.update(chunk)
+    return total.hexdigest()

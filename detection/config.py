@@ -1,0 +1,187 @@
+"""Reading a detection configuration: overrides, unknown keys, device. One configuration per process."""
+
+import inspect
+
+import yaml
+
+from ..errors import UserError, suggest
+
+# Top-level keys that PaddleDetection's engine, or densebone, reads; those of components are found in its registry.
+_ENGINE_KEYS = frozenset(
+    """
+    _BASE_ plugin architecture metric map_type num_classes weights pretrain_weights epoch log_iter save_dir
+    snapshot_epoch worker_num use_gpu use_npu use_xpu use_mlu amp amp_level master_grad custom_white_list
+    custom_black_list init_loss_scaling use_ema ema_decay ema_decay_type ema_black_list ema_filter_no_grad
+    cycle_epoch find_unused_parameters use_fused_allreduce_gradients fleet norm_type export export_onnx print_params
+    print_flops print_mem_info classwise bias output_eval save_prediction_only IouType save_proposals proposals_path
+    to_static use_vdl vdl_log_dir use_wandb wandb profiler_options unstructured_prune slim slim_type filename
+    log_ranks uniform_output_enabled
+    """.split()  # noqa: SIM905
+)
+
+
+def load(path, overrides=(), data=None):
+    """The configuration of PaddleDetection, with its components and ours registered and its keys checked.
+
+    Args:
+        path (Path): a .yml file.
+        overrides (iterable of str): "key.sub.0.name=value"; numbers step into lists, values are YAML.
+        data (str | None): folder that becomes dataset_dir of TrainDataset, EvalDataset and TestDataset.
+
+    Returns:
+        PaddleDetection's global configuration.
+
+    Raises:
+        UserError: PaddleDetection is not installed; not a YAML mapping; unknown key; an override that leads nowhere.
+    """
+    workspace = _import_toolkit()
+    try:
+        cfg = workspace.load_config(str(path))
+    except (yaml.YAMLError, OSError, AssertionError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}") from error
+    for override in overrides:
+        _apply(cfg, override)
+    if data is not None:
+        for name in ("TrainDataset", "EvalDataset", "TestDataset"):
+            _apply(cfg, f"{name}.dataset_dir={data}")
+    for key in ("architecture", "num_classes"):
+        if key not in cfg:
+            raise UserError(f"{path} has no {key!r}; a detection configuration needs it")
+    _check_keys(cfg, path)
+    _set_device(cfg)
+    return cfg
+
+
+def _import_toolkit():
+    try:
+        import cv2  # noqa: F401  (before Paddle: with 2.6 the other order crashes)
+        import ppdet.core.workspace as workspace
+        import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)
+    except ImportError as error:
+        raise UserError(
+            f'PaddleDetection cannot be imported ({error}); pip install "densebone[detection]", or put a checkout '
+            f"of it on PYTHONPATH"
+        ) from error
+    from ..integrations import paddledet  # noqa: F401
+
+    return workspace
+
+
+def _apply(cfg, override):
+    """Sets one "a.b.0.c=value" in the configuration."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"override {override!r} is not of the form key=value, for example TrainReader.batch_size=4")
+    try:
+        value = yaml.load(text, Loader=yaml.Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"the value of override {override!r} is not YAML: {' '.join(str(error).split())}") from error
+    *parents, last = path.split(".")
+    node = cfg
+    for depth, key in enumerate(parents):
+        node = _child(node, key, ".".join(parents[:depth]), override)
+    if isinstance(node, list):
+        node[_index(node, last, override)] = value
+    elif isinstance(node, dict):
+        if node is cfg and last not in cfg and last not in _ENGINE_KEYS:
+            raise UserError(f"override {override!r}: no key {last!r}; {suggest(last, _ENGINE_KEYS | set(cfg))}")
+        node[last] = value
+    else:
+        raise UserError(f"override {override!r}: {'.'.join(parents)} is a {type(node).__name__}, it has no keys")
+
+
+def _child(node, key, where, override):
+    if isinstance(node, list):
+        return node[_index(node, key, override)]
+    if isinstance(node, dict):
+        if key not in node:
+            if getattr(node, "schema", None) and key in node.schema and isinstance(node[key], (dict, list)):
+                return node[key]
+            known = set(node) | set(getattr(node, "schema", ()))
+            place = f" in {where}" if where else ""
+            raise UserError(f"override {override!r}: there is no {key!r}{place}; {suggest(key, known)}")
+        return node[key]
+    raise UserError(f"override {override!r}: {where} is a {type(node).__name__}, it has no keys")
+
+
+def _index(items, key, override):
+    if not key.isdigit() or int(key) >= len(items):
+        raise UserError(f"override {override!r}: {key!r} is not a position in a list of {len(items)}")
+    return int(key)
+
+
+def _check_keys(cfg, path):
+    """UserError for a top-level key, a component's argument or a transform that nothing reads."""
+    from ppdet.core.workspace import get_registered_modules
+    from ppdet.data import transform
+
+    modules = get_registered_modules()
+    shared = {key for module in modules.values() for key in module.shared}
+    known = _ENGINE_KEYS | shared | set(modules)
+    for key in cfg:
+        if key not in known and key not in _anchored(path):
+            raise UserError(f"{path}: unknown key {key!r}; {suggest(key, known)}")
+    for name, module in modules.items():
+        extra = module.find_extra_keys() if module.strict else ()
+        if extra:
+            raise UserError(f"{path}: {name} has no argument {sorted(extra)[0]!r}; {suggest(extra[0], module.schema)}")
+    for reader in ("TrainReader", "EvalReader", "TestReader"):
+        block = cfg.get(reader) or {}
+        for step in [*(block.get("sample_transforms") or ()), *(block.get("batch_transforms") or ())]:
+            _check_transform(step, reader, transform, path)
+
+
+def _check_transform(step, reader, transform, path):
+    names = transform.__all__ if hasattr(transform, "__all__") else vars(transform)
+    for name, arguments in step.items():
+        operator = getattr(transform, name, None)
+        if not inspect.isclass(operator):
+            classes = [n for n in names if inspect.isclass(getattr(transform, n, None))]
+            raise UserError(f"{path}: {reader} has the unknown transform {name!r}; {suggest(name, classes)}")
+        allowed = inspect.signature(operator).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in allowed.values()):
+            continue
+        for key in arguments or {}:
+            if key not in allowed:
+                raise UserError(f"{path}: {reader}, {name} has no argument {key!r}; {suggest(key, allowed)}")
+
+
+def _anchored(path):
+    """Top-level keys that hold YAML anchors: they are read through their aliases, not by name."""
+    keys, depth, key = set(), 0, None
+    for file in _with_bases(path):
+        for event in yaml.parse(file.read_text()):
+            if depth == 1 and key is None and isinstance(event, yaml.ScalarEvent):
+                key = event.value
+                continue
+            if depth == 1 and key is not None:
+                if getattr(event, "anchor", None):
+                    keys.add(key)
+                key = None
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+    return keys
+
+
+def _with_bases(path):
+    files = [path]
+    node = yaml.compose(path.read_text())
+    for key, value in node.value:
+        if key.value == "_BASE_":
+            for base in value.value:
+                files += _with_bases(path.parent / base.value)
+    return files
+
+
+def _set_device(cfg):
+    """Uses the GPU when Paddle has one; says so when the configuration asks for one that is not there."""
+    import paddle
+
+    available = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    cfg.use_gpu = bool(cfg.get("use_gpu", False)) and available
+    for key in ("use_npu", "use_xpu", "use_mlu"):
+        cfg.setdefault(key, False)
+    if not (cfg.use_npu or cfg.use_xpu or cfg.use_mlu):
+        paddle.set_device("gpu" if cfg.use_gpu else "cpu")
+    cfg.setdefault("log_iter", 20)
+    cfg.setdefault("snapshot_epoch", 1)
+    cfg.setdefault("save_dir", "output")

@@ -1,0 +1,125 @@
+"""Checking a COCO-format data set before anything is built on it, and its class names."""
+
+import json
+from pathlib import Path
+
+from ..errors import UserError
+
+# COCO itself has boxes that overhang a picture by a fraction of a pixel.
+OVERHANG_PIXELS = 2.0
+OVERHANG_SHARE = 0.02
+
+
+def check_dataset(settings, name, num_classes):
+    """Raises UserError, one line with the file's name, when a COCO-format set cannot be trained on or evaluated.
+
+    Args:
+        settings (dict): the TrainDataset or EvalDataset block: dataset_dir, image_dir, anno_path.
+        name (str): TrainDataset or EvalDataset, for the messages.
+        num_classes (int): of the detector.
+
+    Checked: the folders and the annotation file exist; the file is COCO's JSON; every annotation names a category and
+    a picture of the file, and its box is four numbers that lie in the picture, but for 2 pixels or 2 % of the side;
+    there are no more categories than classes; at least one picture exists. Other sets than COCODataSet are not checked.
+
+    Returns:
+        list of str: what a user should know though it is no error: pictures that are missing and will be left out.
+    """
+    if settings.get("name") != "COCODataSet":
+        return []
+    root = Path(settings.get("dataset_dir") or ".")
+    if not root.is_dir():
+        raise UserError(
+            f"{name}: data set folder {root} does not exist; put the data there, or say where it is with "
+            f"--data DIR or -o {name}.dataset_dir=DIR"
+        )
+    images = root / (settings.get("image_dir") or "")
+    if not images.is_dir():
+        raise UserError(f"{name}: picture folder {images} does not exist; set {name}.image_dir")
+    file = root / (settings.get("anno_path") or "")
+    content = read_annotations(file, name)
+    check_annotations(content, file, num_classes)
+    missing = [p["file_name"] for p in content["images"] if not (images / p["file_name"]).is_file()]
+    if len(missing) == len(content["images"]):
+        raise UserError(f"{name}: none of the {len(missing)} pictures that {file} lists is in {images}")
+    if not missing:
+        return []
+    return [
+        f"{name}: {len(missing)} of {len(content['images'])} pictures are not in {images} and are left out "
+        f"(first: {missing[0]})"
+    ]
+
+
+def read_annotations(file, name="annotations"):
+    """The content of a COCO annotation file; UserError when it is missing or not one."""
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"{name}: annotation file {file} does not exist; set {name}.anno_path")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{name}: {file} is not JSON ({error}); a COCO annotation file is expected") from error
+    absent = (
+        [key for key in ("images", "categories") if key not in content] if isinstance(content, dict) else ["images"]
+    )
+    if absent:
+        raise UserError(f"{name}: {file} has no {absent[0]!r}; a COCO annotation file is expected")
+    if not content["images"]:
+        raise UserError(f"{name}: {file} lists no pictures")
+    return content
+
+
+def check_annotations(content, file, num_classes):
+    """The part of `check_dataset` that looks at categories and boxes."""
+    categories = {c["id"]: c["name"] for c in content["categories"]}
+    pictures = {p["id"]: p for p in content["images"]}
+    if len(categories) > num_classes:
+        raise UserError(
+            f"{file} has {len(categories)} categories but num_classes is {num_classes}; "
+            f"-o num_classes={len(categories)}"
+        )
+    for annotation in content.get("annotations", ()):
+        what = f"{file}: annotation {annotation.get('id')}"
+        picture = pictures.get(annotation.get("image_id"))
+        if picture is None:
+            raise UserError(f"{what} belongs to picture {annotation.get('image_id')}, which the file does not list")
+        what += f" of {picture['file_name']}"
+        if annotation.get("category_id") not in categories:
+            raise UserError(
+                f"{what} has category {annotation.get('category_id')}, which the file does not define; "
+                f"it defines {', '.join(f'{i} ({n})' for i, n in list(categories.items())[:8])}"
+                + (", ..." if len(categories) > 8 else "")
+            )
+        if "bbox" in annotation:
+            _check_box(annotation["bbox"], picture, what)
+
+
+def _check_box(box, picture, what):
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, (int, float)) for v in box):
+        raise UserError(f"{what} has the box {box!r}; [x, y, width, height] in pixels is expected")
+    x, y, width, height = box
+    for low, high, side in ((x, x + width, picture["width"]), (y, y + height, picture["height"])):
+        slack = max(OVERHANG_PIXELS, OVERHANG_SHARE * side)
+        if not (-slack <= low and high <= side + slack):
+            raise UserError(
+                f"{what} has the box {box} [x, y, width, height] outside its picture of {picture['width']} x "
+                f"{picture['height']} pixels; correct the file (x and y are the top left corner, in pixels)"
+            )
+
+
+def categories_of(cfg):
+    """[(category id, name)] in class order: of TestDataset's annotation file, else EvalDataset's, else COCO's 80."""
+    for key in ("TestDataset", "EvalDataset"):
+        settings = cfg.get(key) or {}
+        file = Path(settings.get("dataset_dir") or "") / (settings.get("anno_path") or "")
+        if file.suffix == ".json" and file.is_file():
+            return [
+                (c["id"], c["name"]) for c in sorted(read_annotations(file, key)["categories"], key=lambda c: c["id"])
+            ]
+        if file.suffix == ".txt" and file.is_file():
+            names = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+            return list(enumerate(names[1:] if names[0] == "background" else names))
+    from ppdet.data.source.category import get_categories
+
+    class_to_category, names = get_categories("COCO", None)
+    return [(class_to_category[i], names[class_to_category[i]]) for i in sorted(class_to_category)]

@@ -1,0 +1,124 @@
+"""Exporting a detector as a Paddle inference model, and proving that it finds the same boxes."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+from ppdet.core.workspace import create
+from ppdet.engine import Trainer
+
+from ..errors import UserError
+from ..images import read_image
+from .data import read_annotations
+from .prediction import split_batch
+from .weights import load_detector
+
+# Scores and coordinates (pixels) of the exported model may differ by this share; measured differences are below 1e-4.
+TOLERANCE = 1e-3
+
+
+def export(cfg, output="output_inference", weights=None, check=None):
+    """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and infer_cfg.yml.
+
+    Args:
+        cfg: from `detection.config.load`.
+        output (str | Path): folder to write to; a model of the same name there is replaced when the new one is whole.
+        weights (str | None): as in `detection.weights.find_weights`.
+        check (str | None): picture on which the exported model must find what the trained one finds. None takes the
+            first of EvalDataset when it is at hand.
+
+    Returns:
+        dict: folder, boxes (on the picture, or None when there was none), difference (the largest, relative).
+
+    Raises:
+        UserError: weights or picture that cannot be used; output cannot be written to.
+        RuntimeError: the exported model does not find the same boxes.
+    """
+    picture = _check_picture(cfg, check)
+    trainer = Trainer(cfg, mode="test")
+    load_detector(trainer.model, cfg, weights)
+    batch = expected = None
+    if picture is not None:
+        trainer.dataset.roidbs = [{"im_id": np.array([0]), "im_file": str(picture)}]
+        batch = next(iter(create("TestReader")(trainer.dataset, 0)))
+        trainer.model.eval()
+        with paddle.no_grad():
+            ((_, expected),) = split_batch(trainer.model(dict(batch)), batch)
+
+    name = cfg.filename
+    target, temporary = Path(output) / name, Path(output) / f".{name}.{os.getpid()}"
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot write into the folder {output} ({error.strerror}); give another -O DIR") from error
+    try:
+        trainer.export(str(temporary))
+        found = None if batch is None else run_exported(temporary / name, batch)
+        difference = None if found is None else compare(expected, found)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(temporary / name, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return {"folder": str(target), "boxes": None if found is None else len(found), "difference": difference}
+
+
+def run_exported(folder, batch):
+    """The boxes (M, 6) that an exported detector finds on one picture, prepared by the TestReader.
+
+    Runs in Paddle Inference on the CPU without oneDNN, whose kernels fail on some of these models in Paddle 3.3.
+    """
+    from paddle import inference
+
+    folder = Path(folder)
+    program = folder / ("model.json" if (folder / "model.json").is_file() else "model.pdmodel")
+    config = inference.Config(str(program), str(folder / "model.pdiparams"))
+    config.disable_gpu()
+    if hasattr(config, "disable_mkldnn"):
+        config.disable_mkldnn()
+    config.disable_glog_info()
+    predictor = inference.create_predictor(config)
+    for name in predictor.get_input_names():
+        predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(np.asarray(batch[name])))
+    predictor.run()
+    outputs = [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+    boxes = next(out for out in outputs if out.ndim == 2 and out.shape[-1] == 6)
+    return boxes[boxes[:, 0] >= 0]
+
+
+def compare(expected, found):
+    """Largest relative difference between two sets of boxes; RuntimeError when they are not the same boxes.
+
+    Boxes are paired by class and score: NMS may return equal scores in another order.
+    """
+    if expected.shape != found.shape:
+        raise RuntimeError(f"the exported model finds {len(found)} boxes where the trained one finds {len(expected)}")
+    if not len(expected):
+        return 0.0
+    order = [np.lexsort((np.round(b[:, 2], 1), -np.round(b[:, 1], 4), b[:, 0])) for b in (expected, found)]
+    a, b = expected[order[0]], found[order[1]]
+    difference = float((np.abs(a - b) / np.maximum(1.0, np.abs(a))).max())
+    if difference > TOLERANCE:
+        raise RuntimeError(
+            f"the exported model's boxes differ from the trained one's by {difference:.2g} (relative); "
+            f"{TOLERANCE:g} is allowed"
+        )
+    return difference
+
+
+def _check_picture(cfg, check):
+    if check is not None:
+        read_image(check)
+        return Path(check)
+    settings = cfg.get("EvalDataset") or {}
+    root = Path(settings.get("dataset_dir") or "")
+    file = root / (settings.get("anno_path") or "")
+    if settings.get("name") == "COCODataSet" and file.is_file():
+        first = root / (settings.get("image_dir") or "") / read_annotations(file)["images"][0]["file_name"]
+        if first.is_file():
+            return first
+    print("note: no picture at hand to check the exported model on; give one with --check PICTURE", file=sys.stderr)
+    return None

@@ -1,0 +1,194 @@
+"""Training a detector with PaddleDetection's trainer: whole checkpoints, resume, history and curves."""
+
+import json
+import sys
+from pathlib import Path
+
+import paddle
+from ppdet.engine import Trainer, init_parallel_env, set_random_seed
+from ppdet.engine.callbacks import Callback, Checkpointer
+
+from .. import checkpoints, plots
+from ..errors import UserError
+from ..files import atomic_path
+from .data import check_dataset
+from .results import metric_values
+
+
+def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, overwrite=False):
+    """Trains what the configuration describes, into save_dir/NAME of the configuration.
+
+    Args:
+        cfg: from `detection.config.load`.
+        resume (str | None): "auto" goes on from the last whole checkpoint of the folder, or starts when there is none;
+            a path names the checkpoint. Default None: start anew.
+        evaluate (bool): evaluate after every snapshot, and keep the best as best_model.
+        amp (bool): automatic mixed precision; PaddleDetection leaves it off on a CPU.
+        vdl (bool): log to VisualDL, into save_dir/NAME/vdl.
+        seed (int | None): for the generators of Python, NumPy and Paddle.
+        overwrite (bool): delete an earlier run's checkpoints in the folder instead of refusing to start.
+
+    Returns:
+        Path of the folder.
+
+    Raises:
+        UserError: data that cannot be trained on; a checkpoint that is missing or half written; a folder that holds
+            another run or cannot be written to.
+    """
+    if paddle.distributed.get_world_size() > 1:
+        init_parallel_env()
+    first_process = paddle.distributed.get_rank() == 0
+    if seed is not None:
+        set_random_seed(seed)
+    folder = Path(cfg.save_dir) / cfg.filename
+    if first_process:
+        notes = check_dataset(cfg.TrainDataset, "TrainDataset", cfg.num_classes)
+        if evaluate:
+            notes += check_dataset(cfg.EvalDataset, "EvalDataset", cfg.num_classes)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+    checkpoint, about = _starting_point(folder, resume, overwrite, first_process)
+    cfg.amp = amp
+    if amp and not cfg.use_gpu:
+        print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
+    if vdl:
+        cfg.use_vdl, cfg.vdl_log_dir = True, str(folder / "vdl")
+
+    trainer = Trainer(cfg, mode="train")
+    if len(trainer.loader) < 1:
+        raise UserError(
+            f"TrainDataset has {len(trainer.dataset)} pictures, fewer than one batch of "
+            f"{cfg.TrainReader['batch_size']}; set a smaller TrainReader.batch_size"
+        )
+    if checkpoint is not None:
+        trainer.resume_weights(str(checkpoint))
+        print(f"resuming from {checkpoint}: epoch {trainer.start_epoch} of {cfg.epoch}", flush=True)
+    elif cfg.get("pretrain_weights"):
+        trainer.load_weights(cfg.pretrain_weights)
+    if checkpoint is not None and trainer.start_epoch >= cfg.epoch:
+        print(f"training is complete: {checkpoint} is at epoch {trainer.start_epoch} of {cfg.epoch}")
+        return folder
+    keeper = WholeCheckpoints(trainer, folder, about.get("best_ap"))
+    history = History(trainer, folder, trainer.start_epoch * len(trainer.loader))
+    kept = [callback for callback in trainer._callbacks if not isinstance(callback, Checkpointer)]
+    trainer._callbacks = []
+    trainer.register_callbacks([*kept, history, keeper])
+    trainer.train(evaluate)
+    return folder
+
+
+def _starting_point(folder, resume, overwrite, first_process):
+    """(FOLDER/NAME to resume from, its info), or (None, {}) to start anew."""
+    with atomic_path(folder / f".writable{paddle.distributed.get_rank()}"):
+        pass  # the folder can be created and written to, or this raises
+    (folder / f".writable{paddle.distributed.get_rank()}").unlink()
+    if resume not in (None, "auto"):
+        return checkpoints.require(resume)
+    last = checkpoints.last_whole(folder)
+    if resume == "auto":
+        if last is None:
+            print(f"nothing to resume in {folder}: starting from the beginning", flush=True)
+        return last or (None, {})
+    if last is not None and not overwrite:
+        raise UserError(
+            f"{folder} holds the checkpoints of an earlier run (last: {last[0].name}, epoch {last[1]['epoch']}); go on "
+            f"with -r, or choose another -o save_dir=DIR, or delete them with --overwrite"
+        )
+    if first_process:
+        checkpoints.remove_all(folder)
+    return None, {}
+
+
+class WholeCheckpoints(Callback):
+    """Saves what PaddleDetection's `Checkpointer` saves, under the same names, as whole checkpoints.
+
+    Each snapshot goes by its epoch's number, the last is model_final, the best evaluated one best_model.
+    """
+
+    def __init__(self, trainer, folder, best_ap=None):
+        super().__init__(trainer)
+        self.folder = folder
+        self.best_ap = best_ap
+
+    def on_epoch_end(self, status):
+        """After training: a snapshot when one is due. After evaluation: best_model when it is the best so far."""
+        trainer = self.model
+        if paddle.distributed.get_rank() != 0:
+            return
+        epoch = status["epoch_id"] + 1
+        if status["mode"] == "train":
+            if epoch % trainer.cfg.snapshot_epoch == 0 or epoch == trainer.cfg.epoch:
+                self._save("model_final" if epoch == trainer.cfg.epoch else str(epoch - 1), epoch, status)
+        elif status.get("save_best_model"):
+            ap = metric_values(trainer._metrics)["AP"]
+            if self.best_ap is None or ap >= self.best_ap:
+                self.best_ap = ap
+                self._save("best_model", epoch, status)
+
+    def _save(self, name, epoch, status):
+        trainer = self.model
+        weights = trainer.model.state_dict()
+        # with a moving average the model holds the averaged weights here, and status the trained ones
+        states = {".pdparams": weights}
+        if trainer.use_ema:
+            states[".pdema"] = status["weight"]
+        states[".pdopt"] = {**trainer.optimizer.state_dict(), "last_epoch": epoch}
+        about = {
+            "config": trainer.cfg.filename,
+            "epoch": epoch,
+            "iteration": epoch * status["steps_per_epoch"],
+            "best_ap": self.best_ap,
+        }
+        checkpoints.save(self.folder, name, states, about)
+        print(f"saved {self.folder / name}", flush=True)
+
+
+class History(Callback):
+    """Keeps history.jsonl (losses every log_iter iterations, AP at every evaluation) and draws curves.png from it."""
+
+    def __init__(self, trainer, folder, iteration):
+        super().__init__(trainer)
+        self.file = folder / "history.jsonl"
+        self.rows = [row for row in read_history(self.file) if row["iteration"] <= iteration]
+        if paddle.distributed.get_rank() == 0:
+            with atomic_path(self.file) as temporary:
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+
+    def on_step_end(self, status):
+        """Notes the losses."""
+        steps = status["steps_per_epoch"]
+        due = status["step_id"] % self.model.cfg.log_iter == 0 or status["step_id"] == steps - 1
+        if status["mode"] != "train" or not due or paddle.distributed.get_rank() != 0:
+            return
+        losses = {name: float(value) for name, value in status["training_staus"].get().items()}
+        self._add(status, {"kind": "train", "lr": float(status["learning_rate"]), **losses}, status["step_id"] + 1)
+
+    def on_epoch_end(self, status):
+        """Notes the evaluation and draws the curves."""
+        if paddle.distributed.get_rank() != 0:
+            return
+        if status["mode"] == "eval":
+            self._add(status, {"kind": "eval", **metric_values(self.model._metrics)}, status["steps_per_epoch"])
+        if self.rows:
+            plots.plot_training(self.rows, self.file.with_name("curves.png"))
+
+    def _add(self, status, row, step):
+        steps = status["steps_per_epoch"]
+        iteration = status["epoch_id"] * steps + step
+        row = {"iteration": iteration, "epoch": round(iteration / steps, 4), **row}
+        self.rows.append(row)
+        with open(self.file, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+def read_history(file):
+    """The rows of a history.jsonl; a last line that a kill cut short does not count."""
+    if not file.is_file():
+        return []
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows

@@ -1,0 +1,203 @@
+"""Finding pictures and reading them into arrays, the same way for features, classification and predict.
+
+A picture is read as it is meant to be seen: upright (EXIF orientation), the first frame of an animation,
+8 bits a channel, red-green-blue. Colour profiles are not applied, as the toolkits do not apply them.
+"""
+
+import glob
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from densebone.errors import UserError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+
+# A small file can claim a size that fills the memory. Camera pictures of 108 million pixels still pass.
+MAX_PIXELS = 128_000_000
+
+
+def _is_picture_name(name):
+    """Whether a file of that name is taken from a folder; hidden files (`._a.jpg` of macOS) are not."""
+    return not name.startswith(".") and name.lower().endswith(EXTENSIONS)
+
+
+def _walk(folder):
+    """All pictures below `folder`, sorted; links to folders are followed, each real folder once.
+
+    Hidden folders, such as `.thumbnails` and `.ipynb_checkpoints`, are left out.
+    """
+    found, visited = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(root, name) for name in names if _is_picture_name(name)]
+    return sorted(found)
+
+
+def _expand(given):
+    """The pictures meant by one argument: a file, a folder or a glob pattern."""
+    path = Path(given).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        if found := _walk(path):
+            return found
+        raise UserError(f"no pictures in the folder {path} or below; looked for {' '.join(EXTENSIONS)}")
+    if not glob.has_magic(str(given)):
+        raise UserError(f"{path} does not exist; give a picture, a folder or a pattern like 'folder/*.jpg'")
+    matched = sorted(map(Path, glob.glob(str(path), recursive=True)))
+    if found := [match for match in matched if match.is_file() and _is_picture_name(match.name)]:
+        return found
+    raise UserError(f"the pattern {given} matches no picture; looked for {' '.join(EXTENSIONS)}")
+
+
+def find_images(paths):
+    """List the pictures meant by `paths`; nothing is opened.
+
+    Args:
+        paths: a file, a folder (searched with its sub-folders), a glob pattern (`**` allowed), each str or
+            Path, or a list of these. Folders and patterns give the files whose extension is in `EXTENSIONS`
+            in upper or lower case, sorted, hidden ones left out; a file that is named is taken in any case.
+
+    Returns:
+        list of Path, in the order given, each file once.
+
+    Raises:
+        UserError: a path does not exist, a folder or a pattern holds no picture, or nothing was given.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if not given:
+        raise UserError("no pictures were given; give at least one picture, folder or pattern")
+    found = {}
+    for item in given:
+        for path in _expand(item):
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _open(path):
+    """Open a picture without decoding it; Pillow's warning about large ones is replaced by `_check_size`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
+
+
+def _check_size(path, size, min_side):
+    """Raise for a size, (width, height) in pixels, that is empty, too large to decode or too small to use."""
+    width, height = size
+    if width < 1 or height < 1:
+        raise UserError(f"{path}: the picture is empty, {width} x {height} pixels; give one that has pixels")
+    given = f"{path}: {width} x {height} pixels is too"
+    if width * height > MAX_PIXELS:
+        raise UserError(f"{given} large, at most {MAX_PIXELS // 10**6} million; make it smaller")
+    if min(width, height) < min_side:
+        raise UserError(f"{given} small, at least {min_side} each side; give a larger picture")
+
+
+def _upright(image):
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block, which Pillow reports in many ways, does not spoil the picture
+        return image
+
+
+def _sixteen_to_eight(path, values):
+    """(H, W) integers 0..65535 -> uint8, 65535 -> 255."""
+    values = values.astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise UserError(f"{path}: holds values outside 16 bits; allowed are 8 or 16 bits; convert it")
+    return ((values + 128) // 257).astype(np.uint8)
+
+
+def _to_rgb(path, image):
+    """A decoded Pillow picture of any mode -> (H, W, 3) uint8."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        gray = _sixteen_to_eight(path, np.asarray(image))
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise UserError(f"{path}: holds floating point values; allowed are 8 or 16 bits; convert it")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))
+
+
+def _reason(error):
+    """What to tell the user about an exception of Pillow or of the system."""
+    if isinstance(error, FileNotFoundError):
+        return "does not exist; give a picture file"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder; give a picture file"
+    if isinstance(error, PermissionError):
+        return "may not be read by this user; change its permissions"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"is too large, at most {MAX_PIXELS // 10**6} million pixels; make it smaller"
+    if isinstance(error, UnidentifiedImageError):
+        return "is not a picture that Pillow can read; give JPEG, PNG, BMP or WebP"
+    words = " ".join(str(error).split()) or type(error).__name__
+    return f"is truncated or damaged ({words}); fetch the file again"
+
+
+def read_image(path, min_side=32):
+    """Read one picture completely.
+
+    Gray pictures get three equal channels, palettes are looked up, CMYK and YCbCr are converted without a
+    colour profile, transparent pixels are laid over white, 16 bits are scaled to 8 (65535 -> 255). The EXIF
+    orientation is applied. Of an animation the first frame is read.
+
+    Args:
+        path: the file, str or Path.
+        min_side: the smallest width and height accepted, in pixels.
+
+    Returns:
+        uint8 array (H, W, 3), red-green-blue, writable.
+
+    Raises:
+        UserError: no such file, not a picture, truncated or damaged, empty, smaller than `min_side`, larger
+            than `MAX_PIXELS`, or values that are neither 8 nor 16 bits. The line starts with the path.
+    """
+    path = Path(path)
+    truncated_allowed = ImageFile.LOAD_TRUNCATED_IMAGES
+    try:
+        # PaddleDetection sets this for the whole process; then Pillow fills a missing part with gray.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        with _open(path) as image:
+            _check_size(path, image.size, min_side)
+            image.load()
+            return _to_rgb(path, _upright(image))
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... on damaged data
+        raise UserError(f"{path}: {_reason(error)}") from error
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = truncated_allowed
+
+
+def check_images(paths, min_side=32):
+    """Decode every picture once and tell the readable ones from the others.
+
+    Args:
+        paths: files, as `find_images` returns them.
+        min_side: the smallest width and height accepted, in pixels.
+
+    Returns:
+        (good, bad): list of Path, and list of (Path, reason in one line); both in the order given.
+    """
+    good, bad = [], []
+    for path in map(Path, paths):
+        try:
+            read_image(path, min_side)
+        except UserError as error:
+            bad.append((path, str(error).removeprefix(f"{path}: ")))
+        else:
+            good.append(path)
+    return good, bad

@@ -1,0 +1,139 @@
+"""PaddleDetection components; importing this module registers them and repairs the installed release where needed.
+
+    backbone: HarDNet68            # or HarDNet39DS, HarDNet68DS, HarDNet85
+    backbone: SSDFeatures          # any registered backbone plus the extra maps that SSD wants
+
+An unmodified PaddleDetection script picks them up from a line in the configuration:
+`plugin: !!python/module:densebone.integrations.paddledet`.
+"""
+
+from paddle import nn
+from ppdet.core.workspace import create, register
+from ppdet.modeling.shape_spec import ShapeSpec
+
+from ..backbones.base import check_indices
+from ..backbones.hardnet import HarDNet
+from ..errors import UserError
+from ..necks.ssd import SSDExtraMaps
+from ..registry import find_model
+from ..weights.loader import load_weights
+from .compat import paddledet as compat
+
+__all__ = ["HarDNet39DS", "HarDNet68", "HarDNet68DS", "HarDNet85", "SSDFeatures"]
+
+NORM_TYPES = ("bn", "sync_bn")
+
+
+class _DetectionBackbone:
+    """Gives a `Network` the interface of a PaddleDetection backbone. `model` is its name in the registry."""
+
+    __shared__ = ["norm_type"]  # noqa: RUF012  (PaddleDetection reads a list)
+    model = ""
+
+    def __init__(
+        self,
+        return_idx=(0, 1, 2, 3),
+        in_channels=3,
+        pretrained=None,
+        freeze_at=-1,
+        freeze_norm=False,
+        norm_type="bn",
+        recompute=False,
+    ):
+        """
+        Args:
+            return_idx (list of int): maps to return, ascending numbers from 0..3 for strides 4, 8, 16, 32.
+            in_channels (int): channels of the image.
+            pretrained (str | None): a weights file, loaded strictly.
+            freeze_at (int): as in PaddleDetection's ResNet: -1 freezes nothing, 0 all up to stride 4, 3 everything.
+            freeze_norm (bool): batch norms keep their stored statistics and do not learn.
+            norm_type (str): bn, or sync_bn: PaddleDetection's trainer then synchronises batch norm over several GPUs.
+            recompute (bool): gradient checkpointing of the dense blocks.
+        """
+        indices = check_indices(list(return_idx), f"{type(self).__name__}.return_idx", 4)
+        if norm_type not in NORM_TYPES:
+            raise UserError(f"{type(self).__name__}.norm_type is {norm_type!r}; give one of {', '.join(NORM_TYPES)}")
+        if freeze_at not in range(-1, 4):
+            raise UserError(f"{type(self).__name__}.freeze_at is {freeze_at!r}; give -1 (freeze nothing) or 0..3")
+        _, variant = find_model(self.model)
+        super().__init__(
+            variant,
+            out_indices=[i + 1 for i in indices],
+            in_channels=in_channels,
+            freeze_at=freeze_at + 1 if freeze_at >= 0 else -1,
+            freeze_norm=freeze_norm,
+            recompute=recompute,
+        )
+        if pretrained is not None:
+            load_weights(self, pretrained)
+
+    @property
+    def out_shape(self):
+        """Channels and stride of each returned map, highest resolution first."""
+        return [ShapeSpec(channels=c, stride=s) for c, s in zip(self.channels, self.strides)]
+
+    def forward(self, inputs):
+        """{"image": (N, in_channels, H, W), ...} -> list of (N, C_i, H / s_i, W / s_i)."""
+        return super().forward(inputs["image"])
+
+
+@register
+class HarDNet39DS(_DetectionBackbone, HarDNet):
+    """HarDNet-39DS."""
+
+    model = "hardnet39ds"
+
+
+@register
+class HarDNet68DS(_DetectionBackbone, HarDNet):
+    """HarDNet-68DS."""
+
+    model = "hardnet68ds"
+
+
+@register
+class HarDNet68(_DetectionBackbone, HarDNet):
+    """HarDNet-68."""
+
+    model = "hardnet68"
+
+
+@register
+class HarDNet85(_DetectionBackbone, HarDNet):
+    """HarDNet-85."""
+
+    model = "hardnet85"
+
+
+@register
+class SSDFeatures(nn.Layer):
+    """A backbone for SSD, which has no neck: the maps of any registered backbone and smaller ones made from the last.
+
+    Args:
+        backbone (Layer): any registered backbone that returns maps in order of falling size, ours or PaddleDetection's.
+        extra_maps (list): rows [channels of the 1x1 convolution, channels of the map, stride, padding]. The default
+            adds three maps, for the six of SSD-300 when the backbone returns strides 8, 16 and 32.
+    """
+
+    def __init__(self, backbone, extra_maps=((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0))):
+        super().__init__()
+        self.backbone = backbone
+        spec = backbone.out_shape
+        self.extra = SSDExtraMaps([s.channels for s in spec], [s.stride or 1 for s in spec], extra_maps)
+
+    @classmethod
+    def from_config(cls, cfg, *args, **kwargs):
+        """Builds the backbone that the configuration names."""
+        return {"backbone": create(cfg["backbone"])}
+
+    @property
+    def out_shape(self):
+        """Channels and stride of each map, highest resolution first."""
+        return [ShapeSpec(channels=c, stride=s) for c, s in zip(self.extra.channels, self.extra.strides)]
+
+    def forward(self, inputs):
+        """{"image": (N, C, H, W), ...} -> list of maps, those of the backbone first."""
+        return self.extra(self.backbone(inputs))
+
+
+compat.apply()

@@ -1,0 +1,48 @@
+"""What SSD (Liu et al., arXiv 1512.02325) adds to a backbone: maps smaller than its last one."""
+
+from paddle import nn
+
+from ..backbones.layers import ConvNorm
+from ..errors import UserError
+
+
+class SSDExtraMaps(nn.Layer):
+    """Appends maps of falling size to a backbone's maps.
+
+    Each extra map is made from the one before it by a 1x1 convolution and a 3x3 one, both with batch norm and ReLU,
+    so that a detector can also be trained from random weights.
+
+    Args:
+        channels (list of int), strides (list of int): of the backbone's maps, in the order in which they arrive.
+        extra_maps (list of [middle, out, stride, padding]): channels after the 1x1 convolution, channels of the map,
+            and stride (1 or 2) and padding (0 or 1) of the 3x3 convolution. Stride 2 with padding 1 halves the sides,
+            rounding up; stride 1 without padding takes 2 off each: 9 -> 5 -> 3 -> 1 is [.., 2, 1], [.., 2, 1],
+            [.., 1, 0].
+    """
+
+    def __init__(self, channels, strides, extra_maps):
+        super().__init__()
+        self.channels, self.strides = list(channels), list(strides)
+        self.extra_maps = nn.LayerList()
+        for row in extra_maps:
+            if len(row) != 4 or row[2] not in (1, 2) or row[3] not in (0, 1) or min(row[:2]) < 1:
+                raise UserError(
+                    f"extra_maps has the row {row!r}; each row is [channels of the 1x1 convolution, channels of the "
+                    f"map, stride 1 or 2, padding 0 or 1], for example [256, 512, 2, 1]"
+                )
+            middle, out, stride, padding = row
+            self.extra_maps.append(
+                nn.Sequential(
+                    ConvNorm(self.channels[-1], middle, 1, activation=nn.ReLU()),
+                    ConvNorm(middle, out, 3, stride, padding=padding, activation=nn.ReLU()),
+                )
+            )
+            self.channels.append(out)
+            self.strides.append(self.strides[-1] * stride)
+
+    def forward(self, maps):
+        """list of (N, C_i, H_i, W_i) -> the same list with the extra maps behind it."""
+        maps = list(maps)
+        for extra in self.extra_maps:
+            maps.append(extra(maps[-1]))
+        return maps

@@ -1,0 +1,42 @@
+"""`densebone COMMAND ...`: each command is the file of its name in this folder, with `main(argv)`."""
+
+import importlib
+import sys
+
+from ..errors import UserError, suggest
+
+COMMANDS = {
+    "list": "models and shipped configurations",
+    "info": "channels, strides and parameters of a model",
+    "train": "train what a configuration describes",
+    "eval": "evaluate trained weights",
+    "predict": "predict on pictures and draw the result",
+    "export": "write an inference model and check it",
+    "sample-data": "write a small data set to try things on",
+    "doctor": "versions, toolkits, registered names and repairs",
+}
+
+
+def main(argv=None):
+    """Runs a command and returns the exit status: 0, or 2 for a user's mistake, said in one line, or the command's."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: densebone COMMAND ...   (densebone COMMAND --help tells more)\n")
+        print("\n".join(f"  {name:12} {what}" for name, what in COMMANDS.items()))
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from densebone import __version__
+
+        print(f"densebone {__version__}")
+        return 0
+    try:
+        if argv[0] not in COMMANDS:
+            raise UserError(f"there is no command {argv[0]!r}; {suggest(argv[0], COMMANDS)}")
+        command = importlib.import_module(f".{argv[0].replace('-', '_')}", __package__)
+        return command.main(argv[1:]) or 0
+    except UserError as error:
+        print(f"densebone: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("densebone: interrupted", file=sys.stderr)
+        return 130

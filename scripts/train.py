@@ -1,0 +1,33 @@
+"""Train what a configuration describes.
+
+    densebone train -c ssd_hardnet68_300_150e_coco --data dataset/coco --eval
+    densebone train -c my.yml -r -o TrainReader.batch_size=4        # go on where a killed run stopped
+    python -m paddle.distributed.launch --nproc_per_node 2 $(which densebone) train -c my.yml
+
+Checkpoints, history.jsonl and curves.png are left in save_dir/NAME of the configuration.
+"""
+
+from . import options
+
+
+def main(argv=None):
+    """Returns the exit status."""
+    parser = options.parser("train", __doc__)
+    parser.add_argument(
+        "-r", "--resume", nargs="?", const="auto", metavar="CHECKPOINT",
+        help="go on from a checkpoint; without a name from the last whole one, or start when there is none",
+    )  # fmt: skip
+    parser.add_argument("--eval", action="store_true", help="evaluate after every snapshot and keep the best")
+    parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
+    parser.add_argument("--vdl", action="store_true", help="log to VisualDL")
+    parser.add_argument("--seed", type=int, help="seed of all random generators")
+    parser.add_argument("--overwrite", action="store_true", help="delete an earlier run's checkpoints")
+    arguments = parser.parse_args(argv)
+    cfg = options.load_detection(arguments)
+    from ..detection.training import train
+
+    folder = train(
+        cfg, arguments.resume, arguments.eval, arguments.amp, arguments.vdl, arguments.seed, arguments.overwrite
+    )
+    print(f"trained: checkpoints, history.jsonl and curves.png are in {folder}")
+    return 0

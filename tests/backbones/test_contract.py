@@ -1,0 +1,202 @@
+"""What holds for every model of the registry, whatever its family."""
+
+import itertools
+
+import numpy as np
+import paddle
+import pytest
+import tiny
+
+import densebone as db
+from densebone.backbones.layers import FrozenBatchNorm2D
+
+MODELS = tuple(db.list_models())
+SIZES = ((224, 224), (235, 301), (64, 96))
+ALL = (0, 1, 2, 3, 4)
+STATISTICS = ("_mean", "_variance")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def full(request):
+    net = db.create_backbone(request.param, out_indices=ALL)
+    net.eval()
+    return request.param, net
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_declared_channels_and_strides_are_the_real_ones(full, size):
+    _, net = full
+    with paddle.no_grad():
+        maps = net(tiny.images((1, 3, *size)))
+    assert net.strides == [2, 4, 8, 16, 32]
+    assert [m.shape[1] for m in maps] == net.channels
+    for m, stride in zip(maps, net.strides):
+        for side, whole in zip(m.shape[2:], size):
+            assert abs(side - whole / stride) < 1, (m.shape, stride)
+
+
+@pytest.mark.parametrize("indices", [(2, 4), (1,), (0,), (0, 3)], ids=str)
+def test_a_subset_gives_the_same_maps_from_fewer_layers(full, indices):
+    model, net = full
+    part = db.create_backbone(model, out_indices=indices)
+    report = db.load_weights(part, net.state_dict())
+    part.eval()
+    x = tiny.images((1, 3, 64, 96))
+    with paddle.no_grad():
+        maps, expected = part(x), net(x)
+    assert part.channels == [net.channels[i] for i in indices]
+    assert part.strides == [net.strides[i] for i in indices]
+    assert len(maps) == len(indices)
+    for m, i in zip(maps, indices):
+        assert np.array_equal(m.numpy(), expected[i].numpy())
+    assert report.complete and set(report.used) == set(part.state_dict())
+    assert bool(report.left_out) == (indices[-1] < 4)
+
+
+def test_stages_past_the_last_one_are_not_built(full):
+    model, net = full
+    nets = [db.create_backbone(model, out_indices=(i,)) for i in ALL[:-1]] + [net]
+    sizes = [sum(p.size for p in net.parameters()) for net in nets]
+    assert sizes == sorted(set(sizes))
+    for smaller, larger in itertools.pairwise(nets):
+        assert set(smaller.state_dict()) < set(larger.state_dict())
+
+
+@pytest.mark.parametrize("in_channels", [1, 4])
+@pytest.mark.parametrize("model", MODELS)
+def test_channels_of_the_image_and_number_of_classes(model, in_channels):
+    net = db.create_model(model, in_channels=in_channels, num_classes=7)
+    net.eval()
+    with paddle.no_grad():
+        assert net(tiny.images((2, in_channels, 64, 64))).shape == [2, 7]
+    with pytest.raises(db.UserError, match=f"input has 3 channels .* in_channels={in_channels}"):
+        net(tiny.images((2, 3, 64, 64)))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_trainable_parameter_gets_a_finite_gradient(model):
+    paddle.seed(0)
+    net = db.create_model(model, num_classes=5)
+    _, gradients = tiny.step(net, tiny.images())
+    assert set(gradients) == {key for key, p in net.named_parameters() if not p.stop_gradient}
+    for key, gradient in gradients.items():
+        assert np.isfinite(gradient).all(), key
+        assert gradient.any() or gradient.ndim == 1, key
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_freeze_at_stops_these_stages_and_no_other(model):
+    paddle.seed(0)
+    net = db.create_backbone(model, freeze_at=1)
+    inside = {id(t) for i in (0, 1) for layer in net.stage(i) for t in layer.state_dict().values()}
+    frozen = {key for key, tensor in net.state_dict().items() if id(tensor) in inside}
+    before = tiny.snapshot(net)
+    assert frozen == set(db.create_backbone(model, out_indices=(1,)).state_dict())
+    _, gradients = tiny.step(net, tiny.images())
+    assert set(gradients) == {key for key in before if not key.endswith(STATISTICS)} - frozen
+    assert tiny.movable(net) - frozen <= tiny.changed(before, net) <= set(before) - frozen
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_freeze_norm_stops_every_batch_norm_and_nothing_else(model):
+    paddle.seed(0)
+    net = db.create_backbone(model, freeze_norm=True)
+    norms = [layer for layer in net.sublayers() if isinstance(layer, FrozenBatchNorm2D)]
+    assert norms and not any(isinstance(layer, paddle.nn.BatchNorm2D) for layer in net.sublayers())
+    inside = {id(t) for norm in norms for t in norm.state_dict().values()}
+    frozen = {key for key, tensor in net.state_dict().items() if id(tensor) in inside}
+    before = tiny.snapshot(net)
+    _, gradients = tiny.step(net, tiny.images())
+    assert set(gradients) == set(before) - frozen
+    assert tiny.movable(net) - frozen <= tiny.changed(before, net) <= set(before) - frozen
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_frozen_and_plain_networks_agree_in_keys_and_outputs(model):
+    net = db.create_backbone(model)
+    frozen = db.create_backbone(model, freeze_at=2, freeze_norm=True)
+    assert list(frozen.state_dict()) == list(net.state_dict())
+    frozen.set_state_dict(net.state_dict())
+    net.eval()
+    frozen.train()  # its batch norms use their stored statistics all the same
+    for layer in frozen.sublayers():
+        if isinstance(layer, paddle.nn.Dropout):
+            layer.eval()
+    x = tiny.images()
+    with paddle.no_grad():
+        for a, b in zip(net(x), frozen(x)):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_saving_and_loading_keeps_the_outputs(model, tmp_path):
+    net = db.create_model(model, num_classes=5)
+    net.eval()
+    path = str(tmp_path / "net.pdparams")
+    paddle.save(net.state_dict(), path)
+    again = db.create_model(model, num_classes=5)
+    again.eval()
+    x = tiny.images((1, 3, 64, 64))
+    with paddle.no_grad():
+        expected = net(x).numpy()
+        assert not np.array_equal(again(x).numpy(), expected)
+        again.set_state_dict(paddle.load(path))
+        assert np.array_equal(again(x).numpy(), expected)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_to_static_equals_eager(model):
+    net = db.create_backbone(model)
+    net.eval()
+    x = tiny.images((1, 3, 64, 96))
+    with paddle.no_grad():
+        expected = [m.numpy() for m in net(x)]
+        spec = paddle.static.InputSpec([None, 3, None, None], "float32")
+        maps = paddle.jit.to_static(net, input_spec=[spec], full_graph=True)(x)
+    assert len(maps) == len(expected)
+    for m, e in zip(maps, expected):
+        np.testing.assert_allclose(m.numpy(), e, rtol=1e-4, atol=1e-5)
+
+
+# Freezing in detail, on the tiny network, whose stages are written out in tests/helpers/tiny.py.
+
+
+def learning(net):
+    """Keys of the parameters that learn."""
+    return {key for key, t in net.state_dict().items() if not t.stop_gradient and not key.endswith(STATISTICS)}
+
+
+@pytest.mark.parametrize("variant", [tiny.TINY, tiny.TINY_DS], ids=["plain", "depthwise"])
+@pytest.mark.parametrize("freeze_at", [-1, *ALL])
+def test_every_freeze_at(variant, freeze_at):
+    net = tiny.build(variant, freeze_at=freeze_at)
+    last = tiny.LAST_IN_STAGE[freeze_at] if freeze_at >= 0 else -1
+    before = tiny.snapshot(net)
+    expected = {key for key in before if int(key.split(".")[1]) <= last}
+    assert learning(net) == {key for key in before if not key.endswith(STATISTICS)} - expected
+    tiny.step(net, tiny.images())
+    assert tiny.movable(net) - expected <= tiny.changed(before, net) <= set(before) - expected
+
+
+def test_freezing_past_the_last_stage_that_is_built_freezes_all():
+    net = tiny.build(out_indices=(1, 2), freeze_at=4)
+    assert all(p.stop_gradient for p in net.parameters())
+
+
+def test_freezing_survives_the_conversion_to_synchronised_batch_norm():
+    net = tiny.build(out_indices=(1, 2, 3, 4), freeze_at=1)
+    keys, learns = list(net.state_dict()), learning(net)
+    net = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    kinds = {
+        index: {type(n) for layer in net.stage(index) for n in layer.sublayers() if hasattr(n, "_variance")}
+        for index in ALL
+    }
+    assert kinds == {i: {FrozenBatchNorm2D if i <= 1 else paddle.nn.SyncBatchNorm} for i in ALL}
+    assert list(net.state_dict()) == keys
+    assert learning(net) == learns
+    before = tiny.snapshot(net)
+    net.train()
+    x = tiny.images()
+    for layer in net.stage(0) + net.stage(1):  # the rest runs on a GPU alone
+        x = layer(x)
+    assert x.stop_gradient and tiny.changed(before, net) == set()

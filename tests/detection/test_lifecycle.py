@@ -1,0 +1,211 @@
+"""A detector's life through the commands: train, kill, resume, evaluate, predict, export.
+
+By default on a tiny data set and a tiny input. With DENSEBONE_COCO=FOLDER and `-m acceptance`, every shipped COCO
+configuration on real photographs: too long for every run (minutes each), so it is asked for by name.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
+
+SMOKE = "smoke_ppyoloe_hardnet39ds_192_12e_sample"
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory, densebone):
+    folder = tmp_path_factory.mktemp("sample") / "data"
+    done = densebone("sample-data", "coco", folder, "--train", 16, "--val", 4)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def start(arguments, cwd, log):
+    """Starts `densebone train` in the background, its output in a file."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "densebone.scripts", "train", *map(str, arguments)],
+        cwd=cwd, stdout=log.open("w"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def kill_after(process, line, log, limit=600):
+    """Kills the process with SIGKILL as soon as its log holds the line."""
+    ends = time.monotonic() + limit
+    while line not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < ends, log.read_text()
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def losses(folder):
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    return [(row["iteration"], row["loss"]) for row in rows if row["kind"] == "train"]
+
+
+def live(densebone, config, data, cwd, options, epochs, iterations, picture):
+    """The whole life; returns the losses and what the commands printed."""
+    common = ["-c", config, "--data", data, "-o", "log_iter=1", f"epoch={epochs}", "snapshot_epoch=1", *options]
+    log = cwd / "train.log"
+    process = start([*common, "--seed", 3], cwd, log)
+    kill_after(process, f"saved output/{config}/{epochs // 3 - 1}", log)
+    folder = cwd / "output" / config
+    resumed = densebone("train", *common, "--seed", 3, "--resume", cwd=cwd, timeout=3000)
+    assert resumed.returncode == 0, resumed.stderr + resumed.stdout
+    assert "resuming from" in resumed.stdout
+    curve = losses(folder)
+    assert [iteration for iteration, _ in curve] == list(range(1, iterations + 1))
+    manifest = json.loads((folder / "model_final.json").read_text())
+    assert (manifest["epoch"], manifest["iteration"]) == (epochs, iterations)
+    assert Image.open(folder / "curves.png").size[0] > 100
+    assert not [p for p in folder.rglob(".*")]
+
+    evaluated = densebone("eval", *common, cwd=cwd, timeout=3000)
+    assert evaluated.returncode == 0, evaluated.stderr + evaluated.stdout
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert 0 <= result["AP"] <= 1 and 0 <= result["AP50"] <= 1
+
+    predicted = densebone("predict", *common, "-O", "pictures", "-t", 0.02, picture, cwd=cwd)
+    assert predicted.returncode == 0, predicted.stderr + predicted.stdout
+    assert Image.open(cwd / "pictures" / f"{Path(picture).stem}.png").size == Image.open(picture).size
+    assert isinstance(json.loads((cwd / "pictures" / "predictions.json").read_text()), list)
+
+    exported = densebone("export", *common, "-O", "exported", "--check", picture, cwd=cwd)
+    assert exported.returncode == 0, exported.stderr + exported.stdout
+    assert "largest relative difference" in exported.stdout
+    assert (cwd / "exported" / config / "model.pdiparams").is_file()
+    return curve, evaluated.stdout, exported.stdout
+
+
+@pytest.fixture(scope="module")
+def lived(sample, tmp_path_factory, densebone):
+    cwd = tmp_path_factory.mktemp("life")
+    picture = sorted((sample / "val2017").glob("*.jpg"))[0]
+    options = ["TrainReader.batch_size=4", "TrainReader.sample_transforms.2.Resize.target_size=[96,96]"]
+    return cwd, live(densebone, SMOKE, sample, cwd, options, 3, 12, picture)
+
+
+def test_train_kill_resume_evaluate_predict_export(lived):
+    cwd, (curve, evaluated, _) = lived
+    assert curve[-1][1] < curve[0][1]
+    assert "mAP@0.5" in evaluated
+    assert {p.name for p in (cwd / "output" / SMOKE).glob("*.pdparams")} >= {"0.pdparams", "model_final.pdparams"}
+
+
+def test_a_second_run_does_not_overwrite_the_first(lived, sample, densebone):
+    cwd, _ = lived
+    arguments = ("train", "-c", SMOKE, "--data", sample, "-o", "epoch=3")
+    before = (cwd / "output" / SMOKE / "0.json").read_text()
+    refused = densebone(*arguments, cwd=cwd)
+    assert refused.returncode == 2
+    assert "holds the checkpoints of an earlier run" in refused.stderr
+    assert (cwd / "output" / SMOKE / "0.json").read_text() == before
+    finished = densebone(*arguments, "-r", cwd=cwd)
+    assert finished.returncode == 0
+    assert "training is complete" in finished.stdout
+
+
+def test_resume_passes_over_a_half_written_checkpoint(lived, sample, densebone, tmp_path):
+    cwd, _ = lived
+    saved = cwd / "output" / SMOKE
+    copy = tmp_path / "output" / SMOKE
+    copy.mkdir(parents=True)
+    for name in ("0", "1"):
+        for file in saved.glob(f"{name}.*"):
+            (copy / file.name).write_bytes(file.read_bytes())
+    whole = (copy / "1.pdparams").read_bytes()
+    (copy / "1.pdparams").write_bytes(whole[: len(whole) // 2])
+    named = densebone("train", "-c", SMOKE, "--data", sample, "-r", f"output/{SMOKE}/1", cwd=tmp_path)
+    assert (named.returncode, "half written" in named.stderr) == (2, True)
+    options = ["TrainReader.batch_size=4", "TrainReader.sample_transforms.2.Resize.target_size=[96,96]", "epoch=2"]
+    resumed = densebone("train", "-c", SMOKE, "--data", sample, "-r", "-o", *options, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"resuming from output/{SMOKE}/0: epoch 1 of 2" in resumed.stdout
+
+
+def test_predict_names_and_skips_broken_pictures(lived, sample, densebone, tmp_path):
+    cwd, _ = lived
+    good = sorted((sample / "val2017").glob("*.jpg"))[0].read_bytes()
+    (tmp_path / "good.jpg").write_bytes(good)
+    (tmp_path / "cut.jpg").write_bytes(good[: len(good) // 2])
+    (tmp_path / "text.jpg").write_text("not a picture")
+    Image.new("RGB", (31, 64)).save(tmp_path / "small.png")
+    done = densebone("predict", "-c", SMOKE, "--data", sample, tmp_path, "-O", tmp_path / "out", cwd=cwd)
+    assert done.returncode == 1, done.stderr
+    for name in ("cut.jpg", "text.jpg", "small.png"):
+        assert f"skipped {tmp_path / name}" in done.stdout
+    assert "3 pictures skipped" in done.stdout
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "predictions.json"]
+
+
+def test_exported_boxes_are_compared_by_class_and_score():
+    import numpy as np
+
+    from densebone.detection.exporting import compare
+
+    boxes = np.array([[0, 0.9, 1, 2, 30, 40], [1, 0.5, 5, 6, 70, 80]], "float32")
+    assert compare(boxes, boxes[::-1]) == 0
+    with pytest.raises(RuntimeError, match="differ from the trained one's"):
+        compare(boxes, boxes + np.array([0, 0, 1, 0, 0, 0], "float32"))
+    with pytest.raises(RuntimeError, match="finds 1 boxes where the trained one finds 2"):
+        compare(boxes, boxes[:1])
+
+
+# Small batches and inputs, so that a CPU gets through; what is trained is the shipped configuration.
+COCO = {
+    "ssd_hardnet39ds_300_150e_coco": ["TrainReader.batch_size=5", "LearningRate.base_lr=0.001"],
+    "ssd_hardnet68_300_150e_coco": ["TrainReader.batch_size=5", "LearningRate.base_lr=0.001"],
+    "yolov3_hardnet68_608_270e_coco": [
+        "TrainReader.batch_size=5",
+        "TrainReader.batch_transforms.0.BatchRandomResize.target_size=[160,192]",
+        "EvalReader.sample_transforms.1.Resize.target_size=[192,192]",
+        "TestReader.sample_transforms.1.Resize.target_size=[192,192]",
+        "TestReader.inputs_def.image_shape=[3,192,192]",
+        "LearningRate.schedulers.1.steps=10",
+    ],
+    "ppyoloe_hardnet39ds_640_300e_coco": [
+        "TrainReader.batch_size=5",
+        "TrainReader.batch_transforms.0.BatchRandomResize.target_size=[192,224,256]",
+        "EvalReader.sample_transforms.1.Resize.target_size=[256,256]",
+        "TestReader.sample_transforms.1.Resize.target_size=[256,256]",
+        "TestReader.inputs_def.image_shape=[3,256,256]",
+        "LearningRate.schedulers.1.epochs=1",
+    ],
+    "retinanet_hardnet68_fpn_800_12e_coco": [
+        "TrainReader.batch_size=5",
+        "TrainReader.sample_transforms.1.RandomResize.target_size=[[160,224]]",
+        "EvalReader.sample_transforms.1.Resize.target_size=[192,256]",
+        "TestReader.sample_transforms.1.Resize.target_size=[192,256]",
+        "LearningRate.schedulers.1.steps=10",
+    ],
+}
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("config", COCO)
+def test_coco_configuration_on_photographs(config, densebone, tmp_path):
+    if "DENSEBONE_COCO" not in os.environ:
+        pytest.skip("set DENSEBONE_COCO to a folder in COCO's layout with 50 training pictures")
+    data = Path(os.environ["DENSEBONE_COCO"]).resolve()
+    picture = sorted((data / "val2017").glob("*.jpg"))[0]
+    curve, evaluated, exported = live(
+        densebone, config, data, tmp_path, ["worker_num=0", *COCO[config]], 3, 30, picture
+    )
+    first, last = (sum(loss for _, loss in part) / 5 for part in (curve[:5], curve[-5:]))
+    print(f"\n{config}: loss {first:.3f} -> {last:.3f}; {evaluated.splitlines()[-1]}; {exported.splitlines()[-1]}")
+    assert last < first
+
+
+def test_every_coco_configuration_is_in_the_acceptance_table():
+    from densebone.scripts.options import shipped_configs
+
+    assert sorted(COCO) == sorted(name for name in shipped_configs() if name.endswith("_coco"))

@@ -1,0 +1,66 @@
+"""What README and docs say is what happens."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import densebone as db
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+
+
+def blocks(language):
+    found = []
+    for page in PAGES:
+        for i, text in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.S)):
+            found.append(pytest.param(text, id=f"{page.stem}-{i}"))
+    return found
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_examples_run(code, capsys):
+    exec(compile(code, "example", "exec"), {})
+    expected = re.findall(r"print\(.*\)\s+# (.*)", code)
+    assert capsys.readouterr().out.split("\n")[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_yaml_examples_use_registered_names(text):
+    pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
+    from ppdet.core.workspace import get_registered_modules
+
+    from densebone.integrations import paddledet
+
+    content = yaml.load(text, Loader=yaml.Loader)
+    assert content.pop("plugin", paddledet) is paddledet
+    modules = get_registered_modules()
+    for name, block in content.items():
+        assert set(block) <= set(modules[name].schema)
+        assert block.get("backbone", name) in modules
+
+
+def test_linked_pages_exist():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).is_file(), f"{page.name} links to {target}"
+
+
+def test_model_table_is_the_registry():
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| ([\d,]+) \| [\d.]+ G \| ([\d ]+) \|", readme, flags=re.M)
+    assert sorted(name for name, _, _ in rows) == db.list_models()
+    for name, parameters, channels in rows:
+        net = db.create_model(name)
+        assert sum(p.size for p in net.parameters() if not p.stop_gradient) == int(parameters.replace(",", ""))
+        assert net.channels == [int(c) for c in channels.split()]
+
+
+def test_named_configurations_ship():
+    from densebone.scripts.options import shipped_configs
+
+    for page in PAGES:
+        for name in re.findall(r"-c (\w+_(?:coco|sample))\b", page.read_text()):
+            assert name in shipped_configs(), f"{page.name} names {name}"

@@ -1,0 +1,236 @@
+"""Every tensor of a checkpoint is used or named, and a network is filled whole or not at all."""
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import tiny
+from safetensors.numpy import save_file
+
+from densebone import LoadReport, UserError, load_weights
+from densebone.weights.reader import read_arrays
+
+LINEAR = tiny.HEAD + "3.weight"
+PYTORCH = {"_mean": "running_mean", "_variance": "running_var"}
+
+
+@pytest.fixture
+def weights():
+    """The state dict of a tiny classifier, as arrays, with statistics that are not those of a new network."""
+    net = tiny.build(seed=1)
+    tiny.step(net, tiny.images())
+    return tiny.snapshot(net)
+
+
+@pytest.fixture
+def net():
+    return tiny.build(seed=2)
+
+
+def as_pytorch(weights):
+    """The same weights as the authors' files have them."""
+    theirs = {}
+    for key, value in weights.items():
+        prefix, _, leaf = key.rpartition(".")
+        theirs[f"{prefix}.{PYTORCH.get(leaf, leaf)}"] = value.T.copy() if key == LINEAR else value
+        if leaf == "_variance":
+            theirs[f"{prefix}.num_batches_tracked"] = np.array(1)
+    return theirs
+
+
+def save(path, arrays):
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    elif path.suffix == ".pdparams":
+        paddle.save({key: paddle.to_tensor(value) for key, value in arrays.items()}, str(path))
+    else:
+        save_file(arrays, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pdparams"])
+@pytest.mark.parametrize("layout", ["Paddle", "official PyTorch"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_in_either_layout_fills_the_network(tmp_path, net, weights, suffix, layout, kind):
+    path = save(tmp_path / f"w{suffix}", weights if layout == "Paddle" else as_pytorch(weights))
+    report = load_weights(net, kind(path))
+    assert tiny.changed(weights, net) == set()
+    assert isinstance(report, LoadReport) and report.complete
+    assert (report.source, report.layout) == (str(path), layout)
+    assert report.used == list(weights)
+    assert report.missing == report.unexpected == report.misshaped == report.left_out == []
+    assert str(report) == f"{path} ({layout} layout): {len(weights)} tensors used"
+
+
+@pytest.mark.parametrize("layout", [dict, as_pytorch])
+def test_given_arrays_or_tensors_fill_the_network(net, weights, layout):
+    load_weights(net, layout(weights))
+    assert tiny.changed(weights, net) == set()
+    other = tiny.build(seed=3)
+    assert load_weights(other, net.state_dict()).source == "given arrays"
+    assert tiny.changed(weights, other) == set()
+
+
+def test_the_network_keeps_no_hold_on_the_given_arrays(net, weights):
+    load_weights(net, weights)
+    before = tiny.snapshot(net)
+    for value in weights.values():
+        value += 1
+    assert tiny.changed(before, net) == set()
+
+
+def test_other_floating_types_become_float32(net, weights):
+    half = {key: value.astype("float16") for key, value in weights.items()}
+    load_weights(net, {**half, LINEAR: half[LINEAR].astype("float64")})
+    assert {str(t.dtype).split(".")[-1] for t in net.state_dict().values()} == {"float32"}
+    assert tiny.changed({key: value.astype("float32") for key, value in half.items()}, net) == set()
+
+
+MISSING = "base.4.conv.weight"
+MISSHAPED = "base.7.norm.bias"
+
+
+def spoil(weights):
+    """One tensor away, one of another shape, one too many."""
+    spoilt = {key: value for key, value in weights.items() if key != MISSING}
+    spoilt[MISSHAPED] = np.zeros(11, "float32")
+    spoilt["base.99.conv.weight"] = np.zeros(1, "float32")
+    return spoilt
+
+
+def test_each_misfit_is_named_and_nothing_is_changed(net, weights):
+    before = tiny.snapshot(net)
+    with pytest.raises(UserError) as error:
+        load_weights(net, spoil(weights))
+    assert tiny.changed(before, net) == set()
+    message = str(error.value)
+    assert message.startswith(f"weights do not fit: given arrays (Paddle layout): {len(weights) - 2} tensors used; ")
+    assert f"1 missing ({MISSING})" in message
+    assert "1 unexpected (base.99.conv.weight)" in message
+    assert f"1 of another shape ({MISSHAPED} is [11], wanted [10])" in message
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda w: w.pop(MISSING), f"1 missing \\({MISSING}\\)"),
+        (lambda w: w.update({"x.weight": np.ones(1)}), r"1 unexpected \(x\.weight\)"),
+        (
+            lambda w: w.update({MISSHAPED: np.ones((10, 1))}),
+            r"1 of another shape \(.* is \[10, 1\], wanted \[10\]\)",
+        ),
+        (
+            lambda w: [w.pop(k) for k in list(w) if k.startswith("base.3.")],
+            r"20 missing \(base\.3.*, and 16 more\)",
+        ),
+    ],
+)
+def test_one_misfit_alone_is_enough(net, weights, change, message):
+    before = tiny.snapshot(net)
+    change(weights)
+    with pytest.raises(UserError, match=message):
+        load_weights(net, weights)
+    assert tiny.changed(before, net) == set()
+
+
+def test_not_strict_fills_what_fits_and_reports_the_rest(net, weights):
+    before = tiny.snapshot(net)
+    report = load_weights(net, spoil(weights), strict=False)
+    assert not report.complete
+    assert report.missing == [MISSING]
+    assert report.unexpected == ["base.99.conv.weight"]
+    assert report.misshaped == [(MISSHAPED, (11,), (10,))]
+    assert report.used == [key for key in weights if key not in (MISSING, MISSHAPED)]
+    after = tiny.snapshot(net)
+    for key, value in after.items():
+        assert np.array_equal(value, (before if key in (MISSING, MISSHAPED) else weights)[key]), key
+
+
+def test_a_transposed_linear_weight_is_told_apart_by_the_layout_alone(net, weights):
+    weights[LINEAR] = weights[LINEAR].T
+    with pytest.raises(UserError, match=r"base\.14\.3\.weight is \[5, 14\], wanted \[14, 5\]"):
+        load_weights(net, weights)
+
+
+@pytest.mark.parametrize("value", [np.ones(10, "int64"), np.array(["x"] * 10), np.array([None] * 10)], ids=str)
+def test_numbers_that_are_not_floating_are_refused_before_anything_changes(net, weights, value):
+    before = tiny.snapshot(net)
+    with pytest.raises(UserError, match=f"{MISSHAPED} holds .*; floating-point numbers are expected"):
+        load_weights(net, {**weights, MISSHAPED: value})
+    assert tiny.changed(before, net) == set()
+
+
+@pytest.mark.parametrize("indices, last", [((1, 2, 3, 4), 13), ((2,), 7), ((0,), 1)])
+@pytest.mark.parametrize("layout", [dict, as_pytorch])
+def test_a_classifier_fills_a_backbone_and_the_rest_is_named(weights, indices, last, layout):
+    backbone = tiny.build(seed=2, out_indices=indices)
+    report = load_weights(backbone, layout(weights))
+    kept = [key for key in weights if int(key.split(".")[1]) <= last]
+    assert tiny.changed({key: weights[key] for key in kept}, backbone) == set()
+    assert report.complete and report.used == kept
+    assert sorted(report.left_out) == sorted(set(weights) - set(kept))
+    assert f"{len(report.left_out)} left out, not part of a backbone" in str(report)
+
+
+def test_a_backbone_takes_no_other_tensors(weights):
+    backbone = tiny.build(seed=2, out_indices=(2,))
+    before = tiny.snapshot(backbone)
+    with pytest.raises(UserError, match=r"left out, not part of a backbone; 1 unexpected \(base\.15\.weight\)"):
+        load_weights(backbone, {**weights, "base.15.weight": np.ones(1)})
+    assert tiny.changed(before, backbone) == set()
+
+
+def test_the_weights_of_a_backbone_do_not_make_a_classifier(net, weights):
+    backbone = tiny.build(seed=2, out_indices=(4,))
+    before = tiny.snapshot(net)
+    with pytest.raises(UserError, match=r"2 missing \(base\.14\.3\.weight, base\.14\.3\.bias\)"):
+        load_weights(net, backbone.state_dict())
+    assert tiny.changed(before, net) == set()
+
+
+def test_loading_keeps_the_names_of_parameters_made_later_and_what_is_frozen(weights):
+    backbone = tiny.build(out_indices=(2,), freeze_at=1)
+    learns = {key for key, p in backbone.state_dict().items() if not p.stop_gradient}
+    first = paddle.nn.Linear(1, 1).weight.name
+    load_weights(backbone, weights)
+    second = paddle.nn.Linear(1, 1).weight.name
+    number = int(first.split("_")[1].split(".")[0])
+    assert second == first.replace(str(number), str(number + 1), 1)
+    assert {key for key, p in backbone.state_dict().items() if not p.stop_gradient} == learns
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_truth_value_is_no_source(net, value):
+    with pytest.raises(UserError, match=f"pretrained is {value}; give the path of a weights file"):
+        load_weights(net, value)
+
+
+def test_files_and_layouts_that_cannot_be_read(net, tmp_path, weights):
+    before = tiny.snapshot(net)
+    with pytest.raises(UserError, match="does not exist"):
+        load_weights(net, tmp_path / "none.safetensors")
+    path = save(tmp_path / "w.safetensors", weights)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"w\.safetensors cannot be read as \.safetensors"):
+        load_weights(net, path)
+    (tmp_path / "w.pth").write_bytes(b"")
+    with pytest.raises(UserError, match=r"w\.pth is of kind '\.pth'; \.safetensors, \.npz, \.pdparams files are read"):
+        load_weights(net, tmp_path / "w.pth")
+    with pytest.raises(UserError, match="layout of these weights is not recognised"):
+        load_weights(net, {"fc.weight": np.ones((2, 2))})
+    with pytest.raises(UserError, match="layout of these weights is not recognised"):
+        load_weights(net, {"state_dict": weights})
+    assert tiny.changed(before, net) == set()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_round_trip(tmp_path, net, suffix):
+    path = save(tmp_path / f"w{suffix}", tiny.snapshot(net))
+    assert sorted(read_arrays(path)) == sorted(net.state_dict())
+    other = tiny.build(seed=7)
+    load_weights(other, path)
+    net.eval()
+    other.eval()
+    x = tiny.images((1, 3, 32, 32))
+    assert np.array_equal(net(x).numpy(), other(x).numpy())
