@@ -54,7 +54,6 @@ def load(path, overrides=(), data=None):
 
 def _import_toolkit():
     try:
-        import cv2  # noqa: F401  (before Paddle: with 2.6 the other order crashes)
         import ppdet.core.workspace as workspace
         import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)
     except ImportError as error:

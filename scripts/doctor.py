@@ -34,7 +34,7 @@ def main(argv=None):
             print(f"  {name:18} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             print(f"  {name:18} not installed")
-    toolkit = _import("ppdet.engine", before="cv2")
+    toolkit = _import("ppdet.engine")
     paddle = _import("paddle")
     if isinstance(paddle, Exception):
         print(f"Paddle cannot be imported: {_line(paddle)}\n  pip install paddlepaddle (CPU), or a GPU build")
@@ -59,11 +59,9 @@ def main(argv=None):
     return 0
 
 
-def _import(name, before=None):
+def _import(name):
     """The top package of a module, or the exception that its import raised."""
     try:
-        if before:
-            importlib.import_module(before)  # Paddle 2.6 crashes when OpenCV comes after it
         importlib.import_module(name)
     except Exception as error:  # a broken installation can raise anything, and this command is there to show it
         return error

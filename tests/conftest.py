@@ -1,14 +1,10 @@
-"""OpenCV before Paddle, as Paddle 2.6 wants it; and how tests call the commands."""
+"""How tests call the commands."""
 
 import subprocess
 import sys
+import zlib  # noqa: F401  (before Paddle, as in densebone/__init__.py)
 
 import pytest
-
-try:
-    import cv2  # noqa: F401
-except ImportError:  # no toolkit is installed: nothing here needs the order
-    cv2 = None
 
 
 @pytest.fixture(scope="session")

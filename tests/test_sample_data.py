@@ -182,7 +182,9 @@ def test_what_may_lie_behind_what():
     large = _square(10, 10, 30)
     assert sample_data._fits(large, [])
     assert sample_data._fits(large, [_square(20, 20, 8)])
-    assert not sample_data._fits(large, [_square(20, 20, 15)])  # hides a quarter
+    triangle = sample_data._rasterise(np.array([(10, 40), (50, 40), (30, 10.0)]), "triangle", 64, 64)
+    assert sample_data._fits(triangle, [_square(25, 25, 10)])
+    assert not sample_data._fits(triangle, [_square(24, 24, 12)])  # hides 144 of its 600 pixels
     assert not sample_data._fits(_square(30, 20, 15), [large])  # the box would shrink
     assert not sample_data._fits(large, [_square(14, 14, 29)])  # boxes too much alike
 

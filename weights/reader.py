@@ -14,7 +14,6 @@ import numpy as np
 from ..errors import UserError
 
 READERS = {}
-_MULTIARRAY = (np._core if hasattr(np, "_core") else np.core).multiarray  # NumPy 2 renamed it
 
 
 def read_arrays(path):
@@ -67,11 +66,9 @@ class _ArrayUnpickler(pickle.Unpickler):
         ("collections", "OrderedDict"): OrderedDict,
         ("builtins", "tuple"): tuple,
         ("_codecs", "encode"): codecs.encode,
-        **{
-            (f"numpy.{core}.multiarray", name): getattr(_MULTIARRAY, name)
-            for core in ("core", "_core")
-            for name in ("_reconstruct", "scalar")
-        },
+        # what NumPy itself names in a pickle, from a module that moved with NumPy 2
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0] for core in ("core", "_core")},
+        **{(f"numpy.{core}.multiarray", "scalar"): np.float32(0).__reduce__()[0] for core in ("core", "_core")},
     }
 
     def find_class(self, module, name):

@@ -227,7 +227,7 @@ def rcnn_targets(original):
 
 
 @TABLE.repair(
-    symptom="main_program: StaticFunction is not converted with full_graph=False",
+    symptom="RuntimeError: Can't call main_program when full_graph=False",
     why="every export",
     paddle="2.6",
     sources={"ppdet.engine.trainer:Trainer._get_infer_cfg_and_input_spec": "75e82356bd3bfca5"},

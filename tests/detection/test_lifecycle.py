@@ -67,7 +67,7 @@ def live(densebone, config, data, cwd, options, epochs, iterations, picture):
     manifest = json.loads((folder / "model_final.json").read_text())
     assert (manifest["epoch"], manifest["iteration"]) == (epochs, iterations)
     assert Image.open(folder / "curves.png").size[0] > 100
-    assert not [p for p in folder.rglob(".*")]
+    assert not list(folder.rglob(".*"))
 
     evaluated = densebone("eval", *common, cwd=cwd, timeout=3000)
     assert evaluated.returncode == 0, evaluated.stderr + evaluated.stdout

@@ -280,7 +280,7 @@ ERRORS = {
     "rpn_proposals": ["Expected axis >= -rank"],
     "rcnn_predictions": ["Expected axis >= -rank"],
     "rcnn_targets": ["Expected axis >= -rank"],
-    "export_program": ["full_graph=False", "main_program"],
+    "export_program": ["main_program when full_graph=False"],
     "prior_box": ["in operator prior_box should be one of"],
     "multiclass_nms": ["in operator multiclass_nms3 should be one of"],
     "matrix_nms": ["in operator matrix_nms should be one of"],

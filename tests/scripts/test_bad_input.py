@@ -72,7 +72,10 @@ def edited(sample, folder, change):
 CASES = {
     "unknown key": (["-o", "epocs=3"], "no key 'epocs'; the nearest names are epoch"),
     "unknown argument": (["-o", "HarDNet39DS.depth=3"], "HarDNet39DS has no argument 'depth'"),
-    "unknown component": (["-o", "HarDNet93.return_idx=[1]"], "there is no 'HarDNet93'; the nearest names are HarDNet39DS"),
+    "unknown component": (
+        ["-o", "HarDNet93.return_idx=[1]"],
+        "no 'HarDNet93'; the nearest names are HarDNet",
+    ),
     "not an assignment": (["-o", "epoch"], "is not of the form key=value"),
     "no such list position": (["-o", "TrainReader.sample_transforms.9.Resize.interp=1"], "'9' is not a position"),
     "unknown transform": (["-o", "TestReader.sample_transforms=[{Decod: {}}]"], "unknown transform 'Decod'"),
