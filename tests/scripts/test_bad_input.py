@@ -7,7 +7,7 @@ import pytest
 
 from densebone.scripts import main
 
-SMOKE = "smoke_ppyoloe_hardnet39ds_192_12e_sample"
+SMOKE = "smoke_ppyoloe_hardnet39ds_192_9e_sample"
 
 
 def refused(capsys, *arguments):
