@@ -74,7 +74,8 @@ class _DetectionBackbone:
 
     def forward(self, inputs):
         """{"image": (N, in_channels, H, W), ...} -> list of (N, C_i, H / s_i, W / s_i)."""
-        return super().forward(inputs["image"])
+        maps = self.forward_features(inputs["image"])  # not super().forward: Paddle's to_static would come back here
+        return [maps[i] for i in self.out_indices]
 
 
 @register
