@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3 python; do \
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready-$(PADDLE)
-SMOKE = smoke_ppyoloe_hardnet39ds_192_9e_sample
+SMOKE = smoke_ppyoloe_hardnet39ds_192_10e_sample
 RUN = $(DEMO)/$(SMOKE)
 
 .PHONY: demo test lint clean

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from ..errors import UserError
+from ..images import looks_like_a_picture
 
 # COCO itself has boxes that overhang a picture by a fraction of a pixel.
 OVERHANG_PIXELS = 2.0
@@ -20,7 +21,8 @@ def check_dataset(settings, name, num_classes):
 
     Checked: the folders and the annotation file exist; the file is COCO's JSON; every annotation names a category and
     a picture of the file, and its box is four numbers that lie in the picture, but for 2 pixels or 2 % of the side;
-    there are no more categories than classes; at least one picture exists. Other sets than COCODataSet are not checked.
+    there are no more categories than classes; at least one picture exists, and those that do begin as pictures do.
+    Other sets than COCODataSet are not checked.
 
     Returns:
         list of str: what a user should know though it is no error: pictures that are missing and will be left out.
@@ -42,6 +44,14 @@ def check_dataset(settings, name, num_classes):
     missing = [p["file_name"] for p in content["images"] if not (images / p["file_name"]).is_file()]
     if len(missing) == len(content["images"]):
         raise UserError(f"{name}: none of the {len(missing)} pictures that {file} lists is in {images}")
+    absent = set(missing)
+    present = [images / p["file_name"] for p in content["images"] if p["file_name"] not in absent]
+    broken = [path for path in present if not looks_like_a_picture(path)]
+    if broken:
+        raise UserError(
+            f"{name}: {broken[0]} is not a picture (nor are {len(broken) - 1} others that {file} lists); "
+            f"mend it, or take it out of the file"
+        )
     if not missing:
         return []
     return [

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..files import atomic_path
 from ..images import check_images, find_images, read_image
-from ..plots import draw_boxes
+from ..plots import class_colours, draw_boxes
 from .data import categories_of, read_annotations
 from .weights import load_detector
 
@@ -48,6 +48,7 @@ def predict(cfg, paths, output, weights=None, threshold=0.5):
     categories = categories_of(cfg)
     ids = picture_ids(cfg, pictures)
     targets = output_names(pictures, Path(output))
+    palette = class_colours([name for _, name in categories])
     rows, drawn = [], 0
     for index, boxes in tqdm(detections(trainer, pictures), total=len(pictures), desc="predicting", unit="picture"):
         path = pictures[index]
@@ -67,7 +68,7 @@ def predict(cfg, paths, output, weights=None, threshold=0.5):
         shown = boxes[:, 1] >= threshold
         drawn += int(shown.sum())
         labels = [categories[cls][1] for cls in classes[shown]]
-        picture = draw_boxes(read_image(path), boxes[shown, 2:], labels, boxes[shown, 1])
+        picture = draw_boxes(read_image(path), boxes[shown, 2:], labels, boxes[shown, 1], palette)
         with atomic_path(targets[index]) as temporary:
             picture.save(temporary)
     with atomic_path(file) as temporary:

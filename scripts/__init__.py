@@ -37,6 +37,11 @@ def main(argv=None):
     except UserError as error:
         print(f"densebone: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if error.name != "paddle":
+            raise
+        print("densebone: Paddle is not installed; pip install paddlepaddle (CPU), or a GPU build", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("densebone: interrupted", file=sys.stderr)
         return 130

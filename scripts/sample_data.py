@@ -19,5 +19,7 @@ def main(argv=None):
     parser.add_argument("--val", type=int, default=30, help="evaluation pictures (30)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other pictures (0)")
     arguments = parser.parse_args(argv)
-    print(write_coco(arguments.folder, arguments.train, arguments.val, seed=arguments.seed))
+    made = write_coco(arguments.folder, arguments.train, arguments.val, seed=arguments.seed)
+    counts = ", ".join(f"{made.pictures[part]} {part} pictures with {made.boxes[part]} boxes" for part in made.pictures)
+    print(f"{made.folder} {'holds' if made.present else 'now holds'} {counts}; classes {', '.join(made.classes)}")
     return 0

@@ -274,3 +274,12 @@ def test_check_images_names_the_bad_ones(tmp_path):
     assert reasons[2].startswith("is not a picture")
     assert not any("\n" in reason or str(tmp_path) in reason for reason in reasons)
     assert check_images([str(tmp_path / "small.png")], min_side=8) == ([tmp_path / "small.png"], [])
+
+
+def test_a_file_is_told_from_a_picture_by_its_first_bytes(tmp_path):
+    for suffix in ("jpg", "png", "bmp", "tif", "webp"):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"a.{suffix}")
+        assert images.looks_like_a_picture(tmp_path / f"a.{suffix}")
+    for content in (b"", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1"):
+        (tmp_path / "b.jpg").write_bytes(content)
+        assert not images.looks_like_a_picture(tmp_path / "b.jpg")

@@ -17,7 +17,7 @@ from PIL import Image
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
 
-SMOKE = "smoke_ppyoloe_hardnet39ds_192_9e_sample"
+SMOKE = "smoke_ppyoloe_hardnet39ds_192_10e_sample"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from densebone.scripts import main
 
-SMOKE = "smoke_ppyoloe_hardnet39ds_192_9e_sample"
+SMOKE = "smoke_ppyoloe_hardnet39ds_192_10e_sample"
 
 
 def refused(capsys, *arguments):
@@ -180,3 +180,16 @@ def test_predict_without_weights_or_pictures(sample, densebone, tmp_path):
         assert done.returncode == 2, done.stderr
         assert words in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_no_picture_is_named_before_training(sample, tmp_path):
+    from densebone import UserError
+    from densebone.detection.data import check_dataset
+
+    shutil.copytree(sample, tmp_path / "data")
+    first = sorted((tmp_path / "data" / "train2017").iterdir())[0]
+    first.write_text("<!DOCTYPE html>")
+    settings = {"name": "COCODataSet", "dataset_dir": tmp_path / "data", "image_dir": "train2017"}
+    settings["anno_path"] = "annotations/instances_train2017.json"
+    with pytest.raises(UserError, match=f"{first.name} is not a picture"):
+        check_dataset(settings, "TrainDataset", 4)
