@@ -38,6 +38,11 @@ def sync(path):
         os.close(handle)
 
 
+def check_writable(folder):
+    """Create `folder` where it is missing; UserError when it cannot be created or written to."""
+    _create_beside(Path(folder) / "check").unlink()
+
+
 @contextmanager
 def atomic_path(path):
     """Yield a temporary path beside `path`; on success it becomes `path`, on failure it is removed.

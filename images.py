@@ -86,7 +86,7 @@ def find_images(paths):
 
 
 def looks_like_a_picture(path):
-    """Whether a file begins as JPEG, PNG, BMP, TIFF, WebP or PPM files do: cheap enough for every picture of a data set."""
+    """Whether a file begins as JPEG, PNG, BMP, TIFF, WebP or PPM files do: quick, for every picture of a data set."""
     with open(path, "rb") as stream:
         start = stream.read(12)
     return start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")

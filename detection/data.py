@@ -118,14 +118,13 @@ def _check_box(box, picture, what):
 
 
 def categories_of(cfg):
-    """[(category id, name)] in class order: of TestDataset's annotation file, else EvalDataset's, else COCO's 80."""
+    """[(category id, name)] in class order, which is the order of TestDataset's annotation file, else EvalDataset's, else
+    that of COCO's 80."""
     for key in ("TestDataset", "EvalDataset"):
         settings = cfg.get(key) or {}
         file = Path(settings.get("dataset_dir") or "") / (settings.get("anno_path") or "")
         if file.suffix == ".json" and file.is_file():
-            return [
-                (c["id"], c["name"]) for c in sorted(read_annotations(file, key)["categories"], key=lambda c: c["id"])
-            ]
+            return [(c["id"], c["name"]) for c in read_annotations(file, key)["categories"]]
         if file.suffix == ".txt" and file.is_file():
             names = [line.strip() for line in file.read_text().splitlines() if line.strip()]
             return list(enumerate(names[1:] if names[0] == "background" else names))

@@ -13,7 +13,7 @@ from ppdet.engine import Trainer
 from ..errors import UserError
 from ..images import read_image
 from .data import read_annotations
-from .prediction import split_batch
+from .prediction import record, split_batch
 from .weights import load_detector
 
 # Scores and coordinates (pixels) of the exported model may differ by this share; measured differences are below 1e-4.
@@ -42,7 +42,7 @@ def export(cfg, output="output_inference", weights=None, check=None):
     load_detector(trainer.model, cfg, weights)
     batch = expected = None
     if picture is not None:
-        trainer.dataset.roidbs = [{"im_id": np.array([0]), "im_file": str(picture)}]
+        trainer.dataset.roidbs = [record(0, picture)]
         batch = next(iter(create("TestReader")(trainer.dataset, 0)))
         trainer.model.eval()
         with paddle.no_grad():

@@ -1,16 +1,18 @@
 """Predicting on pictures: boxes drawn into PNG files, and a results file in COCO's format."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import paddle
+from PIL import Image
 from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..files import atomic_path
+from ..files import atomic_path, check_writable
 from ..images import check_images, find_images, read_image
 from ..plots import class_colours, draw_boxes
 from .data import categories_of, read_annotations
@@ -36,9 +38,7 @@ def predict(cfg, paths, output, weights=None, threshold=0.5):
     if not 0 <= threshold <= 1:
         raise UserError(f"threshold is {threshold}; it must be from 0 to 1")
     file = Path(output) / "predictions.json"
-    with atomic_path(file.with_name(".writable")):
-        pass  # raises here, before the work, when the folder cannot be written to
-    file.with_name(".writable").unlink()
+    check_writable(output)
     pictures, skipped = check_images(find_images(paths))
     if not pictures:
         names = "; ".join(f"{path}: {reason}" for path, reason in skipped[:3])
@@ -46,6 +46,7 @@ def predict(cfg, paths, output, weights=None, threshold=0.5):
     trainer = Trainer(cfg, mode="test")
     load_detector(trainer.model, cfg, weights)
     categories = categories_of(cfg)
+    categories += [(i, f"class {i}") for i in range(len(categories), cfg.num_classes)]
     ids = picture_ids(cfg, pictures)
     targets = output_names(pictures, Path(output))
     palette = class_colours([name for _, name in categories])
@@ -79,11 +80,21 @@ def predict(cfg, paths, output, weights=None, threshold=0.5):
 def detections(trainer, pictures):
     """Yields (position in `pictures`, boxes (M, 6): class, score, x1, y1, x2, y2 in pixels) for each picture."""
     dataset = trainer.dataset
-    dataset.roidbs = [{"im_id": np.array([i]), "im_file": str(path)} for i, path in enumerate(pictures)]
+    dataset.roidbs = [record(i, path) for i, path in enumerate(pictures)]
     trainer.model.eval()
     with paddle.no_grad():
         for batch in create("TestReader")(dataset, 0):
             yield from split_batch(trainer.model(batch), batch)
+
+
+def record(number, path):
+    """What PaddleDetection's reader needs of a picture. GIF, which OpenCV does not read, goes to it as PNG bytes."""
+    entry = {"im_id": np.array([number]), "im_file": str(path)}
+    if Path(path).suffix.lower() == ".gif":
+        stream = io.BytesIO()
+        Image.fromarray(read_image(path)).save(stream, "png")
+        entry["image"] = stream.getvalue()
+    return entry
 
 
 def split_batch(outputs, batch):

@@ -10,7 +10,7 @@ from ppdet.engine.callbacks import Callback, Checkpointer
 
 from .. import checkpoints, plots
 from ..errors import UserError
-from ..files import atomic_path
+from ..files import atomic_path, check_writable
 from .data import check_dataset
 from .results import metric_values
 
@@ -79,9 +79,7 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
 
 def _starting_point(folder, resume, overwrite, first_process):
     """(FOLDER/NAME to resume from, its info), or (None, {}) to start anew."""
-    with atomic_path(folder / f".writable{paddle.distributed.get_rank()}"):
-        pass  # the folder can be created and written to, or this raises
-    (folder / f".writable{paddle.distributed.get_rank()}").unlink()
+    check_writable(folder)
     if resume not in (None, "auto"):
         return checkpoints.require(resume)
     last = checkpoints.last_whole(folder)

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from densebone.errors import UserError
-from densebone.files import atomic_path
+from densebone.files import atomic_path, check_writable
 
 
 def test_file_appears_on_success_and_folders_are_made(tmp_path):
@@ -78,3 +78,11 @@ def test_folder_without_permission_is_named(tmp_path, monkeypatch):
 def test_target_that_is_a_folder(tmp_path):
     with pytest.raises(UserError, match=r"is a folder.*give the name of a file"), atomic_path(tmp_path):
         pass
+
+
+def test_a_folder_that_can_be_written_to_is_made_and_left_empty(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write into the folder"):
+        check_writable(tmp_path / "file" / "b")

@@ -139,12 +139,13 @@ def test_predict_names_and_skips_broken_pictures(lived, sample, densebone, tmp_p
     (tmp_path / "cut.jpg").write_bytes(good[: len(good) // 2])
     (tmp_path / "text.jpg").write_text("not a picture")
     Image.new("RGB", (31, 64)).save(tmp_path / "small.png")
+    Image.new("RGB", (64, 48)).save(tmp_path / "anim.gif")
     done = densebone("predict", "-c", SMOKE, "--data", sample, tmp_path, "-O", tmp_path / "out", cwd=cwd)
     assert done.returncode == 1, done.stderr
     for name in ("cut.jpg", "text.jpg", "small.png"):
         assert f"skipped {tmp_path / name}" in done.stdout
     assert "3 pictures skipped" in done.stdout
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "predictions.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["anim.png", "good.png", "predictions.json"]
 
 
 def test_exported_boxes_are_compared_by_class_and_score():
