@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: write beside, then rename (law 7)."""
+"""Files appear whole or not at all: write beside, then rename."""
 
 import os
 import secrets

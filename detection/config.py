@@ -1,6 +1,7 @@
 """Reading a detection configuration: overrides, unknown keys, device. One configuration per process."""
 
 import inspect
+from pathlib import Path
 
 import yaml
 
@@ -167,7 +168,7 @@ def _with_bases(path):
     for key, value in node.value:
         if key.value == "_BASE_":
             for base in value.value:
-                files += _with_bases(path.parent / base.value)
+                files += _with_bases(path.parent / Path(base.value).expanduser())
     return files
 
 

@@ -118,7 +118,7 @@ def _check_box(box, picture, what):
 
 
 def categories_of(cfg):
-    """[(category id, name)] in class order: that of TestDataset's annotation file, else EvalDataset's, else COCO's 80."""
+    """[(category id, name)] in class order: of TestDataset's annotation file, else EvalDataset's, else COCO's."""
     for key in ("TestDataset", "EvalDataset"):
         settings = cfg.get(key) or {}
         file = Path(settings.get("dataset_dir") or "") / (settings.get("anno_path") or "")

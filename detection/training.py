@@ -7,10 +7,13 @@ from pathlib import Path
 import paddle
 from ppdet.engine import Trainer, init_parallel_env, set_random_seed
 from ppdet.engine.callbacks import Callback, Checkpointer
+from ppdet.utils.checkpoint import is_url
+from ppdet.utils.download import get_weights_path
 
 from .. import checkpoints, plots
 from ..errors import UserError
 from ..files import atomic_path, check_writable
+from ..weights.reader import read_pickle
 from .data import check_dataset
 from .results import metric_values
 
@@ -37,17 +40,11 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
     """
     if paddle.distributed.get_world_size() > 1:
         init_parallel_env()
-    first_process = paddle.distributed.get_rank() == 0
     if seed is not None:
         set_random_seed(seed)
     folder = Path(cfg.save_dir) / cfg.filename
-    if first_process:
-        notes = check_dataset(cfg.TrainDataset, "TrainDataset", cfg.num_classes)
-        if evaluate:
-            notes += check_dataset(cfg.EvalDataset, "EvalDataset", cfg.num_classes)
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
-    checkpoint, about = _starting_point(folder, resume, overwrite, first_process)
+    _check_data(cfg, evaluate)
+    checkpoint, about = _starting_point(folder, resume, overwrite)
     cfg.amp = amp
     if amp and not cfg.use_gpu:
         print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
@@ -61,13 +58,12 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
             f"{cfg.TrainReader['batch_size']}; set a smaller TrainReader.batch_size"
         )
     if checkpoint is not None:
-        trainer.resume_weights(str(checkpoint))
-        print(f"resuming from {checkpoint}: epoch {trainer.start_epoch} of {cfg.epoch}", flush=True)
+        _resume(trainer, checkpoint)
+        if trainer.start_epoch >= cfg.epoch:
+            print(f"training is complete: {checkpoint} is at epoch {trainer.start_epoch} of {cfg.epoch}")
+            return folder
     elif cfg.get("pretrain_weights"):
-        trainer.load_weights(cfg.pretrain_weights)
-    if checkpoint is not None and trainer.start_epoch >= cfg.epoch:
-        print(f"training is complete: {checkpoint} is at epoch {trainer.start_epoch} of {cfg.epoch}")
-        return folder
+        _load_pretrained(trainer, cfg.pretrain_weights)
     keeper = WholeCheckpoints(trainer, folder, about.get("best_ap"))
     history = History(trainer, folder, trainer.start_epoch * len(trainer.loader))
     kept = [callback for callback in trainer._callbacks if not isinstance(callback, Checkpointer)]
@@ -77,7 +73,36 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
     return folder
 
 
-def _starting_point(folder, resume, overwrite, first_process):
+def _check_data(cfg, evaluate):
+    if paddle.distributed.get_rank() != 0:
+        return
+    notes = check_dataset(cfg.TrainDataset, "TrainDataset", cfg.num_classes)
+    if evaluate:
+        notes += check_dataset(cfg.EvalDataset, "EvalDataset", cfg.num_classes)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _resume(trainer, checkpoint):
+    for suffix in checkpoints.SUFFIXES:
+        file = checkpoint.with_name(checkpoint.name + suffix)
+        if file.is_file():
+            read_pickle(file)  # refuses what is more than weights, before PaddleDetection unpickles it
+    trainer.resume_weights(str(checkpoint))
+    print(f"resuming from {checkpoint}: epoch {trainer.start_epoch} of {trainer.cfg.epoch}", flush=True)
+
+
+def _load_pretrained(trainer, source):
+    """Loads the configuration's `pretrain_weights` with PaddleDetection's loader, once they are known to be weights."""
+    path = Path(get_weights_path(source) if is_url(source) else source)
+    file = path if path.suffix == ".pdparams" else path.with_name(path.name + ".pdparams")
+    if not file.is_file():
+        raise UserError(f"pretrain_weights {source} do not exist ({file}); give a .pdparams file or its URL")
+    read_pickle(file)
+    trainer.load_weights(str(file))
+
+
+def _starting_point(folder, resume, overwrite):
     """(FOLDER/NAME to resume from, its info), or (None, {}) to start anew."""
     check_writable(folder)
     if resume not in (None, "auto"):
@@ -92,7 +117,7 @@ def _starting_point(folder, resume, overwrite, first_process):
             f"{folder} holds the checkpoints of an earlier run (last: {last[0].name}, epoch {last[1]['epoch']}); go on "
             f"with -r, or choose another -o save_dir=DIR, or delete them with --overwrite"
         )
-    if first_process:
+    if paddle.distributed.get_rank() == 0:
         checkpoints.remove_all(folder)
     return None, {}
 

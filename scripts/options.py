@@ -73,7 +73,7 @@ def _top_level_keys(path):
         raise UserError(f"{path} holds no keys; a configuration is expected")
     keys = set(content)
     for base in content.get("_BASE_") or ():
-        file = path.parent / base
+        file = path.parent / Path(base).expanduser()
         if not file.is_file():
             raise UserError(f"{path} builds on {file}, which does not exist")
         keys |= _top_level_keys(file)
@@ -84,6 +84,9 @@ def load_detection(arguments):
     """The loaded detection configuration of parsed arguments."""
     path = find_config(arguments.config)
     task_of(path)
+    if getattr(arguments, "weights", "") is None:  # PaddleDetection's own spelling of -w
+        given = [o.partition("=")[2] for o in arguments.override if o.startswith("weights=")]
+        arguments.weights = given[-1] if given else None
     from ..detection import config
 
     return config.load(path, arguments.override, arguments.data)

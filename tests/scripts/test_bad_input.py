@@ -87,6 +87,7 @@ CASES = {
     "too many categories": (["-o", "num_classes=3"], "has 4 categories but num_classes is 3"),
     "output not writable": (["-o", "save_dir=/dev/null/out"], "cannot write into the folder /dev/null/out"),
     "checkpoint missing": (["-r", "gone/3"], "cannot resume from gone/3: gone/3.pdparams does not exist"),
+    "pretrain_weights missing": (["-o", "pretrain_weights=gone"], "pretrain_weights gone do not exist"),
     "batch larger than the set": (["-o", "TrainReader.batch_size=64"], "has 4 pictures, fewer than one batch of 64"),
 }
 
