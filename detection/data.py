@@ -49,8 +49,7 @@ def check_dataset(settings, name, num_classes):
     broken = [path for path in present if not looks_like_a_picture(path)]
     if broken:
         raise UserError(
-            f"{name}: {broken[0]} is not a picture (nor are {len(broken) - 1} others that {file} lists); "
-            f"mend it, or take it out of the file"
+            f"{name}: {broken[0]} is not a picture (one of {len(broken)} such files); mend it, or take it out of {file}"
         )
     if not missing:
         return []
