@@ -1,6 +1,7 @@
 """Checking a COCO-format data set before anything is built on it, and its class names."""
 
 import json
+import sys
 from pathlib import Path
 
 from ..errors import UserError
@@ -117,7 +118,11 @@ def _check_box(box, picture, what):
 
 
 def categories_of(cfg):
-    """[(category id, name)] in class order: of TestDataset's annotation file, else EvalDataset's, else COCO's."""
+    """[(category id, name)] in class order.
+
+    From TestDataset's annotation file, else EvalDataset's. Without either, COCO's for a detector of 80 classes, else
+    numbers, with a note on how to give names.
+    """
     for key in ("TestDataset", "EvalDataset"):
         settings = cfg.get(key) or {}
         file = Path(settings.get("dataset_dir") or "") / (settings.get("anno_path") or "")
@@ -126,6 +131,10 @@ def categories_of(cfg):
         if file.suffix == ".txt" and file.is_file():
             names = [line.strip() for line in file.read_text().splitlines() if line.strip()]
             return list(enumerate(names[1:] if names[0] == "background" else names))
+    classes = cfg["num_classes"]
+    if classes != 80:
+        print("note: class names are unknown; --data DIR names the data set that has them", file=sys.stderr)
+        return [(i, f"class {i}") for i in range(classes)]
     from ppdet.data.source.category import get_categories
 
     class_to_category, names = get_categories("COCO", None)

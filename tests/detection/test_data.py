@@ -24,9 +24,11 @@ def test_categories_are_in_the_order_of_the_file_as_the_toolkit_has_them(tmp_pat
     assert ours == [(class_to_category[i], names[class_to_category[i]]) for i in range(2)] == [(9, "dog"), (2, "cat")]
 
 
-def test_without_a_file_the_80_of_coco():
-    ours = categories_of({})
+def test_without_a_file_the_80_of_coco_or_numbers(capsys):
+    ours = categories_of({"num_classes": 80})
     assert (len(ours), ours[0], ours[-1]) == (80, (1, "person"), (90, "toothbrush"))
+    assert categories_of({"num_classes": 2}) == [(0, "class 0"), (1, "class 1")]
+    assert "class names are unknown" in capsys.readouterr().err
 
 
 def test_a_text_file_of_names(tmp_path):
