@@ -89,6 +89,9 @@ def _resume(trainer, checkpoint):
         if file.is_file():
             read_pickle(file)  # refuses what is more than weights, before PaddleDetection unpickles it
     trainer.resume_weights(str(checkpoint))
+    # the pictures come in the order that this epoch would have had, not in that of the first epoch again
+    trainer.loader._batch_sampler.set_epoch(trainer.start_epoch)
+    trainer.loader.loader = iter(trainer.loader.dataloader)
     print(f"resuming from {checkpoint}: epoch {trainer.start_epoch} of {trainer.cfg.epoch}", flush=True)
 
 
