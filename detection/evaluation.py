@@ -30,7 +30,7 @@ def evaluate(cfg, weights=None):
         print(f"note: {note}", file=sys.stderr)
     folder = Path(cfg.save_dir) / cfg.filename
     folder.mkdir(parents=True, exist_ok=True)
-    cfg.setdefault("output_eval", str(folder))  # PaddleDetection writes its bbox.json there, else where you stand
+    cfg.setdefault("output_eval", str(folder))  # else PaddleDetection leaves its bbox.json where you stand
     trainer = Trainer(cfg, mode="eval")
     path = load_detector(trainer.model, cfg, weights)
     scores = Scores(trainer)

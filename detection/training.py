@@ -45,6 +45,7 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
     folder = Path(cfg.save_dir) / cfg.filename
     _check_data(cfg, evaluate)
     checkpoint, about = _starting_point(folder, resume, overwrite)
+    cfg.setdefault("output_eval", str(folder))  # else PaddleDetection leaves its bbox.json where you stand
     cfg.amp = amp
     if amp and not cfg.use_gpu:
         print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)

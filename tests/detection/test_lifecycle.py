@@ -127,9 +127,14 @@ def test_resume_passes_over_a_half_written_checkpoint(lived, sample, densebone, 
     named = densebone("train", "-c", SMOKE, "--data", sample, "-r", f"output/{SMOKE}/1", cwd=tmp_path)
     assert (named.returncode, "half written" in named.stderr) == (2, True)
     options = ["TrainReader.batch_size=4", "TrainReader.sample_transforms.2.Resize.target_size=[96,96]", "epoch=2"]
-    resumed = densebone("train", "-c", SMOKE, "--data", sample, "-r", "-o", *options, cwd=tmp_path)
+    resumed = densebone("train", "-c", SMOKE, "--data", sample, "-r", "--eval", "--vdl", "-o", *options, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert f"resuming from output/{SMOKE}/0: epoch 1 of 2" in resumed.stdout
+    best = json.loads((copy / "best_model.json").read_text())
+    (scored,) = [json.loads(row) for row in (copy / "history.jsonl").read_text().splitlines() if '"eval"' in row]
+    assert best["best_ap"] == scored["AP"]
+    assert list((copy / "vdl").iterdir())
+    assert [p.name for p in tmp_path.iterdir()] == ["output"]
 
 
 def test_predict_names_and_skips_broken_pictures(lived, sample, densebone, tmp_path):
