@@ -177,8 +177,8 @@ COCO = {
         "TestReader.sample_transforms.1.Resize.target_size=[192,192]",
         "TestReader.inputs_def.image_shape=[3,192,192]",
         "LearningRate.schedulers.1.steps=10",
-        "BBoxPostProcess.decode.conf_thresh=0.0001",  # after 30 steps no score is high
-        "BBoxPostProcess.nms.score_threshold=0.0001",
+        "BBoxPostProcess.decode.conf_thresh=1.0e-9",  # after 30 steps no score is high
+        "BBoxPostProcess.nms.score_threshold=1.0e-9",
     ],
     "ppyoloe_hardnet39ds_640_300e_coco": [
         "TrainReader.batch_size=5",
@@ -195,7 +195,7 @@ COCO = {
         "EvalReader.sample_transforms.1.Resize.target_size=[192,256]",
         "TestReader.sample_transforms.1.Resize.target_size=[192,256]",
         "LearningRate.schedulers.1.steps=5",
-        "RetinaHead.nms.score_threshold=0.0001",  # after 30 steps no score is high
+        "RetinaHead.nms.score_threshold=1.0e-9",  # after 30 steps no score is high
         "TrainReader.shuffle=false",  # its loss follows the batch more than 30 steps move it: the same batches again
     ],
 }
