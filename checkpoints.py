@@ -88,14 +88,30 @@ def require(path):
     return path, {}
 
 
+def last_unlisted(folder):
+    """(FOLDER/NAME, {}) of the newest checkpoint without a list of files that can be read to its end, or None: one that
+    PaddleDetection or PaddleSeg wrote, or ours when the run was killed before the list."""
+    files = [p for p in Path(folder).glob("*.pdopt") if p.stem != "best_model" and not p.with_suffix(".json").exists()]
+    for file in sorted(files, key=lambda p: p.stat().st_mtime, reverse=True):
+        try:
+            return require(file)
+        except UserError:
+            continue
+    return None
+
+
+def any_files(folder):
+    """Whether a folder holds files of checkpoints, whole or not."""
+    return any(file for suffix in SUFFIXES for file in Path(folder).glob(f"*{suffix}"))
+
+
 def remove_all(folder):
-    """Deletes every checkpoint of a folder, their lists of files first."""
-    names = {p.stem for p in Path(folder).glob("*.json")}
-    for name in names:
-        (Path(folder) / f"{name}.json").unlink()
-    for suffix in SUFFIXES:
-        for file in Path(folder).glob(f"*{suffix}"):
-            file.unlink()
+    """Deletes every checkpoint of a folder, their lists of files first, and nothing else."""
+    files = [file for suffix in SUFFIXES for file in Path(folder).glob(f"*{suffix}")]
+    for file in files:
+        file.with_suffix(".json").unlink(missing_ok=True)
+    for file in files:
+        file.unlink()
 
 
 def stem(path):

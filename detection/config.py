@@ -1,6 +1,7 @@
 """Reading a detection configuration: overrides, unknown keys, device. One configuration per process."""
 
 import inspect
+import sys
 from pathlib import Path
 
 import yaml
@@ -177,6 +178,8 @@ def _set_device(cfg):
     import paddle
 
     available = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    if cfg.get("use_gpu") and not available:
+        print("note: use_gpu is set and Paddle sees no GPU; running on the CPU", file=sys.stderr)
     cfg.use_gpu = bool(cfg.get("use_gpu", False)) and available
     for key in ("use_npu", "use_xpu", "use_mlu"):
         cfg.setdefault(key, False)

@@ -111,17 +111,17 @@ def _starting_point(folder, resume, overwrite):
     check_writable(folder)
     if resume not in (None, "auto"):
         return checkpoints.require(resume)
-    last = checkpoints.last_whole(folder)
     if resume == "auto":
+        last = checkpoints.last_whole(folder) or checkpoints.last_unlisted(folder)
         if last is None:
             print(f"nothing to resume in {folder}: starting from the beginning", flush=True)
         return last or (None, {})
-    if last is not None and not overwrite:
+    if checkpoints.any_files(folder) and not overwrite:
         raise UserError(
-            f"{folder} holds the checkpoints of an earlier run (last: {last[0].name}, epoch {last[1]['epoch']}); go on "
-            f"with -r, or choose another -o save_dir=DIR, or delete them with --overwrite"
+            f"{folder} holds the checkpoints of an earlier run; go on with -r, or choose another -o save_dir=DIR, or "
+            f"delete them with --overwrite"
         )
-    if paddle.distributed.get_rank() == 0:
+    if overwrite and paddle.distributed.get_rank() == 0:
         checkpoints.remove_all(folder)
     return None, {}
 

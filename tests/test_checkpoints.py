@@ -1,6 +1,7 @@
 """Checkpoints are whole or do not count."""
 
 import json
+import os
 
 import numpy as np
 import paddle
@@ -69,11 +70,25 @@ def test_a_toolkits_checkpoint_has_no_list_and_is_read_to_its_end(tmp_path):
         checkpoints.require(tmp_path / "7")
 
 
-def test_remove_all(tmp_path):
+def test_remove_all_removes_checkpoints_alone(tmp_path):
     checkpoints.save(tmp_path, "0", states(), {"epoch": 1, "iteration": 10})
     (tmp_path / "notes.txt").write_text("kept")
+    (tmp_path / "evaluation.json").write_text("{}")
+    assert checkpoints.any_files(tmp_path)
     checkpoints.remove_all(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["evaluation.json", "notes.txt"]
+    assert not checkpoints.any_files(tmp_path)
+
+
+def test_the_newest_without_a_list_that_can_be_read(tmp_path):
+    assert checkpoints.last_unlisted(tmp_path) is None
+    for number, name in enumerate(("3", "4", "5")):
+        for suffix, state in states().items():
+            paddle.save(state, str(tmp_path / f"{name}{suffix}"))
+            os.utime(tmp_path / f"{name}{suffix}", (number, number))
+    (tmp_path / "5.pdparams").write_bytes(b"cut")
+    assert checkpoints.last_unlisted(tmp_path) == (tmp_path / "4", {})
+    assert checkpoints.last_whole(tmp_path) is None
 
 
 def test_the_list_names_sizes_and_hashes(tmp_path):

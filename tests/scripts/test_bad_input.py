@@ -167,6 +167,17 @@ def test_a_box_may_overhang_as_those_of_coco_do():
         check_annotations(content, "a.json", 80)
 
 
+def test_train_does_not_delete_what_it_did_not_write(sample, densebone, tmp_path):
+    folder = tmp_path / "output" / SMOKE
+    folder.mkdir(parents=True)
+    for name in ("model_final.pdparams", "mine.json"):
+        (folder / name).write_text("another program's")
+    done = densebone("train", "-c", SMOKE, "--data", sample, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds the checkpoints of an earlier run" in done.stderr
+    assert {p.name for p in folder.iterdir()} == {"model_final.pdparams", "mine.json"}
+
+
 def test_predict_without_weights_or_pictures(sample, densebone, tmp_path):
     common = ["predict", "-c", SMOKE, "--data", sample]
     picture = next((sample / "val2017").iterdir())
