@@ -1,5 +1,6 @@
 """What SSD (Liu et al., arXiv 1512.02325) adds to a backbone: maps smaller than its last one."""
 
+import paddle
 from paddle import nn
 
 from ..backbones.layers import ConvNorm
@@ -24,6 +25,7 @@ class SSDExtraMaps(nn.Layer):
         super().__init__()
         self.channels, self.strides = list(channels), list(strides)
         self.extra_maps = nn.LayerList()
+        self._least_sides = []  # that a map must have for the next to be made from it
         for row in extra_maps:
             if len(row) != 4 or row[2] not in (1, 2) or row[3] not in (0, 1) or min(row[:2]) < 1:
                 raise UserError(
@@ -37,12 +39,20 @@ class SSDExtraMaps(nn.Layer):
                     ConvNorm(middle, out, 3, stride, padding=padding, activation=nn.ReLU()),
                 )
             )
+            self._least_sides.append(1 if padding else 3)
             self.channels.append(out)
             self.strides.append(self.strides[-1] * stride)
 
     def forward(self, maps):
-        """list of (N, C_i, H_i, W_i) -> the same list with the extra maps behind it."""
+        """list of (N, C_i, H_i, W_i) -> the same list with the extra maps behind it; UserError for too small ones."""
         maps = list(maps)
-        for extra in self.extra_maps:
+        for extra, needed in zip(self.extra_maps, self._least_sides):
+            height, width = maps[-1].shape[2:]
+            # In a static graph the sides may be unknown. Paddle itself lets an empty map through, and crashes later.
+            if paddle.in_dynamic_mode() and min(height, width) < needed:
+                raise UserError(
+                    f"the image is too small for {len(self.extra_maps)} extra maps: one of {height} x {width} has no room "
+                    f"for a 3x3 convolution without padding; give larger images or fewer extra_maps"
+                )
             maps.append(extra(maps[-1]))
         return maps

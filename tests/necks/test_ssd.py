@@ -15,6 +15,7 @@ ROWS_512 = [[8, 16, 2, 1]] * 4
     [
         ("hardnet68", 300, ROWS_300, [37, 18, 9, 5, 3, 1]),
         ("hardnet39ds", 300, ROWS_300, [38, 19, 10, 5, 3, 1]),
+        ("peleenet", 300, ROWS_300, [37, 18, 9, 5, 3, 1]),
         ("hardnet39ds", 512, ROWS_512, [64, 32, 16, 8, 4, 2, 1]),
     ],
 )
@@ -33,3 +34,11 @@ def test_six_or_seven_maps(model, side, rows, sides):
 def test_a_wrong_row_is_named(row):
     with pytest.raises(db.UserError, match="each row is"):
         SSDExtraMaps([8], [32], [row])
+
+
+def test_too_small_an_image_is_refused():
+    neck = SSDExtraMaps([8], [32], ROWS_300)
+    neck.eval()
+    assert neck([paddle.rand([1, 8, 9, 9])])[-1].shape == [1, 256, 1, 1]
+    with pytest.raises(db.UserError, match=r"one of 1 x 3 has no room .* give larger images or fewer extra_maps"):
+        neck([paddle.rand([1, 8, 3, 9])])
