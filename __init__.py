@@ -7,7 +7,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "LoadReport": "weights.loader",
+    "PruningProgress": "backbones.pruning",
     "UserError": "errors",
+    "condense": "backbones.condensing",
     "create_backbone": "registry",
     "create_model": "registry",
     "list_models": "registry",

@@ -7,12 +7,16 @@ those of `Network`. A new variant is one row in its family's file; a new family 
 import fnmatch
 import inspect
 
-from densebone.backbones import hardnet
+from densebone.backbones import condensenetv2, hardnet, peleenet
 from densebone.backbones.base import STAGES, Network, check_indices
 from densebone.errors import UserError, suggest
 from densebone.weights.loader import load_weights
 
-_FAMILIES = ((hardnet.HarDNet, hardnet.VARIANTS),)
+_FAMILIES = (
+    (hardnet.HarDNet, hardnet.VARIANTS),
+    (peleenet.PeleeNet, peleenet.VARIANTS),
+    (condensenetv2.CondenseNetV2, condensenetv2.VARIANTS),
+)
 MODELS = {name: (network, variant) for network, variants in _FAMILIES for name, variant in variants.items()}
 
 
@@ -36,7 +40,8 @@ def create_model(name, pretrained=None, num_classes=1000, in_channels=3, **optio
         pretrained (path | mapping | None): weights, read by `load_weights`. Default None: random weights.
         num_classes (int): default 1000.
         in_channels (int): default 3.
-        **options: freeze_at, freeze_norm, recompute; see `backbones.base.Network`.
+        **options: freeze_at, freeze_norm, recompute (see `backbones.base.Network`) and those of the family, such as
+            ceil_mode of `PeleeNet` and form of `CondenseNetV2`.
 
     Raises:
         UserError: unknown name, unknown option, an option out of range, or weights that do not fit.

@@ -4,6 +4,7 @@ A family's class builds its layers under the official state-dict keys, implement
 rest: both forms (classifier, backbone), channels and strides, freezing, gradient checkpointing, checks of the input.
 """
 
+from copy import deepcopy
 from itertools import chain
 
 import paddle
@@ -15,6 +16,8 @@ from .layers import freeze, freeze_norms, recompute
 
 STAGES = 5
 MIN_SIDE = 32
+#: what `Network.deploy` can prepare a network for: Paddle as it is, Paddle Inference with oneDNN, and two others
+ENGINES = ("eager", "paddle", "onnxruntime", "openvino")
 
 
 class Network(nn.Layer):
@@ -67,7 +70,7 @@ class Network(nn.Layer):
         """(N, C, H, W), the last map -> (N, num_classes)."""
         raise NotImplementedError
 
-    def classifier(self):
+    def as_classifier(self):
         """A new classifier of the same variant, with 1000 classes."""
         raise NotImplementedError
 
@@ -76,7 +79,15 @@ class Network(nn.Layer):
         if self.with_head:
             return frozenset()
         with unique_name.guard():  # parameters built later keep the names that optimizer states go by
-            return frozenset(self.classifier().state_dict()) - frozenset(self.state_dict())
+            return frozenset(self.as_classifier().state_dict()) - frozenset(self.state_dict())
+
+    def added_keys(self):
+        """State-dict keys that no classifier has; without a value in the weights they stay as they start."""
+        return frozenset()
+
+    def misfit_hint(self, keys):
+        """What to do about weights that do not fit, when their keys show it: a clause, or an empty text."""
+        return ""
 
     def finish(self):
         """Reads channels and strides off the layers and freezes what was asked for."""
@@ -113,7 +124,30 @@ class Network(nn.Layer):
         map i at stride `strides[i]` with `channels[i]` channels. H and W are 32 or more.
         """
         maps = self.forward_features(x)
-        return self.head(maps[-1]) if self.with_head else [maps[i] for i in self.out_indices]
+        return self.head(maps[-1]) if self.with_head else self.select(maps)
+
+    def select(self, maps):
+        """The maps of all stages -> those that a backbone returns."""
+        return [maps[i] for i in self.out_indices]
+
+    def deploy(self, engine):
+        """A copy for inference on `engine`, in eval mode, that computes the same to 1e-5 relative.
+
+        Args:
+            engine (str): one of `ENGINES`: where the copy will run.
+
+        Raises:
+            UserError: unknown engine.
+        """
+        if engine not in ENGINES:
+            raise UserError(f"engine is {engine!r}; give one of {', '.join(ENGINES)}")
+        copy = deepcopy(self)
+        copy.eval()
+        copy._fold(engine)
+        return copy
+
+    def _fold(self, engine):
+        """Replaces layers, in place, by others that compute the same faster on `engine`. Here: none does."""
 
     def _check_input(self, x):
         if len(x.shape) != 4:
@@ -126,6 +160,14 @@ class Network(nn.Layer):
         # In a static graph the sides may be tensors, of which Python cannot ask this.
         if paddle.in_dynamic_mode() and min(x.shape[2:]) < MIN_SIDE:
             raise UserError(f"input is {x.shape[2]} x {x.shape[3]} pixels; both sides must be {MIN_SIDE} or more")
+
+
+def deploy_networks(layer, engine):
+    """Replaces every `Network` below `layer`, such as the backbone of a detector, by its `deploy(engine)`, in place."""
+    for parent in layer.sublayers(include_self=True):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Network):
+                setattr(parent, name, child.deploy(engine))
 
 
 def check_count(name, value):

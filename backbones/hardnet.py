@@ -203,7 +203,7 @@ class HarDNet(Network):
     def _end_stage(self):
         self._stage_ends.append(len(self.base))
 
-    def classifier(self):
+    def as_classifier(self):
         """A new classifier of the same variant, with 1000 classes."""
         return HarDNet(self.variant, in_channels=self.in_channels)
 

@@ -6,22 +6,25 @@ import paddle.nn.functional as F
 from paddle import nn
 
 
-def conv(in_channels, out_channels, kernel_size, stride=1, padding=None, groups=1, bias=False):
-    """A 2-D convolution, padded by kernel_size // 2 unless told otherwise, with He initialisation over its real fan-in.
+def conv(in_channels, out_channels, kernel_size, stride=1, padding=None, groups=1, bias=False, fan=None):
+    """A 2-D convolution, padded by kernel_size // 2 unless told otherwise, with He initialisation over its real fan-in
+    or, if given, over `fan`.
 
     Paddle's own default divides by all input channels even when the convolution is grouped, which starts a
     depthwise layer with weights that are too small by the square root of its width.
     """
-    return nn.Conv2D(
+    layer = nn.Conv2D(
         in_channels,
         out_channels,
         kernel_size,
         stride=stride,
         padding=kernel_size // 2 if padding is None else padding,
         groups=groups,
-        weight_attr=paddle.ParamAttr(initializer=nn.initializer.KaimingNormal()),
+        weight_attr=paddle.ParamAttr(initializer=nn.initializer.KaimingNormal(fan_in=fan)),
         bias_attr=None if bias else False,
     )
+    layer.out_channels, layer.stride = out_channels, stride
+    return layer
 
 
 class ConvNorm(nn.Layer):

@@ -22,6 +22,7 @@ class LoadReport:
         unexpected (list of str): tensors of the checkpoint that the network lacks.
         misshaped (list of (str, shape in the checkpoint, shape in the network)).
         left_out (list of str): tensors of a classifier that a backbone does not have (head, later stages).
+        added (list of str): tensors that no classifier has and the checkpoint lacks; they stay as they started.
     """
 
     source: str
@@ -31,6 +32,7 @@ class LoadReport:
     unexpected: list = field(default_factory=list)
     misshaped: list = field(default_factory=list)
     left_out: list = field(default_factory=list)
+    added: list = field(default_factory=list)
 
     @property
     def complete(self):
@@ -41,6 +43,8 @@ class LoadReport:
         parts = [f"{self.source} ({self.layout} layout): {len(self.used)} tensors used"]
         if self.left_out:
             parts.append(f"{len(self.left_out)} left out, not part of a backbone")
+        if self.added:
+            parts.append(f"{len(self.added)} stay as they started, not part of a classifier")
         for name in ("missing", "unexpected"):
             if keys := getattr(self, name):
                 parts.append(f"{len(keys)} {name} ({_few(keys)})")
@@ -76,22 +80,25 @@ def load_weights(layer, source, strict=True):
     report = LoadReport(name, layout)
     state = layer.state_dict()
     values = {}
+    added = layer.added_keys() if hasattr(layer, "added_keys") else ()
     for key, tensor in state.items():
         if key not in arrays:
-            report.missing.append(key)
+            (report.added if key in added else report.missing).append(key)
         elif tuple(arrays[key].shape) != tuple(tensor.shape):
             report.misshaped.append((key, tuple(arrays[key].shape), tuple(tensor.shape)))
-        elif arrays[key].dtype.kind != "f":
-            raise UserError(f"{name}: {key} holds {arrays[key].dtype}; floating-point numbers are expected")
+        elif arrays[key].dtype.kind != ("f" if tensor.is_floating_point() else "i"):
+            expected = "floating-point numbers" if tensor.is_floating_point() else "integers"
+            raise UserError(f"{name}: {key} holds {arrays[key].dtype}; {expected} are expected")
         else:
-            values[key] = np.ascontiguousarray(arrays[key], dtype="float32")
+            values[key] = np.ascontiguousarray(arrays[key], "float32" if tensor.is_floating_point() else "int64")
             report.used.append(key)
     extra = [key for key in arrays if key not in state]
     classifier_only = layer.classifier_only_keys() if extra and hasattr(layer, "classifier_only_keys") else ()
     for key in extra:
         (report.left_out if key in classifier_only else report.unexpected).append(key)
     if strict and not report.complete:
-        raise UserError(f"weights do not fit: {report}")
+        hint = layer.misfit_hint(arrays) if hasattr(layer, "misfit_hint") else ""
+        raise UserError(f"weights do not fit: {f'{name}: {hint}' if hint else report}")
     for key in report.used:
         state[key].set_value(paddle.to_tensor(values[key]))
     return report

@@ -4,6 +4,7 @@ import paddle
 import pytest
 import recipe
 import tiny
+from cost import count
 
 import densebone as db
 from densebone.backbones.hardnet import VARIANTS, HarDBlock, layer_width, links
@@ -84,28 +85,6 @@ def test_a_block_concatenates_newest_first_and_returns_in_ascending_order():
     out = block(paddle.full([1, 1, 1, 1], 9.0))
     assert read == [[9], [1, 1, 9], [2, 2], [3, 3, 2, 2, 9]]
     assert out[0, :, 0, 0].tolist() == [1, 1, 3, 3, 4, 4]
-
-
-def count(net, x):
-    """(MACs of convolutions and linear layers, inputs and outputs of convolutions), counted as it runs."""
-    total = {"macs": 0, "cio": 0}
-
-    def convolution(layer, inputs, output):
-        kernel = layer.weight.shape[1] * layer.weight.shape[2] * layer.weight.shape[3]
-        total["macs"] += output.size * kernel
-        total["cio"] += inputs[0].size + output.size
-
-    def linear(layer, inputs, output):
-        total["macs"] += inputs[0].size * output.shape[-1]
-
-    for layer in net.sublayers():
-        if isinstance(layer, paddle.nn.Conv2D):
-            layer.register_forward_post_hook(convolution)
-        elif isinstance(layer, paddle.nn.Linear):
-            layer.register_forward_post_hook(linear)
-    with paddle.no_grad():
-        net(x)
-    return int(total["macs"]), int(total["cio"])
 
 
 @pytest.mark.parametrize("model", PUBLISHED)

@@ -36,19 +36,47 @@ def uniform(key, shape, low, high):
     return (low + (high - low) * (drawn.astype(np.float64) * 2.0**-53)).reshape(shape)
 
 
-def tensor(key, shape):
-    """The tensor of one official state-dict entry."""
+def subset(prefix, group, count, kept):
+    """`kept` of `count` channel numbers, ascending, for one group of the CondenseNetV2 layer called `prefix`."""
+    return np.sort(np.argsort(words(f"{prefix}.subset.{group}", count), kind="stable")[:kept])
+
+
+def tensor(key, shape, groups=None, masked=False):
+    """The tensor of one official state-dict entry.
+
+    `groups` is CondenseNetV2's; `masked` says that a mask leaves one weight in `groups`, so that fewer inputs count.
+    """
     leaf = key.rpartition(".")[2]
     if leaf == "num_batches_tracked":
         return np.zeros(shape, np.int64)
+    if leaf in ("index", "_mask"):
+        return channels(key, shape, groups)
     if leaf in ("bias", "running_mean"):
         value = 0.1 * normal(key, shape)
     elif leaf == "running_var" or len(shape) == 1:
         value = uniform(key, shape, 0.5, 1.5)
     else:  # convolution (out, in, h, w) or linear (out, in) weight
-        gain = 16.0 if len(shape) == 2 else 2.0
-        value = math.sqrt(gain / math.prod(shape[1:])) * normal(key, shape)
+        gain = 16.0 if len(shape) == 2 else 0.1 if key.endswith(".sfr.conv.weight") else 2.0
+        fan_in = math.prod(shape[1:]) // (groups if masked else 1)
+        value = math.sqrt(gain / fan_in) * normal(key, shape)
     return value.astype(np.float32)
+
+
+def channels(key, shape, groups):
+    """CondenseNetV2: `index` or `_mask`, by which each group reads (LGC) or feeds (SFR) channels of its own."""
+    prefix, _, leaf = key.rpartition(".")
+    reactivation = prefix.endswith(".sfr")
+    count = shape[0] if reactivation or leaf == "index" else shape[1]
+    kept = [subset(prefix, group, count, count // groups) for group in range(groups)]
+    if leaf == "index" and not reactivation:
+        return np.concatenate(kept)
+    value = np.zeros(shape, np.float32)
+    if leaf == "index":  # as the authors keep it: row r has its single 1 in the column of its channel
+        value[np.arange(count), np.concatenate(kept)] = 1
+    for group in range(groups) if leaf == "_mask" else ():
+        lines = value[:, group::groups].swapaxes(0, 1) if reactivation else value[group::groups]
+        lines[:, kept[group]] = 1
+    return value
 
 
 def description(model):
@@ -57,8 +85,20 @@ def description(model):
 
 
 def weights(model):
-    """The whole official state dict of `model`, in its order."""
-    return {key: tensor(key, tuple(shape)) for key, shape, _ in description(model)["state_dict"]}
+    """The whole official state dict of `model`, in its order; a learned CondenseNetV2 is fully pruned."""
+    about = description(model)
+    shapes, groups = {key: tuple(shape) for key, shape, _ in about["state_dict"]}, about["groups"]
+    result = {}
+    for key, shape in shapes.items():
+        prefix, _, leaf = key.rpartition(".")
+        if leaf == "_stage":
+            result[key] = np.full(shape, groups - 1, np.float32)
+        elif leaf == "_count":
+            lines = shapes[f"{prefix}._mask"][0 if prefix.endswith(".sfr") else 1]
+            result[key] = np.full(shape, lines // groups * (groups - 1), np.float32)
+        else:
+            result[key] = tensor(key, shape, groups, masked=f"{prefix.rpartition('.')[0]}._mask" in shapes)
+    return result
 
 
 def image(shape):

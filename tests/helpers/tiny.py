@@ -50,7 +50,8 @@ def movable(net):
     A batch norm's scale or shift that the next batch norm cancels has no gradient but noise.
     """
     state = net.state_dict()
-    return {key for key, value in state.items() if value.ndim == 4 or key.endswith(("_mean", "_variance"))}
+    convolutions = {key for key, value in state.items() if value.ndim == 4 and not key.endswith("_mask")}
+    return convolutions | {key for key in state if key.endswith(("_mean", "_variance"))}
 
 
 def loss_of(out):

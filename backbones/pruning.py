@@ -1,0 +1,187 @@
+"""Convolutions that learn which of their weights to keep (CondenseNet, Huang et al., arXiv 1711.09224; CondenseNetV2,
+Yang et al., arXiv 2104.04382).
+
+A learned convolution is a dense 1x1 convolution whose weight is multiplied by a mask of zeros and ones. In the first
+half of training, at equally spaced moments, each of its groups loses another 1/factor of its lines, those with the
+smallest weights, until one in `factor` is left. Everything that this depends on is in the state dict: `_mask`, `_stage`
+(how often it was pruned) and `_count` (lines that each group has lost).
+"""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ..errors import UserError
+from .layers import conv
+
+
+def pruning_stage(progress, factor):
+    """How often a convolution with condensation factor `factor` has been pruned at `progress` (0 to 1) of training:
+    0 at the start, factor - 1 from one half on."""
+    for stage in range(factor - 1):
+        if progress * 2 < (stage + 1) / (factor - 1):
+            return stage
+    return factor - 1
+
+
+class LearnedConv(nn.Layer):
+    """Batch norm, activation, 1x1 convolution with a mask; groups and condensation factor are the same number.
+
+    A subclass says which lines of the weight belong to which group: `_lines` turns the weight into (members of a group,
+    groups, lines), of which lines are pruned.
+
+    Args:
+        in_channels, out_channels (int): `groups` divides both.
+        groups (int): number of groups, at least 2; one in `groups` weights is kept in the end.
+        activation (Layer): between batch norm and convolution.
+    """
+
+    def __init__(self, in_channels, out_channels, groups, activation):
+        super().__init__()
+        self.groups = groups
+        self.last_progress = (0, 0.0)  # the stage and progress last set; void once another stage is loaded
+        self.register_buffer("_count", paddle.zeros([1]))
+        self.register_buffer("_stage", paddle.zeros([1]))
+        self.register_buffer("_mask", paddle.ones([out_channels, in_channels, 1, 1]))
+        self.norm = nn.BatchNorm2D(in_channels, epsilon=1e-5)
+        self.activation = activation
+        self.conv = conv(in_channels, out_channels, 1, fan=out_channels)  # He over the fan-out, as the authors do
+
+    def forward(self, x):
+        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
+        return F.conv2d(self.activation(self.norm(x)), self.conv.weight * self._mask)
+
+    def _lines(self, weight):
+        """(out_channels, in_channels, 1, 1) -> (members, groups, lines), of array or tensor alike."""
+        raise NotImplementedError
+
+    def _fill_mask(self, alive):
+        """(groups, lines) of booleans -> the array of the mask."""
+        raise NotImplementedError
+
+    def alive(self):
+        """(groups, lines) booleans: which lines each group keeps. UserError when the mask has another pattern."""
+        mask = self._lines(self._mask.numpy()) != 0
+        if not (mask == mask[:1]).all():
+            raise UserError("its mask differs within a group")
+        return mask[0]
+
+    def prune(self, stage):
+        """Drops, in each group, the alive lines with the smallest sums of absolute weights, until as many are gone as
+        at `stage`; of equal sums, that of the lower number goes first."""
+        alive = self.alive()
+        dropped = stage * alive.shape[1] // self.groups
+        weight = self._lines(self.conv.weight.numpy().astype("float64"))
+        importance = np.where(alive, np.abs(weight).sum(0), -1.0)  # the lost ones first, so that they stay lost
+        order = np.argsort(importance, axis=1, kind="stable")
+        np.put_along_axis(alive, order[:, :dropped], False, axis=1)
+        self._mask.set_value(self._fill_mask(alive).astype("float32"))
+        self._stage.set_value(np.array([stage], "float32"))
+        self._count.set_value(np.array([dropped], "float32"))
+
+    def lasso_loss(self):
+        """0-D tensor: sum over groups and lines of the Euclidean length of the line's weights in the group."""
+        squares = self._lines(self.conv.weight * self._mask).square().sum(0)
+        return squares.clip(min=1e-6).sqrt().sum()  # a length of 0 has no gradient
+
+
+class LearnedGroupConv(LearnedConv):
+    """LGC: each group of output channels (g, g + groups, ...) learns which input channels it reads."""
+
+    def _lines(self, weight):
+        out_channels, in_channels = weight.shape[:2]
+        return weight.reshape([out_channels // self.groups, self.groups, in_channels])
+
+    def _fill_mask(self, alive):
+        return np.tile(alive, (self._mask.shape[0] // self.groups, 1))[..., None, None]
+
+
+class LearnedReactivation(LearnedConv):
+    """SFR, sparse feature reactivation: each group of input channels (g, g + groups, ...) learns which output channels
+    it feeds."""
+
+    def _lines(self, weight):
+        out_channels, in_channels = weight.shape[:2]
+        weight = weight.reshape([out_channels, in_channels // self.groups, self.groups])
+        return weight.transpose([1, 2, 0])
+
+    def _fill_mask(self, alive):
+        return np.tile(alive, (self._mask.shape[1] // self.groups, 1)).T[..., None, None]
+
+
+def learned_convs(layer):
+    """{name: LearnedConv} of every one below `layer`, in order."""
+    return {name: child for name, child in layer.named_sublayers() if isinstance(child, LearnedConv)}
+
+
+@paddle.no_grad()
+def set_progress(layer, progress):
+    """Prunes every learned convolution below `layer` as far as `progress` of training asks.
+
+    With several processes each must call it; all then hold the masks of the first.
+
+    Args:
+        layer (Layer): a network, or whatever holds one.
+        progress (float): share of training that is done, 0 to 1, never falling.
+
+    Raises:
+        UserError: progress out of range or below what the network was pruned to.
+    """
+    if isinstance(progress, bool) or not isinstance(progress, (int, float)) or not 0 <= progress <= 1:
+        raise UserError(f"progress is {progress!r}; it must be a number from 0 (start of training) to 1 (its end)")
+    convs = learned_convs(layer)
+    if not convs:
+        return
+    due = []
+    done = np.rint(paddle.concat([child._stage for child in convs.values()]).numpy()).astype(int)  # one copy for all
+    for (name, child), now in zip(convs.items(), done):
+        stage = pruning_stage(progress, child.groups)
+        known_stage, known_progress = child.last_progress
+        reached = known_progress if known_stage == now else now / max(child.groups - 1, 1) / 2
+        if stage < now or progress < reached:
+            raise UserError(
+                f"progress {progress:.4g} goes backwards: {name} has been pruned for {reached:.4g}, and what is lost "
+                f"stays lost; give that or more, or start from a new network"
+            )
+        if stage > now:
+            due.append((child, stage))
+    for child, stage in due:
+        child.prune(stage)
+    for child in convs.values():
+        child.last_progress = (pruning_stage(progress, child.groups), progress)
+    if due and paddle.distributed.is_initialized() and paddle.distributed.get_world_size() > 1:
+        for child, _ in due:
+            paddle.distributed.broadcast(child._mask, src=0)
+
+
+def lasso_loss(layer):
+    """0-D tensor: the sum of `LearnedConv.lasso_loss` over the convolutions below `layer` that can still be pruned."""
+    terms = [c.lasso_loss() for c in learned_convs(layer).values() if round(float(c._stage)) < c.groups - 1]
+    return sum(terms, paddle.zeros([]))
+
+
+class PruningProgress(paddle.callbacks.Callback):
+    """For `paddle.Model.fit`: tells the network at every step how far training is.
+
+    Args:
+        epochs (int | None): of the whole training. Default None: those that `fit` runs.
+        first_epoch (int): epochs done before this `fit`, when it goes on with an earlier one. Default 0.
+    """
+
+    def __init__(self, epochs=None, first_epoch=0):
+        super().__init__()
+        self.epochs, self.first_epoch = epochs, first_epoch
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Notes the epoch."""
+        self._epoch = self.first_epoch + epoch
+
+    def on_train_batch_begin(self, step, logs=None):
+        """Prunes when it is due."""
+        steps = self.params["steps"]
+        epochs = self.epochs or self.first_epoch + self.params["epochs"]
+        if not steps:
+            raise UserError("PruningProgress needs a data set of known length, to know how far training is")
+        set_progress(self.model.network, min(1.0, (self._epoch + step / steps) / epochs))
