@@ -10,6 +10,7 @@ import paddle
 from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 
+from ..backbones.base import deploy_networks
 from ..errors import UserError
 from ..images import read_image
 from .data import read_annotations
@@ -47,6 +48,7 @@ def export(cfg, output="output_inference", weights=None, check=None):
         trainer.model.eval()
         with paddle.no_grad():
             ((_, expected),) = split_batch(trainer.model(dict(batch)), batch)
+    deploy_networks(trainer.model, "paddle")
 
     name = cfg.filename
     target, temporary = Path(output) / name, Path(output) / f".{name}.{os.getpid()}"

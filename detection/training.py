@@ -11,6 +11,7 @@ from ppdet.utils.checkpoint import is_url
 from ppdet.utils.download import get_weights_path
 
 from .. import checkpoints, plots
+from ..backbones.pruning import learned_convs, set_progress
 from ..errors import UserError
 from ..files import atomic_path, check_writable
 from ..weights.reader import read_pickle
@@ -69,7 +70,8 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
     history = History(trainer, folder, trainer.start_epoch * len(trainer.loader))
     kept = [callback for callback in trainer._callbacks if not isinstance(callback, Checkpointer)]
     trainer._callbacks = []
-    trainer.register_callbacks([*kept, history, keeper])
+    pruning = [PruningProgress(trainer)] if learned_convs(trainer.model) else []
+    trainer.register_callbacks([*kept, *pruning, history, keeper])
     trainer.train(evaluate)
     return folder
 
@@ -124,6 +126,19 @@ def _starting_point(folder, resume, overwrite):
     if overwrite and paddle.distributed.get_rank() == 0:
         checkpoints.remove_all(folder)
     return None, {}
+
+
+class PruningProgress(Callback):
+    """Tells a CondenseNetV2 in the learned form, at every step, how far training is.
+
+    In a script of your own, `trainer.register_callbacks([PruningProgress(trainer)])` on PaddleDetection's `Trainer`.
+    """
+
+    def on_step_begin(self, status):
+        """Prunes when it is due."""
+        if status["mode"] == "train":
+            epochs_done = status["epoch_id"] + status["step_id"] / status["steps_per_epoch"]
+            set_progress(self.model.model, epochs_done / self.model.cfg.epoch)
 
 
 class WholeCheckpoints(Callback):

@@ -6,15 +6,17 @@ from pathlib import Path
 from .. import checkpoints
 from ..errors import UserError
 from ..weights.loader import load_weights
+from ..weights.reader import READERS
 
 
 def find_weights(cfg, weights=None):
-    """The .pdparams file to use.
+    """The weights file to use.
 
     Args:
         cfg: the configuration.
-        weights (str | None): a path with or without .pdparams. None takes what training left in save_dir/NAME:
-            best_model, else model_final, else the last whole snapshot; else the configuration's `weights`.
+        weights (str | None): a path, of which .pdparams may be left out. None takes what training left in
+            save_dir/NAME: best_model, else model_final, else the last whole snapshot; else the configuration's
+            `weights`.
 
     Raises:
         UserError: there is no such file.
@@ -37,7 +39,7 @@ def find_weights(cfg, weights=None):
 
 def _existing(path, what):
     path = Path(path)
-    file = path if path.suffix == ".pdparams" else path.with_name(path.name + ".pdparams")
+    file = path if path.suffix in READERS else path.with_name(path.name + ".pdparams")
     if not file.is_file():
         raise UserError(f"{what} do not exist ({file}); train a detector, or give -w FILE.pdparams")
     return file

@@ -1,6 +1,6 @@
 """PaddleDetection components; importing this module registers them and repairs the installed release where needed.
 
-    backbone: HarDNet68            # or HarDNet39DS, HarDNet68DS, HarDNet85
+    backbone: HarDNet68            # or any other name of `BACKBONES`
     backbone: SSDFeatures          # any registered backbone plus the extra maps that SSD wants
 
 An unmodified PaddleDetection script picks them up from a line in the configuration:
@@ -10,22 +10,39 @@ An unmodified PaddleDetection script picks them up from a line in the configurat
 from paddle import nn
 from ppdet.core.workspace import create, register
 from ppdet.modeling.shape_spec import ShapeSpec
+from ppdet.optimizer.ema import ModelEMA
 
 from ..backbones.base import check_indices
+from ..backbones.condensenetv2 import CondenseNetV2
 from ..backbones.hardnet import HarDNet
+from ..backbones.peleenet import PeleeNet as PeleeNetwork
 from ..errors import UserError
 from ..necks.ssd import SSDExtraMaps
 from ..registry import find_model
 from ..weights.loader import load_weights
 from .compat import paddledet as compat
 
-__all__ = ["HarDNet39DS", "HarDNet68", "HarDNet68DS", "HarDNet85", "SSDFeatures"]
+BACKBONES = (
+    "CondenseNetV2A",
+    "CondenseNetV2B",
+    "CondenseNetV2C",
+    "HarDNet39DS",
+    "HarDNet68",
+    "HarDNet68DS",
+    "HarDNet85",
+    "PeleeNet",
+)
+__all__ = [*BACKBONES, "SSDFeatures"]
 
 NORM_TYPES = ("bn", "sync_bn")
 
 
 class _DetectionBackbone:
-    """Gives a `Network` the interface of a PaddleDetection backbone. `model` is its name in the registry."""
+    """Gives a `Network` the interface of a PaddleDetection backbone. `model` is its name in the registry.
+
+    PaddleDetection reads the keys that a configuration may set off the constructor, so a family with options of its own
+    has a constructor of its own, which passes them on.
+    """
 
     __shared__ = ["norm_type"]  # noqa: RUF012  (PaddleDetection reads a list)
     model = ""
@@ -50,19 +67,26 @@ class _DetectionBackbone:
             norm_type (str): bn, or sync_bn: PaddleDetection's trainer then synchronises batch norm over several GPUs.
             recompute (bool): gradient checkpointing of the dense blocks.
         """
+        self._build(return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
+
+    def _build(
+        self, return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, **family_options
+    ):
         indices = check_indices(list(return_idx), f"{type(self).__name__}.return_idx", 4)
         if norm_type not in NORM_TYPES:
             raise UserError(f"{type(self).__name__}.norm_type is {norm_type!r}; give one of {', '.join(NORM_TYPES)}")
         if freeze_at not in range(-1, 4):
             raise UserError(f"{type(self).__name__}.freeze_at is {freeze_at!r}; give -1 (freeze nothing) or 0..3")
-        _, variant = find_model(self.model)
-        super().__init__(
+        network, variant = find_model(self.model)
+        network.__init__(
+            self,
             variant,
             out_indices=[i + 1 for i in indices],
             in_channels=in_channels,
             freeze_at=freeze_at + 1 if freeze_at >= 0 else -1,
             freeze_norm=freeze_norm,
             recompute=recompute,
+            **family_options,
         )
         if pretrained is not None:
             load_weights(self, pretrained)
@@ -74,8 +98,69 @@ class _DetectionBackbone:
 
     def forward(self, inputs):
         """{"image": (N, in_channels, H, W), ...} -> list of (N, C_i, H / s_i, W / s_i)."""
-        maps = self.forward_features(inputs["image"])  # not super().forward: Paddle's to_static would come back here
-        return [maps[i] for i in self.out_indices]
+        # not super().forward: Paddle's to_static would come back here
+        return self.select(self.forward_features(inputs["image"]))
+
+
+class _CondenseNetV2Backbone(_DetectionBackbone, CondenseNetV2):
+    def __init__(
+        self,
+        return_idx=(0, 1, 2, 3),
+        in_channels=3,
+        pretrained=None,
+        freeze_at=-1,
+        freeze_norm=False,
+        norm_type="bn",
+        recompute=False,
+        form="condensed",
+        out_norm=True,
+    ):
+        """`form` and `out_norm` are those of `CondenseNetV2`."""
+        shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
+        self._build(*shared, form=form, out_norm=out_norm)
+
+
+@register
+class PeleeNet(_DetectionBackbone, PeleeNetwork):
+    """PeleeNet."""
+
+    model = "peleenet"
+
+    def __init__(
+        self,
+        return_idx=(0, 1, 2, 3),
+        in_channels=3,
+        pretrained=None,
+        freeze_at=-1,
+        freeze_norm=False,
+        norm_type="bn",
+        recompute=False,
+        ceil_mode=False,
+    ):
+        """`ceil_mode` is that of the network's class."""
+        shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
+        self._build(*shared, ceil_mode=ceil_mode)
+
+
+@register
+class CondenseNetV2A(_CondenseNetV2Backbone):
+    """CondenseNetV2-A."""
+
+    model = "condensenetv2_a"
+
+
+@register
+class CondenseNetV2B(_CondenseNetV2Backbone):
+    """CondenseNetV2-B."""
+
+    model = "condensenetv2_b"
+
+
+@register
+class CondenseNetV2C(_CondenseNetV2Backbone):
+    """CondenseNetV2-C."""
+
+    model = "condensenetv2_c"
 
 
 @register
@@ -137,4 +222,21 @@ class SSDFeatures(nn.Layer):
         return self.extra(self.backbone(inputs))
 
 
+def _keep_channel_numbers_out_of_averages():
+    """PaddleDetection's moving average of the weights (`use_ema`) takes every tensor of a state dict for one, also the
+    channel numbers and masks of CondenseNetV2, and would write their averages back: they join the names that it passes
+    over (`ema_black_list`)."""
+    original = ModelEMA._match_ema_black_list
+
+    def match(self, weight_name, ema_black_list=None):
+        ours = {n for n in weight_name if n.endswith(CHANNEL_TENSORS)}
+        return original(self, weight_name, ema_black_list) | ours
+
+    ModelEMA._match_ema_black_list = match
+
+
+CHANNEL_TENSORS = tuple(
+    f".{layer}.{leaf}" for layer in ("conv_1", "sfr") for leaf in ("index", "_mask", "_stage", "_count")
+)
+_keep_channel_numbers_out_of_averages()
 compat.apply()

@@ -167,19 +167,32 @@ def test_exported_boxes_are_compared_by_class_and_score():
 
 
 # Small batches and inputs, so that a CPU gets through; what is trained is the shipped configuration.
+SSD_300 = ["TrainReader.batch_size=5", "LearningRate.base_lr=0.001"]
+YOLOV3_192 = [
+    "TrainReader.batch_size=5",
+    "TrainReader.batch_transforms.0.BatchRandomResize.target_size=[160,192]",
+    "EvalReader.sample_transforms.1.Resize.target_size=[192,192]",
+    "TestReader.sample_transforms.1.Resize.target_size=[192,192]",
+    "TestReader.inputs_def.image_shape=[3,192,192]",
+    "LearningRate.schedulers.1.steps=10",
+    "BBoxPostProcess.decode.conf_thresh=1.0e-9",  # after 30 steps no score is high
+    "BBoxPostProcess.nms.score_threshold=1.0e-9",
+]
+RETINANET_192 = [
+    "TrainReader.batch_size=5",
+    "TrainReader.sample_transforms.1.RandomResize.target_size=[[128,192]]",
+    "EvalReader.sample_transforms.1.Resize.target_size=[192,256]",
+    "TestReader.sample_transforms.1.Resize.target_size=[192,256]",
+    "LearningRate.schedulers.1.steps=5",
+    "RetinaHead.nms.score_threshold=1.0e-9",  # after 30 steps no score is high
+    "TrainReader.shuffle=false",  # its loss follows the batch more than 30 steps move it: the same batches again
+]
 COCO = {
-    "ssd_hardnet39ds_300_150e_coco": ["TrainReader.batch_size=5", "LearningRate.base_lr=0.001"],
-    "ssd_hardnet68_300_150e_coco": ["TrainReader.batch_size=5", "LearningRate.base_lr=0.001"],
-    "yolov3_hardnet68_608_270e_coco": [
-        "TrainReader.batch_size=5",
-        "TrainReader.batch_transforms.0.BatchRandomResize.target_size=[160,192]",
-        "EvalReader.sample_transforms.1.Resize.target_size=[192,192]",
-        "TestReader.sample_transforms.1.Resize.target_size=[192,192]",
-        "TestReader.inputs_def.image_shape=[3,192,192]",
-        "LearningRate.schedulers.1.steps=10",
-        "BBoxPostProcess.decode.conf_thresh=1.0e-9",  # after 30 steps no score is high
-        "BBoxPostProcess.nms.score_threshold=1.0e-9",
-    ],
+    "ssd_hardnet39ds_300_150e_coco": SSD_300,
+    "ssd_hardnet68_300_150e_coco": SSD_300,
+    "ssd_peleenet_300_150e_coco": SSD_300,
+    "yolov3_hardnet68_608_270e_coco": YOLOV3_192,
+    "yolov3_peleenet_608_270e_coco": YOLOV3_192,
     "ppyoloe_hardnet39ds_640_300e_coco": [
         "TrainReader.batch_size=5",
         "TrainReader.batch_transforms.0.BatchRandomResize.target_size=[192,224,256]",
@@ -189,15 +202,8 @@ COCO = {
         "LearningRate.base_lr=0.001",  # the recipe's 0.01 is for 64 pictures a step
         "LearningRate.schedulers.1.epochs=1",
     ],
-    "retinanet_hardnet68_fpn_800_12e_coco": [
-        "TrainReader.batch_size=5",
-        "TrainReader.sample_transforms.1.RandomResize.target_size=[[128,192]]",
-        "EvalReader.sample_transforms.1.Resize.target_size=[192,256]",
-        "TestReader.sample_transforms.1.Resize.target_size=[192,256]",
-        "LearningRate.schedulers.1.steps=5",
-        "RetinaHead.nms.score_threshold=1.0e-9",  # after 30 steps no score is high
-        "TrainReader.shuffle=false",  # its loss follows the batch more than 30 steps move it: the same batches again
-    ],
+    "retinanet_hardnet68_fpn_800_12e_coco": RETINANET_192,
+    "retinanet_condensenetv2c_fpn_800_12e_coco": RETINANET_192,
 }
 
 

@@ -13,7 +13,7 @@ from ppdet.core.workspace import create, get_registered_modules
 from densebone.integrations import paddledet
 from densebone.integrations.paddledet import HarDNet39DS, SSDFeatures
 
-CLASSES = {name: getattr(paddledet, name) for name in paddledet.__all__ if name != "SSDFeatures"}
+CLASSES = {name: getattr(paddledet, name) for name in paddledet.BACKBONES}
 
 
 def test_every_model_is_registered_and_none_hides_a_component_of_the_toolkit():
@@ -33,6 +33,80 @@ def test_out_shape_is_what_comes_out(name):
     assert [spec.channels for spec in backbone.out_shape] == [m.shape[1] for m in maps]
     assert [spec.stride for spec in backbone.out_shape] == [4, 8, 16, 32]
     assert [m.shape[2:] for m in maps] == [[64 // s, 96 // s] for s in (4, 8, 16, 32)]
+
+
+def test_keys_of_a_configuration():
+    modules = get_registered_modules()
+    shared = {"return_idx", "in_channels", "pretrained", "freeze_at", "freeze_norm", "norm_type", "recompute"}
+    own = {"PeleeNet": {"ceil_mode"}, **{f"CondenseNetV2{v}": {"form", "out_norm"} for v in "ABC"}}
+    for name in CLASSES:
+        assert set(modules[name].schema) == shared | own.get(name, set())
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_maps_are_those_of_the_plain_backbone(name):
+    adapter = create(name)
+    options = {"out_norm": True} if name.startswith("Condense") else {}
+    plain = db.create_backbone(adapter.model, **options)
+    assert list(plain.state_dict()) == list(adapter.state_dict())
+    db.load_weights(plain, adapter.state_dict())
+    for net in (adapter, plain):
+        net.eval()
+    x = paddle.rand([1, 3, 64, 64])
+    with paddle.no_grad():
+        for a, b in zip(adapter({"image": x}), plain(x), strict=True):
+            assert np.array_equal(a.numpy(), b.numpy())
+
+
+def test_condensenetv2_normalises_its_maps_unless_told_otherwise():
+    backbone = paddledet.CondenseNetV2A()
+    backbone.eval()
+    with paddle.no_grad():
+        assert all(m.min() >= 0 for m in backbone({"image": paddle.rand([1, 3, 64, 64])}))
+    assert not any("out_norms" in key for key in paddledet.CondenseNetV2A(out_norm=False).state_dict())
+
+
+def test_a_classifiers_file_leaves_the_norms_of_the_maps_as_they_start(tmp_path):
+    classifier = db.create_model("condensenetv2_a")
+    paddle.save(classifier.state_dict(), str(tmp_path / "c.pdparams"))
+    backbone = paddledet.CondenseNetV2A(pretrained=str(tmp_path / "c.pdparams"))
+    state, expected = backbone.state_dict(), classifier.state_dict()
+    assert all(np.array_equal(v.numpy(), expected[k].numpy()) for k, v in state.items() if k in expected)
+    assert {k.split(".")[1] for k in state if k not in expected} == {"1", "2", "3", "4"}
+
+
+@pytest.mark.parametrize("form", ["condensed", "learned"])
+def test_a_moving_average_of_the_weights_leaves_channel_numbers_alone(form):
+    from ppdet.optimizer.ema import ModelEMA
+
+    net = paddledet.CondenseNetV2A(form=form)
+    if form == "learned":
+        net.set_progress(0.2)
+    before = {key: value.numpy().copy() for key, value in net.state_dict().items()}
+    average = ModelEMA(net)
+    for _ in range(5):
+        average.update()
+    net.set_dict(average.apply())
+    for key, value in net.state_dict().items():
+        if key.endswith(paddledet.CHANNEL_TENSORS):
+            assert np.array_equal(value.numpy(), before[key]), key
+        else:
+            np.testing.assert_allclose(value.numpy(), before[key], rtol=2e-2, err_msg=key)  # its own bias correction
+
+
+def test_deployed_backbone_of_a_detector():
+    from densebone.backbones.base import deploy_networks
+
+    features = SSDFeatures(paddledet.CondenseNetV2A(return_idx=[1, 2, 3]))
+    features.eval()
+    x = paddle.rand([1, 3, 300, 300])
+    with paddle.no_grad():
+        expected = features({"image": x})
+        deploy_networks(features, "paddle")
+        for a, b in zip(features({"image": x}), expected, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+    assert isinstance(features.backbone, paddledet.CondenseNetV2A)
+    assert not any(key.endswith("sfr.index") for key in features.state_dict())
 
 
 def test_state_dict_keys_are_those_of_the_plain_backbone():
@@ -83,11 +157,16 @@ def test_wrong_options(options, words):
         HarDNet39DS(**options)
 
 
+def test_wrong_form():
+    with pytest.raises(db.UserError, match="form is 'dense'; give condensed or learned"):
+        paddledet.CondenseNetV2A(form="dense")
+
+
 def test_ssd_features_also_take_a_backbone_of_the_toolkit():
     resnet = create("ResNet")
     features = SSDFeatures(resnet)
     features.eval()
     with paddle.no_grad():
-        maps = features({"image": paddle.rand([1, 3, 96, 96])})
+        maps = features({"image": paddle.rand([1, 3, 300, 300])})
     assert [m.shape[1] for m in maps] == [spec.channels for spec in features.out_shape]
     assert len(maps) == len(resnet.out_shape) + 3

@@ -1,0 +1,43 @@
+"""Turn the weights of a CondenseNetV2 that was trained in the learned form into the small and fast condensed form.
+
+densebone condense learned.safetensors condensed.safetensors
+
+Reads what `pretrained=` reads, also the checkpoint of a whole detector, and keeps every other tensor as it is.
+"""
+
+import argparse
+from pathlib import Path
+
+from ..errors import UserError
+
+
+def main(argv=None):
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="densebone condense", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="IN", help="a .safetensors, .npz or .pdparams file")
+    parser.add_argument("target", metavar="OUT", type=Path, help="a .safetensors file, to be written")
+    arguments = parser.parse_args(argv)
+    target = arguments.target
+    if target.suffix != ".safetensors":
+        raise UserError(f"{target} would be written as safetensors; give it the ending .safetensors")
+    from safetensors.numpy import save_file
+
+    from ..backbones.condensing import condense_arrays
+    from ..files import atomic_path, check_writable
+    from ..weights.layouts import to_ours
+    from ..weights.reader import read_arrays
+
+    _, learned = to_ours(read_arrays(arguments.source))
+    try:
+        condensed = condense_arrays(learned)
+    except UserError as error:
+        raise UserError(f"{arguments.source}: {error}") from None
+    check_writable(target.parent)
+    with atomic_path(target) as temporary:
+        save_file({key: value.copy(order="C") for key, value in condensed.items()}, temporary)
+    count = sum(key.endswith("._mask") for key in learned)
+    sizes = [sum(v.nbytes for v in arrays.values()) / 1e6 for arrays in (learned, condensed)]
+    print(f"wrote {target}: {count} convolutions condensed, {sizes[0]:.1f} MB -> {sizes[1]:.1f} MB")
+    return 0
