@@ -316,10 +316,9 @@ class CondenseNetV2(Network):
 
     def select(self, maps):
         """The maps of all stages -> those that a backbone returns."""
-        maps = super().select(maps)
-        if self.out_norms is None:
-            return maps
-        return [self.out_norms[str(i)](m) for i, m in zip(self.out_indices, maps)]
+        if self.out_norms is None:  # not super().select: Paddle's to_static would come back here
+            return [maps[i] for i in self.out_indices]
+        return [self.out_norms[str(i)](maps[i]) for i in self.out_indices]
 
     def set_progress(self, progress):
         """Prunes a learned network as far as `progress` of its training asks; see `pruning.set_progress`.

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -101,6 +102,50 @@ def test_train_kill_resume_evaluate_predict_export(lived):
     assert {p.name for p in (cwd / "output" / SMOKE).glob("*.pdparams")} >= {"0.pdparams", "model_final.pdparams"}
 
 
+def test_a_learned_condensenetv2_is_pruned_condensed_and_evaluated(sample, densebone, tmp_path):
+    from densebone.scripts.options import find_config
+    from densebone.weights.reader import read_arrays
+
+    (tmp_path / "mine.yml").write_text(
+        f"_BASE_: [{find_config(SMOKE)}]\n"
+        "YOLOv3: {backbone: CondenseNetV2A}\n"
+        "CondenseNetV2A: {return_idx: [1, 2, 3], form: learned}\n"
+    )
+    small = "[96,96]"
+    options = [
+        f"{mode}Reader.sample_transforms.{i}.Resize.target_size={small}" for mode, i in (("Train", 2), ("Eval", 1))
+    ]
+    common = ["-c", "mine.yml", "--data", sample, "-o", "epoch=2", "snapshot_epoch=1", *options]
+    trained = densebone("train", *common, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    folder = tmp_path / "output" / "mine"
+    for name, stage in (("0", 7), ("model_final", 7)):  # pruned in the first half; the smoke configuration averages
+        arrays = read_arrays(folder / f"{name}.pdparams")
+        masks = {key: value for key, value in arrays.items() if key.endswith("._mask")}
+        assert len(masks) == 40
+        for key, mask in masks.items():
+            assert set(np.unique(mask)) == {0, 1}
+            assert mask.mean() == 1 / 8 if name == "model_final" else mask.mean() < 1
+            assert (arrays[key.replace("._mask", "._stage")] == stage) == (name == "model_final")
+
+    condensed = densebone("condense", folder / "model_final.pdparams", "small.safetensors", cwd=tmp_path)
+    assert condensed.returncode == 0, condensed.stderr
+    results = []
+    for more in ([], ["CondenseNetV2A.form=condensed", "-w", "small.safetensors"]):
+        done = densebone("eval", *common, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads((folder / "evaluation.json").read_text())["AP"])
+    assert abs(results[0] - results[1]) < 1e-3
+    more += [
+        "-o",
+        "TestReader.inputs_def.image_shape=[3,96,96]",
+        f"TestReader.sample_transforms.1.Resize.target_size={small}",
+    ]
+    exported = densebone("export", *common, *more, "PPYOLOEHead.nms.score_threshold=1.0e-9", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert "largest relative difference" in exported.stdout and " 0 boxes" not in exported.stdout
+
+
 def test_a_second_run_does_not_overwrite_the_first(lived, sample, densebone):
     cwd, _ = lived
     arguments = ("train", "-c", SMOKE, "--data", sample, "-o", "epoch=3")
@@ -154,8 +199,6 @@ def test_predict_names_and_skips_broken_pictures(lived, sample, densebone, tmp_p
 
 
 def test_exported_boxes_are_compared_by_class_and_score():
-    import numpy as np
-
     from densebone.detection.exporting import compare
 
     boxes = np.array([[0, 0.9, 1, 2, 30, 40], [1, 0.5, 5, 6, 70, 80]], "float32")

@@ -72,3 +72,49 @@ def test_paddle_is_left_as_it_is():
 def test_an_unknown_layout_is_refused(arrays):
     with pytest.raises(UserError, match=rf"layout of these weights is not recognised \({len(arrays)} tensors.*_mean"):
         to_ours(arrays)
+
+
+SFR = "features.denseblock_1.denselayer_1.sfr.index"
+
+
+def converted(index):
+    return {SFR: index, "norm._mean": np.ones(1)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8"])
+def test_a_matrix_of_channels_becomes_their_numbers(dtype):
+    matrix = np.zeros((4, 4), dtype)
+    matrix[np.arange(4), [2, 0, 2, 3]] = 1  # places 0 and 2 both add to channel 2
+    for layout in (converted(matrix), {SFR: matrix, "norm.running_mean": np.ones(1)}):
+        index = to_ours(layout)[1][SFR]
+        assert index.dtype == np.int64 and index.tolist() == [2, 0, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "int64", "uint16"])
+def test_numbers_of_channels_become_integers(dtype):
+    index = to_ours(converted(np.array([3, 0, 1, 0], dtype)))[1][SFR]
+    assert index.dtype == np.int64 and index.tolist() == [3, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.array([0, 4, 1, 2]),
+        np.array([0, -1, 1, 2]),
+        np.array([0.0, 1.5, 1.0, 2.0]),
+        np.array([0.0, np.nan, 1.0, 2.0]),
+        np.array(["a", "b"]),
+        np.zeros((2, 3)),
+    ],
+    ids=["too large", "negative", "a half", "nan", "text", "not square"],
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+def test_what_numbers_no_channels_is_refused(index):
+    with pytest.raises(UserError, match=rf"{SFR} does not hold channel numbers from 0 to {index.size - 1}"):
+        to_ours(converted(index))
+
+
+@pytest.mark.parametrize("matrix", [np.zeros((3, 3)), np.ones((3, 3)), np.eye(3) * 2, np.full((3, 3), 1 / 3)])
+def test_a_matrix_that_names_no_channels_is_refused(matrix):
+    with pytest.raises(UserError, match=rf"{SFR} is a matrix whose rows are not all a single 1"):
+        to_ours(converted(matrix))

@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 import pytest
 import tiny
+import tiny_condense
 from safetensors.numpy import save_file
 
 from densebone import LoadReport, UserError, load_weights
@@ -234,3 +235,26 @@ def test_round_trip(tmp_path, net, suffix):
     other.eval()
     x = tiny.images((1, 3, 32, 32))
     assert np.array_equal(net(x).numpy(), other(x).numpy())
+
+
+def test_channel_numbers_are_loaded_as_integers():
+    source = tiny_condense.randomise(tiny_condense.build(), seed=4)
+    target = tiny_condense.build(seed=5)
+    report = load_weights(target, source.state_dict())
+    assert report.complete and tiny.changed(tiny.snapshot(source), target) == set()
+    assert target.features.denseblock_1.denselayer_1.sfr.index.dtype == paddle.int64
+
+
+def test_maps_with_a_norm_of_their_own_take_a_classifiers_weights():
+    source = tiny_condense.randomise(tiny_condense.build(), seed=4)
+    backbone = tiny_condense.build(out_indices=(1, 3), out_norm=True)
+    before = tiny.snapshot(backbone)
+    report = load_weights(backbone, source.state_dict())
+    assert report.complete and report.left_out
+    own = sorted(key for key in before if key.startswith("out_norms."))
+    assert sorted(report.added) == own and tiny.changed(before, backbone).isdisjoint(own)
+    assert f"{len(own)} stay as they started, not part of a classifier" in str(report)
+    backbone.out_norms["1"][0].bias.set_value(paddle.full([16], 3.0))
+    again = tiny_condense.build(out_indices=(1, 3), out_norm=True)
+    assert load_weights(again, backbone.state_dict()).added == []
+    assert (again.out_norms["1"][0].bias == 3).all()

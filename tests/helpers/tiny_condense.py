@@ -1,0 +1,51 @@
+"""A CondenseNetV2 of a few thousand weights, for every test that is not about a variant's size.
+
+Maps at strides 2..32 have 12, 16, 32, 48 and 56 channels; ReLU in blocks 0 and 1, attention in blocks 3 and 4.
+"""
+
+import numpy as np
+import paddle
+
+from densebone.backbones.condensenetv2 import CondenseNetV2, CondenseNetV2Variant
+
+TINY = CondenseNetV2Variant(
+    layers=(1, 1, 2, 2, 1),
+    growth_rates=(4, 4, 8, 8, 8),
+    groups=4,
+    fc_channels=12,
+    last_reduction=4,
+)
+CHANNELS = [12, 16, 32, 48, 56]
+
+
+def build(form="condensed", seed=0, variant=TINY, **options):
+    """A tiny network; the same seed gives the same weights."""
+    paddle.seed(seed)
+    return CondenseNetV2(variant, form=form, **{"num_classes": 5, **options})
+
+
+def randomise(layer, seed=0):
+    """Gives batch norms below `layer` statistics and weights, and indices places, that are not where they start."""
+    rng = np.random.default_rng(seed)
+    for key, tensor in layer.state_dict().items():
+        leaf = key.rpartition(".")[2]
+        if leaf == "index":  # several groups may name one channel, and some channels none
+            tensor.set_value(rng.integers(0, tensor.size, tensor.shape))
+        elif leaf == "_variance" or (leaf == "weight" and tensor.ndim == 1):
+            tensor.set_value(rng.uniform(0.5, 1.5, tensor.shape).astype("float32"))
+        elif leaf in ("_mean", "bias"):
+            tensor.set_value((0.3 * rng.standard_normal(tensor.shape)).astype("float32"))
+    return layer
+
+
+def pruned(seed=0, progress=0.5, **options):
+    """A tiny learned network in eval mode, pruned as far as `progress` asks, its batch norms random."""
+    net = randomise(build("learned", seed, **options), seed)
+    net.set_progress(progress)
+    net.eval()
+    return net
+
+
+def arrays(layer):
+    """Copies of the state dict's tensors, as NumPy has them."""
+    return {key: tensor.numpy().copy() for key, tensor in layer.state_dict().items()}
