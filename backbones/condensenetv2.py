@@ -152,7 +152,9 @@ class CondensedReactivation(CondensedConv):
         """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
         x = F.channel_shuffle(self.activation(self.norm(x)), self.in_channels // self.groups)
         x = self.conv(x)
-        return paddle.index_add(paddle.zeros_like(x), self.index, 1, x)
+        sums = paddle.zeros_like(x)
+        sums.stop_gradient = x.stop_gradient  # Paddle 2.6 takes both gradients of index_add or none
+        return paddle.index_add(sums, self.index, 1, x)
 
     def dense_weight(self):
         """Array (out_channels, in_channels, 1, 1): the weight of the one convolution that does all of it."""

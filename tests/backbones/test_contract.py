@@ -175,6 +175,41 @@ def test_to_static_equals_eager(model, options):
         np.testing.assert_allclose(m.numpy(), e, rtol=1e-4, atol=1e-5)
 
 
+# one of each family: the blocks are the same
+@pytest.mark.parametrize("options", [{}, {"freeze_at": 0}, {"freeze_norm": True}], ids=str)
+@pytest.mark.parametrize(
+    "model, form",
+    [
+        ("hardnet39ds", {}),
+        ("peleenet", {}),
+        ("condensenetv2_a", {"form": "condensed"}),
+        ("condensenetv2_a", {"form": "learned"}),
+    ],
+    ids=str,
+)
+def test_recompute_changes_nothing_but_the_memory(model, form, options):
+    results = []
+    for recompute in (False, True):
+        paddle.seed(0)
+        net = db.create_backbone(model, recompute=recompute, **form, **options)
+        runs = []
+        for layer in net.stage(4):
+            if getattr(layer, "recomputable", False):
+                norm = next(child for child in layer.sublayers() if hasattr(child, "_variance"))
+                norm.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
+        out, gradients = tiny.step(net, tiny.images())
+        assert len(runs) == (2 if recompute else 1)
+        results.append((out, gradients, tiny.snapshot(net)))
+    (out, gradients, state), (out_again, gradients_again, state_again) = results
+    for a, b in zip(out, out_again):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
+    assert gradients.keys() == gradients_again.keys()
+    for key, gradient in gradients.items():
+        assert np.abs(gradients_again[key] - gradient).max() <= 1e-4 * (np.abs(gradient).max() + 1e-3), key
+    for key, value in state.items():
+        np.testing.assert_allclose(state_again[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
+
+
 # Freezing in detail, on the tiny network, whose stages are written out in tests/helpers/tiny.py.
 
 
