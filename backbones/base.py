@@ -61,6 +61,8 @@ class Network(nn.Layer):
         self.freeze_at = freeze_at
         self.freeze_norm = freeze_norm
         self.recompute = recompute
+        #: the engine that `deploy` made this copy for, or None
+        self.deployed = None
 
     def stage(self, index):
         """The layers of stage `index`, in the order in which they run."""
@@ -137,13 +139,16 @@ class Network(nn.Layer):
             engine (str): one of `ENGINES`: where the copy will run.
 
         Raises:
-            UserError: unknown engine.
+            UserError: unknown engine, or this network is such a copy itself.
         """
         if engine not in ENGINES:
             raise UserError(f"engine is {engine!r}; give one of {', '.join(ENGINES)}")
+        if self.deployed:
+            raise UserError(f"this network is a copy for {self.deployed} already; deploy the one that it was made from")
         copy = deepcopy(self)
         copy.eval()
         copy._fold(engine)
+        copy.deployed = engine
         return copy
 
     def _fold(self, engine):

@@ -16,7 +16,7 @@ from paddle import nn
 
 from ..errors import UserError
 from . import pruning
-from .base import STAGES, Network
+from .base import STAGES, Network, check_count
 from .layers import conv
 from .pruning import LearnedGroupConv, LearnedReactivation
 
@@ -102,11 +102,11 @@ class CondensedConv(nn.Layer):
         for group in range(self.groups):
             yield group, slice(group * rows, (group + 1) * rows), index[group]
 
-    def _apply(self, func, device, dtype, *args, **kwargs):
-        # Paddle's Layer.to(dtype=...) would also turn the channel numbers into floating-point ones.
-        index = self.index
-        super()._apply(func, device, dtype, *args, **kwargs)
-        self._buffers["index"] = func(index, device, index.dtype, None)
+    def _apply(self, func, device, dtype, blocking, include_sublayers=True):
+        # Paddle's Layer.to(dtype=...) would also turn the channel numbers into floating-point ones, in place.
+        index = self._buffers.pop("index")
+        super()._apply(func, device, dtype, blocking, include_sublayers)
+        self._buffers["index"] = func(index, device, None, blocking)
 
 
 class CondensedGroupConv(CondensedConv):
@@ -132,6 +132,7 @@ class CondensedGroupConv(CondensedConv):
         """A batch norm over the input channels instead of the places, or None where places of one channel differ."""
         index = self.index.numpy()
         norm = nn.BatchNorm2D(index.size, epsilon=self.norm._epsilon)
+        norm.to(dtype=str(self.norm.weight.numpy().dtype))
         for name in ("weight", "bias", "_mean", "_variance"):
             places = getattr(self.norm, name).numpy()
             channels = getattr(norm, name).numpy().copy()
@@ -193,6 +194,8 @@ class DenseLayer(nn.Layer):
 
     def __init__(self, in_channels, growth_rate, variant, form, activation, attention):
         super().__init__()
+        for name in ("groups", "bottleneck"):
+            check_count(name, getattr(variant, name))
         groups, middle = variant.groups, variant.bottleneck * growth_rate
         for channels in (in_channels, growth_rate, middle):
             if channels % groups:
@@ -326,10 +329,12 @@ class CondenseNetV2(Network):
         """Prunes a learned network as far as `progress` of its training asks; see `pruning.set_progress`.
 
         Raises:
-            UserError: the network is condensed; progress out of range or falling.
+            UserError: the network is condensed or deployed; progress out of range or falling.
         """
         if self.form != "learned":
             raise UserError('this network is condensed, there is nothing left to prune; build it with form="learned"')
+        if self.deployed:
+            raise UserError(f"this network is a copy for {self.deployed}; prune the one that it was made from")
         pruning.set_progress(self, progress)
 
     def lasso_loss(self):

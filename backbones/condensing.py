@@ -50,7 +50,7 @@ def condense(layer):
 
 def _learned(layer):
     networks = [n for n in layer.sublayers(include_self=True) if isinstance(n, CondenseNetV2)]
-    return [network for network in networks if network.form == "learned"]
+    return [network for network in networks if network.form == "learned" and not network.deployed]
 
 
 def _check_pruned(alive):
@@ -100,15 +100,22 @@ def _condensed(learned):
     kind = CondensedGroupConv if is_group_conv else CondensedReactivation
     layer = kind(in_channels, out_channels, learned.groups, learned.activation)
     layer.index.set_value(index)
-    layer.conv.weight.set_value(weight)
+    layer.conv = _holding(layer.conv, weight)
     layer.conv.weight.stop_gradient = learned.conv.weight.stop_gradient
     if is_group_conv:
         for name in STATISTICS:
             tensor = getattr(learned.norm, name)
             tensor.set_value(tensor.numpy()[index])
+    layer.train() if learned.training else layer.eval()
     layer.norm = learned.norm
-    layer.training = learned.training
     return layer
+
+
+def _holding(convolution, weight):
+    """The convolution with this weight (array), in its type."""
+    convolution.to(dtype=str(weight.dtype))
+    convolution.weight.set_value(weight)
+    return convolution
 
 
 def condense_arrays(arrays):
@@ -154,11 +161,11 @@ def _is_reactivation(prefix):
 def _alive(arrays, prefix):
     """(groups, lines) booleans of the learned convolution called `prefix`."""
     layer = prefix.rpartition(".")[0]
-    mask, grouped = arrays[f"{prefix}._mask"], arrays.get(f"{layer}.conv_2.conv.weight")
-    weight = arrays.get(f"{prefix}.conv.weight")
-    if grouped is None or weight is None or weight.shape != mask.shape or mask.ndim != 4:
+    mask, first = arrays[f"{prefix}._mask"], arrays.get(f"{layer}.conv_1._mask")
+    grouped, weight = arrays.get(f"{layer}.conv_2.conv.weight"), arrays.get(f"{prefix}.conv.weight")
+    if first is None or grouped is None or weight is None or weight.shape != mask.shape or mask.ndim != 4:
         raise UserError(f"{prefix} is not a learned convolution of CondenseNetV2: a tensor beside its mask is missing")
-    groups = arrays[f"{layer}.conv_1._mask"].shape[0] // grouped.shape[1]
+    groups = first.shape[0] // grouped.shape[1]
     lines = mask[:, :, 0, 0].T if _is_reactivation(prefix) else mask[:, :, 0, 0]
     lines = lines.reshape(-1, groups, lines.shape[1]) != 0
     if not (lines == lines[:1]).all():
@@ -185,15 +192,14 @@ def fold(network, engine):
 
 
 def _dense(learned):
-    return _fixed(learned.norm, learned.activation, learned.conv.weight * learned._mask)
+    return _fixed(learned.norm, learned.activation, (learned.conv.weight * learned._mask).numpy())
 
 
 def _fixed(norm, activation, weight):
     """Batch norm, activation and the convolution of a given weight, in eval mode."""
     out_channels, in_channels, side, _ = weight.shape
     convolution = nn.Conv2D(in_channels, out_channels, side, padding=side // 2, bias_attr=False)
-    convolution.weight.set_value(weight)
-    layer = NormConv(norm, activation, convolution)
+    layer = NormConv(norm, activation, _holding(convolution, weight))
     layer.eval()
     return layer
 
@@ -208,7 +214,6 @@ def _ungrouped(convolution):
         whole[group * rows : (group + 1) * rows, group * members : (group + 1) * members] = weight[
             group * rows : (group + 1) * rows
         ]
-    result = nn.Conv2D(members * groups, out_channels, side, padding=side // 2, bias_attr=False)
-    result.weight.set_value(whole)
+    result = _holding(nn.Conv2D(members * groups, out_channels, side, padding=side // 2, bias_attr=False), whole)
     result.eval()
     return result

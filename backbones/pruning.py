@@ -7,6 +7,8 @@ smallest weights, until one in `factor` is left. Everything that this depends on
 (how often it was pruned) and `_count` (lines that each group has lost).
 """
 
+from numbers import Real
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -40,7 +42,6 @@ class LearnedConv(nn.Layer):
     def __init__(self, in_channels, out_channels, groups, activation):
         super().__init__()
         self.groups = groups
-        self.last_progress = (0, 0.0)  # the stage and progress last set; void once another stage is loaded
         self.register_buffer("_count", paddle.zeros([1]))
         self.register_buffer("_stage", paddle.zeros([1]))
         self.register_buffer("_mask", paddle.ones([out_channels, in_channels, 1, 1]))
@@ -111,8 +112,9 @@ class LearnedReactivation(LearnedConv):
 
 
 def learned_convs(layer):
-    """{name: LearnedConv} of every one below `layer`, in order."""
-    return {name: child for name, child in layer.named_sublayers() if isinstance(child, LearnedConv)}
+    """{name: LearnedConv} of `layer`, if it is one, and of every one below it, in order."""
+    found = layer.named_sublayers(include_self=True)
+    return {name: child for name, child in found if isinstance(child, LearnedConv)}
 
 
 @paddle.no_grad()
@@ -123,23 +125,22 @@ def set_progress(layer, progress):
 
     Args:
         layer (Layer): a network, or whatever holds one.
-        progress (float): share of training that is done, 0 to 1, never falling.
+        progress (float): share of training that is done, 0 to 1. It may not fall below what the network was pruned for;
+            between two prunings, going back loses nothing, so that an earlier checkpoint can be loaded.
 
     Raises:
-        UserError: progress out of range or below what the network was pruned to.
+        UserError: progress out of range or below what the network was pruned for.
     """
-    if isinstance(progress, bool) or not isinstance(progress, (int, float)) or not 0 <= progress <= 1:
+    if isinstance(progress, bool) or not isinstance(progress, Real) or not 0 <= progress <= 1:
         raise UserError(f"progress is {progress!r}; it must be a number from 0 (start of training) to 1 (its end)")
     convs = learned_convs(layer)
     if not convs:
         return
     due = []
-    done = np.rint(paddle.concat([child._stage for child in convs.values()]).numpy()).astype(int)  # one copy for all
-    for (name, child), now in zip(convs.items(), done):
+    for (name, child), now in zip(convs.items(), _stages(convs.values())):
         stage = pruning_stage(progress, child.groups)
-        known_stage, known_progress = child.last_progress
-        reached = known_progress if known_stage == now else now / max(child.groups - 1, 1) / 2
-        if stage < now or progress < reached:
+        if stage < now:
+            reached = now / (child.groups - 1) / 2
             raise UserError(
                 f"progress {progress:.4g} goes backwards: {name} has been pruned for {reached:.4g}, and what is lost "
                 f"stays lost; give that or more, or start from a new network"
@@ -148,8 +149,6 @@ def set_progress(layer, progress):
             due.append((child, stage))
     for child, stage in due:
         child.prune(stage)
-    for child in convs.values():
-        child.last_progress = (pruning_stage(progress, child.groups), progress)
     if due and paddle.distributed.is_initialized() and paddle.distributed.get_world_size() > 1:
         for child, _ in due:
             paddle.distributed.broadcast(child._mask, src=0)
@@ -157,8 +156,14 @@ def set_progress(layer, progress):
 
 def lasso_loss(layer):
     """0-D tensor: the sum of `LearnedConv.lasso_loss` over the convolutions below `layer` that can still be pruned."""
-    terms = [c.lasso_loss() for c in learned_convs(layer).values() if round(float(c._stage)) < c.groups - 1]
+    convs = list(learned_convs(layer).values())
+    terms = [child.lasso_loss() for child, stage in zip(convs, _stages(convs)) if stage < child.groups - 1]
     return sum(terms, paddle.zeros([]))
+
+
+def _stages(convs):
+    """How often each was pruned, an array of int; one copy from the device for all of them."""
+    return np.rint(paddle.concat([child._stage for child in convs]).numpy()).astype(int) if convs else []
 
 
 class PruningProgress(paddle.callbacks.Callback):

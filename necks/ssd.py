@@ -51,8 +51,8 @@ class SSDExtraMaps(nn.Layer):
             # In a static graph the sides may be unknown. Paddle itself lets an empty map through, and crashes later.
             if paddle.in_dynamic_mode() and min(height, width) < needed:
                 raise UserError(
-                    f"the image is too small for {len(self.extra_maps)} extra maps: one of {height} x {width} has no room "
-                    f"for a 3x3 convolution without padding; give larger images or fewer extra_maps"
+                    f"the image is too small for {len(self.extra_maps)} extra maps: one of {height} x {width} has no "
+                    f"room for a 3x3 convolution without padding; give larger images or fewer extra_maps"
                 )
             maps.append(extra(maps[-1]))
         return maps

@@ -218,8 +218,8 @@ YOLOV3_192 = [
     "TestReader.sample_transforms.1.Resize.target_size=[192,192]",
     "TestReader.inputs_def.image_shape=[3,192,192]",
     "LearningRate.schedulers.1.steps=10",
-    "BBoxPostProcess.decode.conf_thresh=1.0e-9",  # after 30 steps no score is high
-    "BBoxPostProcess.nms.score_threshold=1.0e-9",
+    "BBoxPostProcess.decode.conf_thresh=1.0e-20",  # after 30 steps no score is high
+    "BBoxPostProcess.nms.score_threshold=1.0e-20",
 ]
 RETINANET_192 = [
     "TrainReader.batch_size=5",

@@ -3,9 +3,9 @@
     python train_learned.py OUT --epochs 6 [--resume]
     python -m paddle.distributed.launch --nproc_per_node 2 train_learned.py OUT
 
-After each epoch it writes OUT/checkpoint.pdparams and then prints a line of JSON. In the end each process writes its
-state dict to OUT/final_RANK.npz, and to OUT/independent_RANK.npz the masks of networks that no training held together:
-each process started with weights of its own.
+After each epoch it writes OUT/checkpoint.pdparams and then prints a line of JSON; --resume goes on from there, to the
+same result. In the end each process writes its state dict to OUT/final_RANK.npz. Of several processes each also writes
+OUT/independent_RANK.npz, the state dict of a network that was pruned untrained, with other weights in each process.
 """
 
 import argparse
@@ -56,12 +56,13 @@ def build(seed=0):
     return CondenseNetV2(VARIANT, form="learned", num_classes=CLASSES)
 
 
-def masks(net):
-    """{key: mask} of all learned convolutions."""
-    return {f"{name}._mask": conv._mask.numpy() for name, conv in learned_convs(net).items()}
+def state_dict(net):
+    """The state dict's tensors, as NumPy has them."""
+    return {key: tensor.numpy() for key, tensor in net.state_dict().items()}
 
 
 def write(path, function):
+    """Calls `function` with a temporary path that then becomes `path`."""
     with atomic_path(path) as temporary:
         function(str(temporary))
 
@@ -96,23 +97,22 @@ def train(options):
         if rank == 0:
             state = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
             write(checkpoint, lambda path, state=state: paddle.save(state, path))
-            alive = [float(mask.mean()) for mask in masks(net).values()]
+            alive = [float(conv._mask.mean()) for conv in learned_convs(net).values()]
             print(json.dumps({"epoch": epoch, "loss": sum(losses) / len(losses), "alive": max(alive)}), flush=True)
-    state = {key: tensor.numpy() for key, tensor in net.state_dict().items()}
-    write(Path(options.out) / f"final_{rank}.npz", lambda path: np.savez(path, **state))
+    write(Path(options.out) / f"final_{rank}.npz", lambda path: np.savez(path, **state_dict(net)))
 
 
 def prune_alone(options):
-    """Prunes a network that has other weights in each process."""
+    """Prunes, in two steps, a network that has other weights in each process."""
     rank = distributed.get_rank()
     net = build(seed=rank)
     net.set_progress(0.3)
     net.set_progress(0.5)
-    arrays = {key: tensor.numpy() for key, tensor in net.state_dict().items()}
-    write(Path(options.out) / f"independent_{rank}.npz", lambda path: np.savez(path, **arrays))
+    write(Path(options.out) / f"independent_{rank}.npz", lambda path: np.savez(path, **state_dict(net)))
 
 
 def main(argv=None):
+    """Parses, trains."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
     parser.add_argument("--epochs", type=int, default=8)
