@@ -77,7 +77,21 @@ class NormConv(nn.Layer):
         return self.conv(self.activation(self.norm(x)))
 
 
-class CondensedConv(nn.Layer):
+class ChannelNumbers(nn.Layer):
+    """Holds numbers of channels, `index`, that stay whole numbers in a network of any floating type."""
+
+    def __init__(self, index):
+        super().__init__()
+        self.register_buffer("index", index)
+
+    def _apply(self, func, device, dtype, blocking, include_sublayers=True):
+        # Paddle's Layer.to(dtype=...) would also turn the channel numbers into floating-point ones, in place.
+        index = self._buffers.pop("index")
+        super()._apply(func, device, dtype, blocking, include_sublayers)
+        self._buffers["index"] = func(index, device, None, blocking)
+
+
+class CondensedConv(ChannelNumbers):
     """Batch norm, activation and grouped 1x1 convolution, with the numbers of the channels that it reads or writes.
 
     Args:
@@ -88,9 +102,8 @@ class CondensedConv(nn.Layer):
     """
 
     def __init__(self, in_channels, out_channels, groups, activation, places):
-        super().__init__()
+        super().__init__(paddle.arange(places, dtype="int64"))
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.register_buffer("index", paddle.arange(places, dtype="int64"))
         self.norm = nn.BatchNorm2D(in_channels, epsilon=1e-5)
         self.activation = activation
         self.conv = conv(in_channels, out_channels, 1, groups=groups, fan=out_channels)
@@ -101,12 +114,6 @@ class CondensedConv(nn.Layer):
         rows = self.out_channels // self.groups
         for group in range(self.groups):
             yield group, slice(group * rows, (group + 1) * rows), index[group]
-
-    def _apply(self, func, device, dtype, blocking, include_sublayers=True):
-        # Paddle's Layer.to(dtype=...) would also turn the channel numbers into floating-point ones, in place.
-        index = self._buffers.pop("index")
-        super()._apply(func, device, dtype, blocking, include_sublayers)
-        self._buffers["index"] = func(index, device, None, blocking)
 
 
 class CondensedGroupConv(CondensedConv):

@@ -13,7 +13,14 @@ import paddle
 from paddle import nn
 
 from ..errors import UserError
-from .condensenetv2 import CondensedGroupConv, CondensedReactivation, CondenseNetV2, DenseLayer, NormConv
+from .condensenetv2 import (
+    ChannelNumbers,
+    CondensedGroupConv,
+    CondensedReactivation,
+    CondenseNetV2,
+    DenseLayer,
+    NormConv,
+)
 from .pruning import LearnedConv, LearnedGroupConv, learned_convs
 
 STATISTICS = ("weight", "bias", "_mean", "_variance")
@@ -187,6 +194,8 @@ def fold(network, engine):
                 layer.sfr = _fixed(layer.sfr.norm, layer.sfr.activation, layer.sfr.dense_weight())
                 if number in DENSE_BLOCKS[engine] and (norm := layer.conv_1.channel_norm()) is not None:
                     layer.conv_1 = _fixed(norm, layer.conv_1.activation, layer.conv_1.dense_weight())
+                else:
+                    layer.conv_1 = PickingGroupConv(layer.conv_1)
             if engine == "paddle":
                 layer.conv_2.conv = _ungrouped(layer.conv_2.conv)
 
@@ -202,6 +211,25 @@ def _fixed(norm, activation, weight):
     layer = NormConv(norm, activation, _holding(convolution, weight))
     layer.eval()
     return layer
+
+
+class Pick(ChannelNumbers):
+    """The channels of the given numbers."""
+
+    def forward(self, x):
+        """(N, channels, H, W) -> (N, numbers, H, W)."""
+        return paddle.index_select(x, self.index, axis=1)
+
+
+class PickingGroupConv(nn.Sequential):
+    """A condensed LGC that also shuffles by picking channels: paddle2onnx aborts on channel_shuffle."""
+
+    def __init__(self, group_conv):
+        places = paddle.arange(group_conv.out_channels, dtype="int64")
+        shuffled = places.reshape([group_conv.groups, -1]).transpose([1, 0]).flatten()
+        convolution = NormConv(group_conv.norm, group_conv.activation, group_conv.conv)
+        super().__init__(Pick(group_conv.index), convolution, Pick(shuffled))
+        self.eval()
 
 
 def _ungrouped(convolution):
