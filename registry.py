@@ -10,6 +10,7 @@ import inspect
 from densebone.backbones import condensenetv2, hardnet, peleenet
 from densebone.backbones.base import STAGES, Network, check_indices
 from densebone.errors import UserError, suggest
+from densebone.weights.catalog import default_for
 from densebone.weights.loader import load_weights
 
 _FAMILIES = (
@@ -37,7 +38,9 @@ def create_model(name, pretrained=None, num_classes=1000, in_channels=3, **optio
 
     Args:
         name (str): one of `list_models()`.
-        pretrained (path | mapping | None): weights, read by `load_weights`. Default None: random weights.
+        pretrained (bool | path | str | mapping | None): True takes the model's default weights, a name of
+            `densebone weights list` others; a path, a URL or arrays are read by `load_weights`. Published weights are
+            downloaded once. Default None: random weights.
         num_classes (int): default 1000.
         in_channels (int): default 3.
         **options: freeze_at, freeze_norm, recompute (see `backbones.base.Network`) and those of the family, such as
@@ -49,8 +52,7 @@ def create_model(name, pretrained=None, num_classes=1000, in_channels=3, **optio
     network, variant = find_model(name)
     _check_options(network, options)
     net = network(variant, num_classes=num_classes, in_channels=in_channels, **options)
-    if pretrained is not None:
-        load_weights(net, pretrained)
+    load_pretrained(net, name, pretrained)
     return net
 
 
@@ -70,9 +72,14 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
     _check_options(network, options)
     check_indices(out_indices, "out_indices", STAGES)
     net = network(variant, out_indices=out_indices, in_channels=in_channels, **options)
-    if pretrained is not None:
-        load_weights(net, pretrained)
+    load_pretrained(net, name, pretrained)
     return net
+
+
+def load_pretrained(net, name, pretrained):
+    """Fills a network of the model `name` with what `pretrained` of `create_model` names; None and False fill nothing."""
+    if pretrained is not None and pretrained is not False:
+        load_weights(net, default_for(name).name if pretrained is True else pretrained)
 
 
 def _check_options(network, options):

@@ -72,6 +72,10 @@ class Network(nn.Layer):
         """(N, C, H, W), the last map -> (N, num_classes)."""
         raise NotImplementedError
 
+    def last_linear(self):
+        """The prefix of the state-dict keys of the classifier's layer that has num_classes outputs."""
+        raise NotImplementedError
+
     def as_classifier(self):
         """A new classifier of the same variant, with 1000 classes."""
         raise NotImplementedError
@@ -173,6 +177,12 @@ def deploy_networks(layer, engine):
         for name, child in list(parent.named_children()):
             if isinstance(child, Network):
                 setattr(parent, name, child.deploy(engine))
+
+
+def check_choice(name, value, allowed):
+    """Raises UserError unless `value` is one of the allowed texts."""
+    if value not in allowed:
+        raise UserError(f"{name} is {value!r}; here it must be {' or '.join(map(repr, allowed))}")
 
 
 def check_count(name, value):

@@ -320,6 +320,10 @@ class CondenseNetV2(Network):
         before = f"transition_{index}" if index else "init_conv"
         return [getattr(self.features, name) for name in (before, f"denseblock_{index + 1}")]
 
+    def last_linear(self):
+        """The prefix of the keys of the layer that has num_classes outputs."""
+        return "classifier"
+
     def head(self, x):
         """(N, C, H, W), the last map -> logits (N, num_classes)."""
         features = self.features

@@ -5,11 +5,12 @@ form only: one class, a table of variants, and the layers after the last feature
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import paddle
 from paddle import nn
 
-from .base import Network
+from .base import Network, check_choice
 from .layers import ConvNorm
 
 
@@ -95,9 +96,13 @@ def layer_width(layer, growth_rate, multiplier):
     return int(int(width + 1) / 2) * 2
 
 
-def dense_conv(in_channels, out_channels, kernel_size=3, stride=1):
+ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU}
+PADDINGS = {"both": None, "before": [1, 0, 1, 0]}  # top, bottom, left, right
+
+
+def dense_conv(in_channels, out_channels, kernel_size=3, stride=1, padding=None, activation="relu6"):
     """Convolution, batch norm, ReLU6."""
-    return ConvNorm(in_channels, out_channels, kernel_size, stride, activation=nn.ReLU6())
+    return ConvNorm(in_channels, out_channels, kernel_size, stride, padding, activation=ACTIVATIONS[activation]())
 
 
 def depthwise_conv(channels, stride=1):
@@ -127,10 +132,10 @@ class HarDBlock(nn.Layer):
 
     recomputable = True
 
-    def __init__(self, in_channels, growth_rate, layers, multiplier, depthwise):
+    def __init__(self, in_channels, growth_rate, layers, multiplier, depthwise, activation="relu6"):
         super().__init__()
         widths = [in_channels] + [layer_width(i, growth_rate, multiplier) for i in range(1, layers + 1)]
-        make = PointwiseDepthwise if depthwise else dense_conv
+        make = PointwiseDepthwise if depthwise else partial(dense_conv, activation=activation)
         self._links = [links(i) for i in range(1, layers + 1)]
         self._outputs = [i for i in range(1, layers + 1) if i % 2 == 1 or i == layers]
         self.layers = nn.LayerList(
@@ -151,16 +156,23 @@ class HarDNet(Network):
 
     Args:
         variant (HarDNetVariant): a row of `VARIANTS`, or one of your own.
+        block_activation (str): "relu6" (default, the authors'), or "relu" inside the blocks, which the 68 and 85 of
+            pytorchcv have. Not for depthwise variants.
+        stride_padding (str): of the first convolution, which halves the image: "both" (default) pads it on all sides,
+            "before" above and to the left alone, as one published set of Paddle weights wants.
         **options: those of `Network`.
     """
 
-    def __init__(self, variant, **options):
+    def __init__(self, variant, block_activation="relu6", stride_padding="both", **options):
         super().__init__(**options)
+        check_choice("block_activation", block_activation, ["relu6"] if variant.depthwise else ACTIVATIONS)
+        check_choice("stride_padding", stride_padding, PADDINGS)
         self.variant = variant
+        self.block_activation, self.stride_padding = block_activation, stride_padding
         self.base = nn.LayerList()
         self._stage_ends = []  # positions in `base` where stages end
         first, width = variant.stem_channels
-        self.base.append(dense_conv(self.in_channels, first, stride=2))
+        self.base.append(dense_conv(self.in_channels, first, stride=2, padding=PADDINGS[stride_padding]))
         self.base.append(dense_conv(first, width, kernel_size=1 if variant.depthwise else 3))
         self._end_stage()
         if self.last_stage > 0:
@@ -185,7 +197,9 @@ class HarDNet(Network):
         last = len(variant.layers) - 1
         rows = zip(variant.growth_rates, variant.layers, variant.channels, variant.downsample_after)
         for i, (growth_rate, layers, channels, downsample) in enumerate(rows):
-            block = HarDBlock(width, growth_rate, layers, variant.growth_multiplier, variant.depthwise)
+            block = HarDBlock(
+                width, growth_rate, layers, variant.growth_multiplier, variant.depthwise, self.block_activation
+            )
             self.base.append(block)
             if i == last and variant.inner_dropout:
                 self.base.append(nn.Dropout(variant.inner_dropout))
@@ -215,3 +229,7 @@ class HarDNet(Network):
     def head(self, x):
         """(N, C, H, W), the last map -> logits (N, num_classes)."""
         return self.base[-1](x)
+
+    def last_linear(self):
+        """The prefix of the keys of the layer that has num_classes outputs."""
+        return f"base.{len(self.base) - 1}.3"

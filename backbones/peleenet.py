@@ -140,6 +140,10 @@ class PeleeNet(Network):
         before = "stemblock" if index == 1 else f"transition{index - 1}_pool"
         return [getattr(self.features, name) for name in (before, *names)]
 
+    def last_linear(self):
+        """The prefix of the keys of the layer that has num_classes outputs."""
+        return "classifier"
+
     def head(self, x):
         """(N, C, H, W), the last map -> logits (N, num_classes)."""
         return self.classifier(self.dropout(x.mean([2, 3])))

@@ -6,7 +6,7 @@ from pathlib import Path
 from .. import checkpoints
 from ..errors import UserError
 from ..weights.loader import load_weights
-from ..weights.reader import READERS
+from ..weights.reader import SUFFIXES
 
 
 def find_weights(cfg, weights=None):
@@ -39,7 +39,7 @@ def find_weights(cfg, weights=None):
 
 def _existing(path, what):
     path = Path(path)
-    file = path if path.suffix in READERS else path.with_name(path.name + ".pdparams")
+    file = path if path.suffix in SUFFIXES else path.with_name(path.name + ".pdparams")
     if not file.is_file():
         raise UserError(f"{what} do not exist ({file}); train a detector, or give -w FILE.pdparams")
     return file

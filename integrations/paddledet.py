@@ -18,8 +18,7 @@ from ..backbones.hardnet import HarDNet
 from ..backbones.peleenet import PeleeNet as PeleeNetwork
 from ..errors import UserError
 from ..necks.ssd import SSDExtraMaps
-from ..registry import find_model
-from ..weights.loader import load_weights
+from ..registry import find_model, load_pretrained
 from .compat import paddledet as compat
 
 BACKBONES = (
@@ -61,7 +60,8 @@ class _DetectionBackbone:
         Args:
             return_idx (list of int): maps to return, ascending numbers from 0..3 for strides 4, 8, 16, 32.
             in_channels (int): channels of the image.
-            pretrained (str | None): a weights file, loaded strictly.
+            pretrained (bool | str | None): true for the model's default weights, the name of others, a file or a URL;
+                loaded strictly.
             freeze_at (int): as in PaddleDetection's ResNet: -1 freezes nothing, 0 all up to stride 4, 3 everything.
             freeze_norm (bool): batch norms keep their stored statistics and do not learn.
             norm_type (str): bn, or sync_bn: PaddleDetection's trainer then synchronises batch norm over several GPUs.
@@ -88,8 +88,7 @@ class _DetectionBackbone:
             recompute=recompute,
             **family_options,
         )
-        if pretrained is not None:
-            load_weights(self, pretrained)
+        load_pretrained(self, self.model, pretrained)
 
     @property
     def out_shape(self):
@@ -100,6 +99,24 @@ class _DetectionBackbone:
         """{"image": (N, in_channels, H, W), ...} -> list of (N, C_i, H / s_i, W / s_i)."""
         # not super().forward: Paddle's to_static would come back here
         return self.select(self.forward_features(inputs["image"]))
+
+
+class _HarDNetBackbone(_DetectionBackbone, HarDNet):
+    def __init__(
+        self,
+        return_idx=(0, 1, 2, 3),
+        in_channels=3,
+        pretrained=None,
+        freeze_at=-1,
+        freeze_norm=False,
+        norm_type="bn",
+        recompute=False,
+        block_activation="relu6",
+        stride_padding="both",
+    ):
+        """`block_activation` and `stride_padding` are those of `HarDNet`."""
+        shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
+        self._build(*shared, block_activation=block_activation, stride_padding=stride_padding)
 
 
 class _CondenseNetV2Backbone(_DetectionBackbone, CondenseNetV2):
@@ -164,28 +181,28 @@ class CondenseNetV2C(_CondenseNetV2Backbone):
 
 
 @register
-class HarDNet39DS(_DetectionBackbone, HarDNet):
+class HarDNet39DS(_HarDNetBackbone):
     """HarDNet-39DS."""
 
     model = "hardnet39ds"
 
 
 @register
-class HarDNet68DS(_DetectionBackbone, HarDNet):
+class HarDNet68DS(_HarDNetBackbone):
     """HarDNet-68DS."""
 
     model = "hardnet68ds"
 
 
 @register
-class HarDNet68(_DetectionBackbone, HarDNet):
+class HarDNet68(_HarDNetBackbone):
     """HarDNet-68."""
 
     model = "hardnet68"
 
 
 @register
-class HarDNet85(_DetectionBackbone, HarDNet):
+class HarDNet85(_HarDNetBackbone):
     """HarDNet-85."""
 
     model = "hardnet85"

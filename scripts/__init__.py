@@ -12,6 +12,7 @@ COMMANDS = {
     "eval": "evaluate trained weights",
     "predict": "predict on pictures and draw the result",
     "export": "write an inference model and check it",
+    "weights": "list, download, verify and convert published weights",
     "condense": "turn trained weights of CondenseNetV2's learned form into the condensed form",
     "sample-data": "write a small data set to try things on",
     "doctor": "versions, toolkits, registered names and repairs",

@@ -26,10 +26,11 @@ def main(argv=None):
 
     from ..backbones.condensing import condense_arrays
     from ..files import atomic_path, check_writable
-    from ..weights.layouts import to_ours
+    from ..weights.layouts import integer_indices, one_framework
     from ..weights.reader import read_arrays
 
-    _, learned = to_ours(read_arrays(arguments.source))
+    _, learned = one_framework(read_arrays(arguments.source))
+    learned = integer_indices(learned)
     try:
         condensed = condense_arrays(learned)
     except UserError as error:

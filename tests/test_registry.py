@@ -79,9 +79,8 @@ def test_freeze_at_must_be_a_stage(create, value):
     ],
 )
 def test_an_unknown_option_lists_the_known_ones(create, option):
-    with pytest.raises(
-        db.UserError, match=f"no option {option}; the options here are freeze_at, freeze_norm, recompute$"
-    ):
+    known = "freeze_at, freeze_norm, recompute, block_activation, stride_padding"
+    with pytest.raises(db.UserError, match=f"no option {option}; the options here are {known}$"):
         create("tiny", **{option: 1})
 
 

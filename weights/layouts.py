@@ -1,23 +1,102 @@
-"""Checkpoint layouts: how a file's keys and axes differ from ours. One function per layout, recognised by its keys.
+"""Checkpoint layouts: which one a file has, what tells it from its look-alikes, and how it becomes ours.
 
 Ours are the official PyTorch keys with Paddle's names of the batch-norm statistics, linear weights (in, out), and the
-channel numbers of a condensed CondenseNetV2 (`index`) as integers.
+channel numbers of a condensed CondenseNetV2 (`index`) as integers. Equal shapes prove nothing: some networks differ
+from ours in an activation or a padding alone. So each layout is recognised by its keys and by what they lack, and says
+what a network must do differently to be the one that the weights were trained in.
 """
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, suggest
 
-_STATISTICS = {"running_mean": "_mean", "running_var": "_variance"}
+STATISTICS = {"running_mean": "_mean", "running_var": "_variance"}
 
 
-def to_ours(arrays):
-    """(name of the layout, arrays in our layout); UserError when no layout is recognised."""
+@dataclass
+class Recognised:
+    """What a file holds.
+
+    Attributes:
+        layout (str): its name in `LAYOUTS`.
+        model (str | None): the model that it is of, where its shapes say so.
+        arrays (dict of str to array): in our layout.
+        needs (dict): options that a network must have to be the one that these weights were trained in.
+        foreign (str): when they are of a network that is not one of ours: which, and how it differs; else "".
+    """
+
+    layout: str
+    model: str
+    arrays: dict
+    needs: dict = field(default_factory=dict)
+    foreign: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One row of the table below.
+
+    Attributes:
+        matches: set of keys, with Paddle's names of the statistics -> whether the file has this layout.
+        convert: arrays with these keys -> arrays under our keys.
+        needs: model -> the options that the network must have.
+        foreign: a network that is not one of ours, and how it differs; or "".
+    """
+
+    matches: Callable
+    convert: Callable = dict
+    needs: Callable = lambda model: {}
+    foreign: str = ""
+
+
+def recognise(arrays, layout=None):
+    """What the arrays of a file are.
+
+    Args:
+        arrays (dict of str to array): as the file has them.
+        layout (str | None): a name of `LAYOUTS` to take them for. Default None: found out.
+
+    Returns:
+        Recognised.
+
+    Raises:
+        UserError: no layout is recognised, or they are not of the given one.
+    """
+    if layout is not None and layout not in LAYOUTS:
+        raise UserError(f"there is no layout {layout!r}; {suggest(layout, LAYOUTS)}")
+    framework, ours = one_framework(arrays)
+    keys = set(ours)
+    for name in [layout] if layout else LAYOUTS:
+        row = LAYOUTS[name]
+        if row.matches(keys):
+            converted = integer_indices(row.convert(ours))
+            model = model_of(converted)
+            title = f"{name}, {framework}" if name == OFFICIAL else name
+            if row.foreign:
+                return Recognised(title, None, converted, foreign=row.foreign)
+            return Recognised(title, model, converted, row.needs(model))
+    wanted = f"not of the layout {layout!r}" if layout else "not recognised"
+    raise UserError(
+        f"the layout of these weights is {wanted} ({len(arrays)} tensors, first keys {sorted(arrays)[:3]}); known are "
+        f"those of HarDNet, PeleeNet and CondenseNetV2 by their authors, PaddleClas, ppim and pytorchcv"
+    )
+
+
+def one_framework(arrays):
+    """("PyTorch" | "Paddle", the arrays with Paddle's names and axes), whatever network they are of.
+
+    Raises:
+        UserError: the keys are of neither framework, or of both.
+    """
     leaves = {key.rpartition(".")[2] for key in arrays}
     if "running_mean" in leaves and "_mean" not in leaves:
-        return "official PyTorch", _integer_indices(from_pytorch(arrays))
+        return "PyTorch", from_pytorch(arrays)
     if "_mean" in leaves and "running_mean" not in leaves:
-        return "Paddle", _integer_indices(arrays)
+        return "Paddle", dict(arrays)
     raise UserError(
         f"the layout of these weights is not recognised ({len(arrays)} tensors, first keys "
         f"{sorted(arrays)[:3]}): batch-norm statistics named running_mean (PyTorch) or _mean (Paddle) are expected"
@@ -32,11 +111,41 @@ def from_pytorch(arrays):
         if leaf == "num_batches_tracked":
             continue
         is_linear = leaf == "weight" and value.ndim == 2
-        ours[prefix + dot + _STATISTICS.get(leaf, leaf)] = value.T if is_linear else value
+        ours[prefix + dot + STATISTICS.get(leaf, leaf)] = value.T if is_linear else value
     return ours
 
 
-def _integer_indices(arrays):
+def to_pytorch(arrays):
+    """The reverse of `from_pytorch`, with step counters of 0 beside the statistics, as the authors' files have them."""
+    names = {ours: theirs for theirs, ours in STATISTICS.items()}
+    theirs = {}
+    for key, value in arrays.items():
+        prefix, dot, leaf = key.rpartition(".")
+        is_linear = leaf == "weight" and value.ndim == 2
+        if leaf == "index" and prefix.endswith(".sfr"):
+            value = np.eye(len(value), dtype="float32")[value]
+        theirs[prefix + dot + names.get(leaf, leaf)] = value.T if is_linear else value
+        if leaf == "_variance":
+            theirs[f"{prefix}{dot}num_batches_tracked"] = np.zeros((), "int64")
+    return theirs
+
+
+#: layouts that `to_layout` writes; PaddleClas has our keys and axes
+WRITTEN = ("ours", "paddleclas", "pytorch")
+
+
+def to_layout(arrays, name):
+    """Arrays in our layout -> those of a layout of `WRITTEN`.
+
+    Raises:
+        UserError: no such layout.
+    """
+    if name not in WRITTEN:
+        raise UserError(f"there is no layout {name!r} to write; give one of {', '.join(WRITTEN)}")
+    return to_pytorch(arrays) if name == "pytorch" else dict(arrays)
+
+
+def integer_indices(arrays):
     """Turns CondenseNetV2's `index` tensors into integers; those of SFR are matrices in the authors' files."""
     return {key: _as_index(key, v) if key.rpartition(".")[2] == "index" else v for key, v in arrays.items()}
 
@@ -51,3 +160,189 @@ def _as_index(key, value):
     if value.ndim != 1 or index is None or (index != value).any() or not ((index >= 0) & (index < index.size)).all():
         raise UserError(f"{key} does not hold channel numbers from 0 to {value.size - 1}")
     return index
+
+
+# Renaming by patterns, applied in order to each key.
+
+
+def _renamer(*rules):
+    """arrays -> arrays under the keys that the rules (pattern, replacement) make."""
+    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
+
+    def rename(arrays):
+        result = {}
+        for key, value in arrays.items():
+            for pattern, replacement in compiled:
+                key = pattern.sub(replacement, key)
+            result[key] = value
+        return result
+
+    return rename
+
+
+# pytorchcv counts units where the authors count positions in `base`: of each unit, its block, 1x1 convolution and
+# down-sampling. Pools hold no tensors and yet a position.
+_PYTORCHCV_BASE = {
+    "hardnet39ds": {(1, 1): 3, (2, 1): 6, (3, 1): 9, (4, 1): 12},
+    "hardnet68ds": {(1, 1): 3, (2, 1): 6, (2, 2): 8, (3, 1): 11, (4, 1): 14},
+    "hardnet68": {(1, 1): 3, (2, 1): 6, (2, 2): 8, (3, 1): 11, (4, 1): 14},
+    "hardnet85": {(1, 1): 3, (2, 1): 6, (2, 2): 8, (3, 1): 11, (3, 2): 13, (4, 1): 16},
+}
+_HEADS = {"hardnet39ds": 14, "hardnet68ds": 16, "hardnet68": 16, "hardnet85": 19}
+
+
+def _pytorchcv_hardnet_model(arrays):
+    first = arrays["features.init_block.conv1.conv.weight"].shape[0]
+    depthwise = any(".dw_conv." in key for key in arrays)
+    return {24: "hardnet39ds", 32: "hardnet68ds" if depthwise else "hardnet68", 48: "hardnet85"}.get(first)
+
+
+def _from_pytorchcv_hardnet(arrays):
+    model = _pytorchcv_hardnet_model(arrays)
+    if model is None:
+        raise UserError("these weights have pytorchcv's keys, but the widths of no HarDNet that is known")
+    base, result = _PYTORCHCV_BASE[model], {}
+    for key, value in arrays.items():
+        key = (
+            key.replace(".bn.", ".norm.").replace(".pw_conv.", ".layer1.").replace(".dw_conv.conv.", ".layer2.dwconv.")
+        )
+        key = key.replace(".dw_conv.", ".layer2.").replace("output.fc.", f"base.{_HEADS[model]}.3.")
+        key = re.sub(r"features\.init_block\.conv([12])\.", lambda m: f"base.{int(m[1]) - 1}.", key)
+        key = key.replace("features.init_block.downsample.conv.", "base.2.dwconv.")
+        key = key.replace("features.init_block.downsample.", "base.2.")
+        if unit := re.match(r"features\.stage(\d+)\.unit(\d+)\.(blocks\.block(\d+)|conv|downsample)\.(.*)", key):
+            stage, number, part, layer, rest = unit.groups()
+            position = base[int(stage), int(number)]
+            if part.startswith("blocks"):
+                key = f"base.{position}.layers.{int(layer) - 1}.{rest}"
+            elif part == "conv":  # 85 has a dropout before its last one
+                last = model == "hardnet85" and (stage, number) == ("4", "1")
+                key = f"base.{position + (2 if last else 1)}.{rest}"
+            else:
+                key = f"base.{position + 2}.{rest.replace('conv.', 'dwconv.')}"
+        result[key] = value
+    return result
+
+
+def _from_pytorchcv_peleenet(arrays):
+    rename = _renamer(
+        (r"\.bn\.", ".norm."),
+        (r"features\.init_block\.first_conv\.", "features.stemblock.stem1."),
+        (r"features\.init_block\.branches\.branch1\.conv1\.", "features.stemblock.stem2a."),
+        (r"features\.init_block\.branches\.branch1\.conv2\.", "features.stemblock.stem2b."),
+        (r"features\.init_block\.last_conv\.", "features.stemblock.stem3."),
+        (r"features\.stage(\d+)\.unit(\d+)\.branch(\d)\.conv1\.", r"features.denseblock\1.denselayer\2.branch\3a."),
+        (r"features\.stage(\d+)\.unit(\d+)\.branch(\d)\.conv2\.", r"features.denseblock\1.denselayer\2.branch\3b."),
+        (r"features\.stage(\d+)\.unit(\d+)\.branch(\d)\.conv3\.", r"features.denseblock\1.denselayer\2.branch\3c."),
+        (r"features\.stage(\d+)\.trans\1\.conv\.", lambda m: f"features.transition{int(m[1]) - 1}."),
+        (r"features\.final_block\.", "features.transition4."),
+        (r"output\.fc\.", "classifier."),
+    )
+    result = rename(arrays)
+    stem3 = "features.stemblock.stem3.conv.weight"
+    half = result[stem3].shape[1] // 2  # its inputs: there the convolutions' branch is first, here the pool's
+    result[stem3] = np.concatenate([result[stem3][:, half:], result[stem3][:, :half]], axis=1)
+    return result
+
+
+def _from_notebook(arrays):
+    head = max(int(key.split(".")[1]) for key in arrays)  # the linear layer, a position of its own there
+    return _renamer(
+        (r"\.conv_bn\.0\.", ".conv."), (r"\.conv_bn\.1\.", ".norm."), (rf"base\.{head}\.(\w+)$", r"base.16.3.\1")
+    )(arrays)
+
+
+def _from_paddleseg(arrays):
+    """FC-HarDNet-70 under the authors' keys: there a layer reads its links oldest first, here newest first."""
+    from ..backbones.hardnet import links  # which needs Paddle
+
+    rename = _renamer(
+        (r"\b_conv\.", "conv."),
+        (r"\b_batch_norm\.", "norm."),
+        (r"^stem\.", "base."),
+        (r"^encoder\.blks\.(\d+)\.", lambda m: f"base.{int(m[1]) + 4}."),
+        (r"^decoder\.conv1x1_up\.", "conv1x1_up."),
+        (r"^decoder\.dense_blocks_up\.", "denseBlocksUp."),
+        (r"^cls_head\.", "finalConv."),
+    )
+    result = rename(arrays)
+    for key, value in result.items():
+        if not (match := re.fullmatch(r"(.*\.layers\.)(\d+)\.conv\.weight", key)):
+            continue
+        block, number = match[1], int(match[2]) + 1
+        widths = [result[f"{block}0.conv.weight"].shape[1]]
+        widths += [result[f"{block}{i}.conv.weight"].shape[0] for i in range(number - 1)]
+        newest_first = links(number)
+        ends = np.cumsum([widths[i] for i in newest_first[::-1]])[:-1]
+        result[key] = np.concatenate(np.split(value, ends, axis=1)[::-1], axis=1)
+    return result
+
+
+# Which keys a layout has. HarDNet's and its relatives' overlap, so the relatives are told apart first.
+
+
+def _has(*patterns, without=()):
+    """keys -> whether each pattern is found in one of them, and none of the others in any."""
+    wanted, unwanted = [re.compile(p) for p in patterns], [re.compile(p) for p in without]
+
+    def matches(keys):
+        found = all(any(p.search(key) for key in keys) for p in wanted)
+        return found and not any(p.search(key) for p in unwanted for key in keys)
+
+    return matches
+
+
+def _is_centernet_encoder(keys):
+    """Its last block has no 1x1 convolution behind it, which every stage of HarDNet ends with."""
+    positions = {int(m[1]): ".layers." in key for key in keys if (m := re.match(r"base\.(\d+)\.", key))}
+    return bool(positions) and positions[max(positions)]
+
+
+OFFICIAL = "official"
+LAYOUTS = {
+    "PaddleSeg HarDNet": Layout(
+        _has(r"^stem\.0\._conv\.", r"^encoder\.blks\."),
+        _from_paddleseg,
+        foreign="PaddleSeg's HarDNet, which has the shapes of FC-HarDNet-70 and other strides, padding and up-sampling",
+    ),
+    "CenterNet-HarDNet": Layout(
+        _has(r"^base\.0\.conv\.", r"^(hm|last_proj|conv1x1_up)\.", without=(r"^finalConv\.",)),
+        foreign="CenterNet-HarDNet, whose encoder has HarDNet's shapes, but ReLU and average pools",
+    ),
+    "FC-HarDNet": Layout(
+        lambda keys: _has(r"^base\.0\.conv\.", r"^(finalConv|denseBlocksUp)\.")(keys) or _has(r"^0\.conv\.")(keys),
+        foreign="FC-HarDNet-70, a network for segmentation with ReLU and BGR images",
+    ),
+    "PaddleDetection HarDNet": Layout(
+        _is_centernet_encoder,
+        foreign="PaddleDetection's HarDNet, the encoder of CenterNet, which has HarDNet's shapes and average pools",
+    ),
+    "notebook HarDNet68": Layout(
+        _has(r"^base\.0\.conv_bn\.0\."), _from_notebook, needs=lambda model: {"stride_padding": "before"}
+    ),
+    "pytorchcv HarDNet": Layout(
+        _has(r"^features\.init_block\.conv1\."),
+        _from_pytorchcv_hardnet,
+        needs=lambda model: {"block_activation": "relu"} if model in ("hardnet68", "hardnet85") else {},
+    ),
+    "pytorchcv PeleeNet": Layout(_has(r"^features\.init_block\.first_conv\."), _from_pytorchcv_peleenet),
+    OFFICIAL: Layout(_has(r"^base\.\d+\.|^features\.(stemblock\.|init_conv\.|denseblock_?\d+\.)")),
+}
+
+
+def model_of(arrays):
+    """The model whose network has the shapes of these first layers, or None."""
+
+    def width(key):
+        return arrays[key].shape[0] if key in arrays else None
+
+    if "features.stemblock.stem1.conv.weight" in arrays:
+        return "peleenet"
+    if first := width("features.init_conv.weight"):
+        if first == 12:
+            return "condensenetv2_b"
+        more = "features.denseblock_1.denselayer_2.conv_2.conv.weight" in arrays
+        return {True: "condensenetv2_c", False: "condensenetv2_a"}[more] if first == 16 else None
+    depthwise = "base.2.dwconv.weight" in arrays or any(".dwconv." in key for key in arrays)
+    names = {24: "hardnet39ds", 32: "hardnet68ds" if depthwise else "hardnet68", 48: "hardnet85", 16: "fchardnet70"}
+    return names.get(width("base.0.conv.weight"))

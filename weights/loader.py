@@ -1,14 +1,23 @@
 """Loading weights strictly: every tensor of a checkpoint is used or named."""
 
+import json
+import math
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 import paddle
 
 from ..errors import UserError
-from .layouts import to_ours
-from .reader import read_arrays
+from .catalog import find, is_url
+from .download import fetch
+from .layouts import integer_indices, one_framework, recognise
+from .reader import SUFFIXES, read_arrays
+
+#: what `adapt_input` may be
+ADAPTATIONS = (None, False, "bgr")
 
 
 @dataclass
@@ -23,6 +32,10 @@ class LoadReport:
         misshaped (list of (str, shape in the checkpoint, shape in the network)).
         left_out (list of str): tensors of a classifier that a backbone does not have (head, later stages).
         added (list of str): tensors that no classifier has and the checkpoint lacks; they stay as they started.
+        reinitialised (list of str): the last linear layer's, when the checkpoint has another number of classes; they
+            stay as they started.
+        adapted (list of str): the first convolution's weight, when it was made to fit other image channels.
+        parameters, parameters_used (int): numbers in the network's tensors, and how many of them were filled.
     """
 
     source: str
@@ -33,18 +46,35 @@ class LoadReport:
     misshaped: list = field(default_factory=list)
     left_out: list = field(default_factory=list)
     added: list = field(default_factory=list)
+    reinitialised: list = field(default_factory=list)
+    adapted: list = field(default_factory=list)
+    parameters: int = 0
+    parameters_used: int = 0
 
     @property
     def complete(self):
         """Whether nothing is missing, unexpected or mis-shaped."""
         return not (self.missing or self.unexpected or self.misshaped)
 
+    def to_json(self):
+        """The report as JSON."""
+        return json.dumps({**asdict(self), "complete": self.complete}, indent=2)
+
     def __str__(self):
-        parts = [f"{self.source} ({self.layout} layout): {len(self.used)} tensors used"]
+        share = 100 * self.parameters_used / max(self.parameters, 1)
+        parts = [
+            f"{self.source} ({self.layout} layout): {len(self.used)} tensors used, {share:.4g} % of the parameters"
+        ]
         if self.left_out:
             parts.append(f"{len(self.left_out)} left out, not part of a backbone")
         if self.added:
             parts.append(f"{len(self.added)} stay as they started, not part of a classifier")
+        if self.reinitialised:
+            parts.append(
+                f"the last layer stays as it started, for another number of classes ({_few(self.reinitialised)})"
+            )
+        if self.adapted:
+            parts.append(f"{self.adapted[0]} adapted to the image channels")
         for name in ("missing", "unexpected"):
             if keys := getattr(self, name):
                 parts.append(f"{len(keys)} {name} ({_few(keys)})")
@@ -54,54 +84,155 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_weights(layer, source, strict=True):
+def load_weights(layer, source, strict=True, adapt_input=None, layout=None):
     """Fills a network of ours with weights.
 
     Args:
-        layer (Layer): what `create_model` or `create_backbone` made.
-        source (path | mapping of str to array): a .safetensors, .npz or .pdparams file, or the arrays themselves, in
-            the official PyTorch layout or in Paddle's.
+        layer (Layer): what `create_model` or `create_backbone` made, or a model that holds more.
+        source (path | str | mapping of str to array): a weights file (docs/weights.md lists the kinds), the name of
+            published weights (`densebone weights list`), their URL, or the arrays themselves.
         strict (bool): raise, and change nothing, unless every tensor on both sides finds its partner. A classifier's
-            head and later stages may be left over when `layer` is a backbone: the report names them. Default True.
+            head and later stages may be left over when `layer` is a backbone; a last linear layer of another number of
+            classes stays as it started; the report names them. Default True.
+        adapt_input (None | False | "bgr"): None adapts the first convolution to the network's `in_channels`: their sum
+            for 1, repeated and scaled by 3 / n for n. False refuses that. "bgr" turns its three input channels round,
+            for weights of BGR images in a network that is given RGB ones. Default None.
+        layout (str | None): a name of `layouts.LAYOUTS` to take the weights for. Default None: recognised.
 
     Returns:
         LoadReport.
 
     Raises:
-        UserError: unreadable file, unknown layout, or, when strict, anything left over.
+        UserError: unreadable file, unknown layout, weights of another network, or, when strict, anything left over.
     """
+    if adapt_input not in ADAPTATIONS:
+        raise UserError(f"adapt_input is {adapt_input!r}; give one of {', '.join(map(repr, ADAPTATIONS))}")
     if isinstance(source, Mapping):
         name, arrays = "given arrays", {key: np.asarray(value) for key, value in source.items()}
-    elif isinstance(source, bool):
-        raise UserError(f"pretrained is {source}; give the path of a weights file, or none")
     else:
-        name, arrays = str(source), read_arrays(source)
-    layout, arrays = to_ours(arrays)
-    report = LoadReport(name, layout)
+        name, arrays = str(source), read_arrays(locate(source))
+    is_network = hasattr(layer, "last_linear")
+    title, arrays = _ours(name, layer, arrays, layout) if is_network else _plain(arrays)
+    report = LoadReport(name, title)
+    if is_network:
+        _adapt_input(layer, arrays, adapt_input, report)
+        _set_head_apart(layer, arrays, report)
+    values = _match(layer, arrays, report)
+    if strict and not report.complete:
+        hint = layer.misfit_hint(arrays) if is_network else ""
+        raise UserError(f"weights do not fit: {f'{name}: {hint}' if hint else report}")
     state = layer.state_dict()
-    values = {}
+    for key in report.used:
+        state[key].set_value(paddle.to_tensor(values[key]))
+    return report
+
+
+def locate(source):
+    """The local file of weights given as a path, a name of published weights, or a URL; the latter two are downloaded
+    when they are not in the cache.
+
+    Raises:
+        UserError: there is neither such a file nor such a name, or it cannot be had.
+    """
+    if isinstance(source, bool) or not isinstance(source, (str, os.PathLike)):
+        raise UserError(
+            f"weights are {source!r}; give the path of a file, a name of `densebone weights list`, or a URL"
+        )
+    text = os.fspath(source)
+    if is_url(text):
+        return fetch(text)
+    if Path(text).exists() or isinstance(source, os.PathLike) or os.sep in text or Path(text).suffix in SUFFIXES:
+        return text  # the reader says so when it does not exist
+    try:
+        entry = find(text)
+    except UserError as error:
+        raise UserError(f"weights file {text} does not exist, and {error}") from None
+    entry.check_loadable()
+    return fetch(entry)
+
+
+def _plain(arrays):
+    """(layout, arrays) for a model that is more than one of our networks, such as a detector."""
+    framework, arrays = one_framework(arrays)
+    return framework, integer_indices(arrays)
+
+
+def _ours(name, network, arrays, layout):
+    """(layout, arrays), once the weights are known to be of this network and no look-alike."""
+    found = recognise(arrays, layout)
+    if found.foreign:
+        raise UserError(f"{name} holds weights of {found.foreign}; they are not for this {type(network).__name__}")
+    for option, value in found.needs.items():
+        if getattr(network, option, value) != value:
+            raise UserError(
+                f"{name} has the layout {found.layout!r}, whose network is another: build yours with "
+                f"{option}={value!r} to load it (it has {getattr(network, option)!r})"
+            )
+    return found.layout, found.arrays
+
+
+def _adapt_input(network, arrays, adapt_input, report):
+    key = next(key for key, p in network.state_dict().items() if p.ndim == 4 and key.endswith("weight"))
+    weight = arrays.get(key)
+    if weight is None or weight.ndim != 4:
+        return
+    theirs, ours = weight.shape[1], network.in_channels
+    if adapt_input == "bgr":
+        if theirs != 3 or ours != 3:
+            raise UserError(f"adapt_input is 'bgr', which is for 3 image channels; here {theirs} and {ours} meet")
+        arrays[key] = weight[:, ::-1]
+    elif theirs == ours or adapt_input is False or theirs != 3:
+        return
+    elif ours == 1:
+        arrays[key] = weight.sum(1, keepdims=True)
+    else:
+        arrays[key] = np.tile(weight, (1, math.ceil(ours / 3), 1, 1))[:, :ours] * np.float32(3 / ours)
+    report.adapted.append(key)
+
+
+def _set_head_apart(network, arrays, report):
+    """Takes a last layer of another number of classes out of the arrays, so that the network's own stays."""
+    if not network.with_head:
+        return
+    state = network.state_dict()
+    keys = [f"{network.last_linear()}.{leaf}" for leaf in ("weight", "bias")]
+    if not all(key in arrays for key in keys):
+        return
+    (features, classes), (bias,) = np.shape(arrays[keys[0]]), np.shape(arrays[keys[1]])
+    ours = tuple(state[keys[0]].shape)
+    if (features, classes) != ours and features == ours[0] and bias == classes and classes == PRETRAINED_CLASSES:
+        for key in keys:
+            del arrays[key]
+        report.reinitialised = keys
+
+
+#: classes of ImageNet, which every published checkpoint was trained on
+PRETRAINED_CLASSES = 1000
+
+
+def _match(layer, arrays, report):
+    """The arrays that fill tensors of the layer, as they will be written; the rest is entered in the report."""
+    state, values = layer.state_dict(), {}
     added = layer.added_keys() if hasattr(layer, "added_keys") else ()
     for key, tensor in state.items():
+        report.parameters += tensor.size
         if key not in arrays:
-            (report.added if key in added else report.missing).append(key)
+            if key not in report.reinitialised:
+                (report.added if key in added else report.missing).append(key)
         elif tuple(arrays[key].shape) != tuple(tensor.shape):
             report.misshaped.append((key, tuple(arrays[key].shape), tuple(tensor.shape)))
         elif arrays[key].dtype.kind != ("f" if tensor.is_floating_point() else "i"):
             expected = "floating-point numbers" if tensor.is_floating_point() else "integers"
-            raise UserError(f"{name}: {key} holds {arrays[key].dtype}; {expected} are expected")
+            raise UserError(f"{report.source}: {key} holds {arrays[key].dtype}; {expected} are expected")
         else:
             values[key] = np.ascontiguousarray(arrays[key], "float32" if tensor.is_floating_point() else "int64")
             report.used.append(key)
+            report.parameters_used += tensor.size
     extra = [key for key in arrays if key not in state]
     classifier_only = layer.classifier_only_keys() if extra and hasattr(layer, "classifier_only_keys") else ()
     for key in extra:
         (report.left_out if key in classifier_only else report.unexpected).append(key)
-    if strict and not report.complete:
-        hint = layer.misfit_hint(arrays) if hasattr(layer, "misfit_hint") else ""
-        raise UserError(f"weights do not fit: {f'{name}: {hint}' if hint else report}")
-    for key in report.used:
-        state[key].set_value(paddle.to_tensor(values[key]))
-    return report
+    return values
 
 
 def _few(items, count=4):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from densebone import UserError
-from densebone.weights.layouts import from_pytorch, to_ours
+from densebone.weights.layouts import from_pytorch, integer_indices, one_framework, recognise
 
 
 def pytorch():
@@ -23,8 +23,9 @@ def pytorch():
 
 def test_pytorch_keys_and_linear_axes():
     theirs = pytorch()
-    layout, ours = to_ours(theirs)
-    assert layout == "official PyTorch"
+    found = recognise(theirs)
+    ours = found.arrays
+    assert (found.layout, found.needs, found.foreign) == ("official, PyTorch", {}, "")
     assert list(ours) == [
         "base.0.conv.weight",
         "base.0.norm.weight",
@@ -52,10 +53,10 @@ def test_keys_without_a_prefix():
 
 def test_paddle_is_left_as_it_is():
     ours = from_pytorch(pytorch())
-    layout, again = to_ours(ours)
-    assert layout == "Paddle"
-    assert list(again) == list(ours) and all(again[key] is ours[key] for key in ours)
-    again.clear()
+    found = recognise(ours)
+    assert found.layout == "official, Paddle"
+    assert list(found.arrays) == list(ours) and all(found.arrays[key] is ours[key] for key in ours)
+    found.arrays.clear()
     assert ours
 
 
@@ -71,7 +72,12 @@ def test_paddle_is_left_as_it_is():
 )
 def test_an_unknown_layout_is_refused(arrays):
     with pytest.raises(UserError, match=rf"layout of these weights is not recognised \({len(arrays)} tensors.*_mean"):
-        to_ours(arrays)
+        recognise(arrays)
+
+
+def test_another_network_is_refused():
+    with pytest.raises(UserError, match=r"layout of these weights is not recognised .* known are those of HarDNet"):
+        recognise({"layer1.0.conv1.weight": np.ones((1, 1, 1, 1)), "bn1.running_mean": np.ones(1)})
 
 
 SFR = "features.denseblock_1.denselayer_1.sfr.index"
@@ -86,13 +92,13 @@ def test_a_matrix_of_channels_becomes_their_numbers(dtype):
     matrix = np.zeros((4, 4), dtype)
     matrix[np.arange(4), [2, 0, 2, 3]] = 1  # places 0 and 2 both add to channel 2
     for layout in (converted(matrix), {SFR: matrix, "norm.running_mean": np.ones(1)}):
-        index = to_ours(layout)[1][SFR]
+        index = integer_indices(one_framework(layout)[1])[SFR]
         assert index.dtype == np.int64 and index.tolist() == [2, 0, 2, 3]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32", "int64", "uint16"])
 def test_numbers_of_channels_become_integers(dtype):
-    index = to_ours(converted(np.array([3, 0, 1, 0], dtype)))[1][SFR]
+    index = integer_indices(converted(np.array([3, 0, 1, 0], dtype)))[SFR]
     assert index.dtype == np.int64 and index.tolist() == [3, 0, 1, 0]
 
 
@@ -111,10 +117,10 @@ def test_numbers_of_channels_become_integers(dtype):
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 def test_what_numbers_no_channels_is_refused(index):
     with pytest.raises(UserError, match=rf"{SFR} does not hold channel numbers from 0 to {index.size - 1}"):
-        to_ours(converted(index))
+        integer_indices(converted(index))
 
 
 @pytest.mark.parametrize("matrix", [np.zeros((3, 3)), np.ones((3, 3)), np.eye(3) * 2, np.full((3, 3), 1 / 3)])
 def test_a_matrix_that_names_no_channels_is_refused(matrix):
     with pytest.raises(UserError, match=rf"{SFR} is a matrix whose rows are not all a single 1"):
-        to_ours(converted(matrix))
+        integer_indices(converted(matrix))

@@ -1,0 +1,227 @@
+"""Feeds the checkpoint reader damaged files: it has to read each or raise UserError, soon, within little memory.
+
+    python benchmarks/fuzz_reader.py --files 20000 --seed 0
+
+Genuine small files of every container are changed at random: bits flipped, ends cut off, pieces of two files joined,
+chunks doubled or removed, pickle opcodes swapped, lengths made huge. Members of archives are also changed inside, and
+packed again with the right checksums. They are read one after the other in a child process whose address space is
+limited; the exit status is 1 when a file raises anything but UserError, takes more than 5 s, or ends the child. Linux.
+"""
+
+import argparse
+import io
+import multiprocessing
+import pickle
+import pickletools
+import random
+import re
+import resource
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save as safetensors_bytes
+
+from densebone import UserError
+from densebone.weights.reader import read_checkpoint, read_pickle
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
+import torch_files
+
+MEMORY = 256 << 20  # bytes of address space beyond what the process has when it starts
+SLOW = 5.0  # seconds
+OPCODES = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
+LENGTHS = [struct.pack(f, v) for f in ("<I", "<Q", "<H") for v in (0, 1, 0x7FFF, 0xFFFF)] + [
+    b"\xff" * 4, b"\xff" * 8, b"\xff\xff\xff\x7f", struct.pack("<Q", 1 << 40),
+]  # fmt: skip
+ARRAYS = {
+    "module.conv.weight": np.arange(24, dtype="float32").reshape(2, 3, 2, 2),
+    "module.norm.bias": np.array([0.5, -2], "float16"),
+    "module.norm.steps": np.array(7, "int64"),
+    "module.long": np.arange(600, dtype="float32"),
+    "module.none": np.zeros((0, 3), "float32"),
+}
+
+
+def genuine(folder):
+    """Small files of every container, as (name, bytes)."""
+    files = []
+    shared = torch_files.Storage(np.arange(12, dtype="float32"))
+    bits = torch_files.Storage(np.array([0x3F80, 0x4000], "uint16"), "bf16")
+    training = {
+        "epoch": 3,
+        "state_dict": torch_files.state_dict(ARRAYS),
+        "model": {"t": torch_files.Tensor(shared, 1, (2, 2), (1, 2)), "b": torch_files.Tensor(bits, 0, (2,), (1,))},
+        "args": argparse.Namespace(rate=0.1, names=["a", "b"]),
+        "milestones": Counter([3, 5]),
+    }
+    for label, save in (("zip", torch_files.save_zip), ("legacy", torch_files.save_legacy)):
+        for protocol in (2, 4):
+            path = save(folder / f"{label}{protocol}.pth", training, protocol=protocol)
+            files.append((path.name, path.read_bytes()))
+        path = save(folder / f"{label}.pth", torch_files.state_dict(ARRAYS))
+        files.append((path.name, path.read_bytes()))
+    paddle = {**ARRAYS, "bf": np.array([0x3F80], "uint16"), "t": ("name", np.ones(3)), "f": np.ones((2, 3), order="F")}
+    paddle["StructuredToParameterName@@"] = dict.fromkeys(ARRAYS, "name")
+    cut = {"w@@.0": np.ones(4), "w@@.1": np.ones(2)}
+    cut["UnpackBigParamInfor@@"] = {"w": {"OriginShape": (2, 3), "slices": list(cut)}}
+    for protocol in (2, 3, 4, 5):
+        files.append((f"paddle{protocol}.pdparams", pickle.dumps(paddle, protocol)))
+        files.append((f"cut{protocol}.pdparams", pickle.dumps({"model": cut, "rate": np.float64(0.1)}, protocol)))
+    files.append(("w.safetensors", safetensors_bytes(ARRAYS)))
+    header = (
+        b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'
+    )
+    files.append(("bf16.safetensors", struct.pack("<Q", len(header)) + header + bytes(8)))
+    for label, save in (("stored", np.savez), ("packed", np.savez_compressed)):
+        stream = io.BytesIO()
+        save(stream, **ARRAYS)
+        files.append((f"{label}.npz", stream.getvalue()))
+    files.append(("w.pth.zip", packed([("w.pth", files[0][1])], zipfile.ZIP_DEFLATED)))
+    return files
+
+
+def packed(members, compression):
+    """The bytes of a zip archive of (name, bytes)."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def changed(content, other, rng):
+    """`content` with one change at random, which may take from `other`."""
+    data = bytearray(content)
+    start = rng.randrange(len(data) + 1)
+    end = min(len(data), start + rng.choice([1, 4, 30, 300]))
+    match rng.randrange(8):
+        case 0:
+            for _ in range(rng.choice([1, 2, 8])):
+                if data:
+                    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        case 1:
+            del data[start:]
+        case 2:
+            data[start:] = other[rng.randrange(len(other) + 1) :]
+        case 3:
+            data[start:start] = data[start:end] * rng.choice([1, 2, 1000])
+        case 4:
+            del data[start:end]
+        case 5:  # an opcode for an opcode: most bytes of a pickle's frame are some
+            for _ in range(rng.choice([1, 2, 5])):
+                if data:
+                    data[rng.randrange(len(data))] = rng.choice(OPCODES)[0]
+        case 6:
+            length = rng.choice(LENGTHS)
+            data[start : start + len(length)] = length
+        case 7:  # opcodes put in
+            data[start:start] = b"".join(rng.choice(OPCODES) for _ in range(rng.choice([1, 3, 10])))
+    return bytes(data)
+
+
+def mutant(files, rng):
+    """(name, bytes) of a changed file."""
+    name, content = rng.choice(files)
+    other = rng.choice(files)[1]
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        if zipfile.is_zipfile(io.BytesIO(content)) and rng.random() < 0.7:
+            try:
+                content = changed_inside(content, other, rng)
+            except Exception:  # an archive that was changed before
+                content = changed(content, other, rng)
+        else:
+            content = changed(content, other, rng)
+    return name, content
+
+
+def changed_inside(content, other, rng):
+    """An archive with a change of one of its members, most often the pickle, and right checksums."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+        compression = archive.infolist()[0].compress_type
+    picked = 0 if rng.random() < 0.6 else rng.randrange(len(members))
+    name, data = members[picked]
+    if rng.random() < 0.1:
+        name = changed(name.encode(), b"../data/9", rng).decode("latin1").replace("\0", "")
+    members[picked] = name, changed(data, other, rng)
+    return packed(members, compression)
+
+
+def read_all(count, seed, at, results):
+    """Reads `count` mutants, in a child; puts the figures, or the failure, into the queue `results`."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    with tempfile.TemporaryDirectory() as folder:
+        files = genuine(Path(folder))
+        for name, content in files:
+            (Path(folder) / name).write_bytes(content)
+            read_checkpoint(Path(folder) / name)
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+        before, outcomes, slowest = highest_memory(), Counter(), (0.0, "")
+        for number in range(count):
+            at.value = number
+            name, content = mutant(files, random.Random(f"{seed} {number}"))
+            path = Path(folder) / name
+            path.write_bytes(content)
+            start = time.perf_counter()
+            for read in (read_checkpoint, read_pickle):
+                try:
+                    read(path)
+                    outcome = "read"
+                except UserError as error:
+                    outcome = kind_of(str(error))
+                except BaseException:
+                    results.put(f"file {number} ({name}): {traceback.format_exc()}")
+                    return
+                if read is read_checkpoint:
+                    outcomes[outcome] += 1
+            slowest = max(slowest, (time.perf_counter() - start, f"file {number}, {name}"))
+        results.put((outcomes, slowest, highest_memory() - before))
+
+
+def kind_of(message):
+    """A refusal in a word or two."""
+    for words in ("is refused", "damaged or half written", "more memory"):
+        if words in message:
+            return words
+    return "is not weights"
+
+
+def highest_memory():
+    """The most bytes that this process has had in memory."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=20000, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same files")
+    arguments = parser.parse_args(argv)
+    context = multiprocessing.get_context("fork")
+    at, results = context.Value("q", -1), context.SimpleQueue()
+    start = time.perf_counter()
+    child = context.Process(target=read_all, args=(arguments.files, arguments.seed, at, results))
+    child.start()
+    child.join()
+    if child.exitcode or results.empty():
+        print(f"the reader ended its process (exit status {child.exitcode}) at file {at.value}")
+        return 1
+    result = results.get()
+    if isinstance(result, str):
+        print(result)
+        return 1
+    outcomes, (slowest, which), memory = result
+    print(f"{arguments.files} files, seed {arguments.seed}, {time.perf_counter() - start:.0f} s")
+    print(", ".join(f"{count} {words}" for words, count in outcomes.most_common()))
+    print(f"slowest {slowest * 1000:.0f} ms ({which}); peak memory {memory / 2**20:.0f} MiB above the start")
+    return 1 if slowest > SLOW or outcomes["more memory"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

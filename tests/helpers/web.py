@@ -1,0 +1,106 @@
+"""A web server on this machine that misbehaves as told."""
+
+import threading
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Page:
+    """What a path answers.
+
+    Args:
+        body (bytes): the file.
+        ranges (bool): whether parts of it are served.
+        etag (str | None): its ETag; None: no validator at all.
+        cut (list of int): after how many bytes the connection breaks; one for each of the first requests.
+        status (list of int): statuses of the first requests, without the file.
+        heed_if_range (bool): whether If-Range is looked at.
+        headers (dict): more of them, such as Location for a redirect.
+        piece (int | None): the most bytes of an answer to a Range.
+        hold (threading.Event | None): waited for when half the file has been sent.
+    """
+
+    def __init__(
+        self, body=b"", ranges=True, etag='"1"', cut=(), status=(), heed_if_range=True, headers=(), hold=None,
+        piece=None,
+    ):  # fmt: skip
+        self.body, self.ranges, self.etag, self.heed_if_range, self.hold = body, ranges, etag, heed_if_range, hold
+        self.cut, self.status, self.headers, self.piece = list(cut), list(status), dict(headers), piece
+
+
+class Web:
+    """{path: Page} at an address; `gets` lists the (path, Range header or None) of the requests."""
+
+    def __init__(self, address):
+        self.address, self.pages, self.gets = address, {}, []
+
+    def put(self, path, *args, **options):
+        self.pages[path] = Page(*args, **options)
+        return self.address + path
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        web = self.server.web
+        asked = self.headers.get("Range")
+        web.gets.append((self.path, asked))
+        page = web.pages.get(self.path)
+        if page is None or page.status:
+            self.send_response(page.status.pop(0) if page else 404)
+            for header in page.headers.items() if page else ():
+                self.send_header(*header)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        start = int(asked[len("bytes=") : -1]) if asked and page.ranges else 0
+        if start and page.heed_if_range and self.headers.get("If-Range") != page.etag:
+            start = 0
+        if start >= len(page.body) > 0:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(page.body)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        end = min(start + page.piece, len(page.body)) if start and page.piece else len(page.body)
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(page.body)}")
+        if page.etag:
+            self.send_header("ETag", page.etag)
+        for header in page.headers.items():
+            self.send_header(*header)
+        if "Transfer-Encoding" not in page.headers:
+            self.send_header("Content-Length", str(end - start))
+        self.end_headers()
+        self._send(page, page.body[start:end])
+
+    def _send(self, page, body):
+        if page.cut:
+            body = body[: page.cut.pop(0)]
+            self.close_connection = True
+        if page.hold:
+            half = len(body) // 2
+            self.wfile.write(body[:half])
+            self.wfile.flush()
+            page.hold.wait(30)
+            body = body[half:]
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(body)
+
+
+@contextmanager
+def serve():
+    """A Web while the block runs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    server.web = Web(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server.web
+    finally:
+        server.shutdown()
+        server.server_close()
