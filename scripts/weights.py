@@ -37,9 +37,11 @@ def _parser():
     command(_info, "all that is known about one", name="a name of the list, or a model's for its default")
     sub = command(_download, "get one into the cache, checked", name="a name of the list, a model's, or a URL")
     sub.add_argument("-O", "--output", metavar="DIR", type=Path, help="also copy it into this folder")
-    command(_verify, "tell what a file is: its hashes, its layout and its network", file="a file of weights")
+    sub = command(_verify, "tell what a file is: its hashes, its layout and its network", file="a file of weights")
+    sub.add_argument("--layout", dest="given", metavar="NAME", help="take it for this layout instead of finding out")
     sub = command(_convert, "write a file in another format and layout", source="the file", target="the file to write")
     sub.add_argument("--layout", choices=("ours", "paddleclas", "pytorch"), default="ours", help="default ours")
+    sub.add_argument("--from", dest="given", metavar="NAME", help="take SOURCE for this layout instead of finding out")
     sub = command(_add, "put a file that you downloaded by hand into the cache", file="the file")
     sub.add_argument("--as", dest="name", metavar="NAME", help="the name it has in the list; default: told by its hash")
     return result
@@ -124,7 +126,7 @@ def _verify(arguments):
         print(f"  {'published as':14} {entry.name}: {agrees(entry.integrity, found)} agrees")
     if not known and (wrong := [e.name for e in namesakes(path) if e.integrity.stated and not e.zipped]):
         raise UserError(f"{path} has the name of {wrong[0]} and is not that file: its hash is not the published one")
-    content, recognised = _recognise(path)
+    content, recognised = _recognise(path, arguments.given)
     count = sum(value.size for value in recognised.arrays.values())
     rows = [
         ("container", content.container),
@@ -142,7 +144,7 @@ def _convert(arguments):
     from ..weights.writer import check_target, write
 
     check_target(arguments.target, arguments.layout)
-    _, recognised = _recognise(_existing(arguments.source))
+    _, recognised = _recognise(_existing(arguments.source), arguments.given)
     if recognised.foreign:
         raise UserError(f"{arguments.source} holds weights of {recognised.foreign}; they are not converted")
     if recognised.needs:
@@ -181,10 +183,10 @@ def _existing(file):
     return Path(file)
 
 
-def _recognise(path):
-    """(Checkpoint, Recognised) of a file."""
+def _recognise(path, layout=None):
+    """(Checkpoint, Recognised) of a file, taken for a layout when that is given."""
     from ..weights.layouts import recognise
     from ..weights.reader import read_checkpoint
 
     content = read_checkpoint(path)
-    return content, recognise(content.arrays)
+    return content, recognise(content.arrays, layout)

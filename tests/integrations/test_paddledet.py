@@ -38,7 +38,11 @@ def test_out_shape_is_what_comes_out(name):
 def test_keys_of_a_configuration():
     modules = get_registered_modules()
     shared = {"return_idx", "in_channels", "pretrained", "freeze_at", "freeze_norm", "norm_type", "recompute"}
-    own = {"PeleeNet": {"ceil_mode"}, **{f"CondenseNetV2{v}": {"form", "out_norm"} for v in "ABC"}}
+    own = {
+        "PeleeNet": {"ceil_mode"},
+        **{n: {"block_activation", "stride_padding"} for n in CLASSES if n[0] == "H"},
+        **{f"CondenseNetV2{v}": {"form", "out_norm"} for v in "ABC"},
+    }
     for name in CLASSES:
         assert set(modules[name].schema) == shared | own.get(name, set())
 

@@ -203,7 +203,7 @@ def test_convert_refuses_what_it_does_not_know(tmp_path, capsys):
 )
 def test_weights_of_other_networks_are_not_converted(what, words, official, tmp_path, capsys, monkeypatch):
     found = layouts.Recognised("some layout", "hardnet68", {}, **what)
-    monkeypatch.setattr(layouts, "recognise", lambda arrays: found)
+    monkeypatch.setattr(layouts, "recognise", lambda arrays, layout: found)
     assert words in refused(capsys, "convert", official["cdnv2_a"], "out.safetensors")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,15 +1,19 @@
 """Every tensor of a checkpoint is used or named, and a network is filled whole or not at all."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
+import recipe
 import tiny
 import tiny_condense
 from safetensors.numpy import save_file
 
-from densebone import LoadReport, UserError, load_weights
+from densebone import LoadReport, UserError, create_backbone, create_model, load_weights
+from densebone.weights.catalog import find
+from densebone.weights.layouts import from_pytorch
 from densebone.weights.reader import read_arrays
 
 LINEAR = tiny.HEAD + "3.weight"
@@ -259,3 +263,117 @@ def test_maps_with_a_norm_of_their_own_take_a_classifiers_weights():
     again = tiny_condense.build(out_indices=(1, 3), out_norm=True)
     assert load_weights(again, backbone.state_dict()).added == []
     assert (again.out_norms["1"][0].bias == 3).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 6, 7])
+def test_the_first_convolution_is_adapted_to_the_image_channels(weights, channels):
+    first = "base.0.conv.weight"
+    net = tiny.build(seed=2, in_channels=channels)
+    report = load_weights(net, weights)
+    got, theirs = net.state_dict()[first].numpy(), weights[first]
+    assert report.complete and report.adapted == [first] and "adapted to the image channels" in str(report)
+    if channels == 1:
+        np.testing.assert_allclose(got, theirs.sum(1, keepdims=True), rtol=1e-6)
+    else:
+        for i in range(channels):
+            np.testing.assert_allclose(got[:, i], theirs[:, i % 3] * 3 / channels, rtol=1e-6)
+    assert tiny.changed(weights | {first: got}, net) == set()
+    with pytest.raises(UserError, match=rf"base\.0\.conv\.weight is \[4, 3, 3, 3\], wanted \[4, {channels}, 3, 3\]"):
+        load_weights(net, weights, adapt_input=False)
+
+
+def test_weights_for_bgr_images_are_turned_on_request(net, weights):
+    report = load_weights(net, weights, adapt_input="bgr")
+    first = "base.0.conv.weight"
+    assert np.array_equal(net.state_dict()[first].numpy(), weights[first][:, ::-1])
+    assert report.adapted == [first]
+    x = tiny.images((1, 3, 64, 64))
+    other = tiny.build(seed=3)
+    load_weights(other, weights)
+    net.eval(), other.eval()
+    np.testing.assert_allclose(net(x).numpy(), other(x[:, [2, 1, 0]]).numpy(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match="adapt_input is 'bgr', which is for 3 image channels; here 3 and 4 meet"):
+        load_weights(tiny.build(in_channels=4), weights, adapt_input="bgr")
+    with pytest.raises(UserError, match="adapt_input is 'rgb'; give one of None, False, 'bgr'"):
+        load_weights(net, weights, adapt_input="rgb")
+
+
+def test_channels_that_are_not_an_images_are_not_adapted(weights):
+    four = tiny.snapshot(tiny.build(in_channels=4))
+    with pytest.raises(UserError, match=r"base\.0\.conv\.weight is \[4, 4, 3, 3\], wanted \[4, 3, 3, 3\]"):
+        load_weights(tiny.build(), four)
+
+
+@pytest.mark.parametrize("build", [tiny.build, tiny_condense.build])
+def test_another_number_of_classes_leaves_the_last_layer_as_it_starts(build):
+    published = tiny.snapshot(build(num_classes=1000))
+    net = build(seed=2, num_classes=7)
+    before = tiny.snapshot(net)
+    report = load_weights(net, published)
+    last = [f"{net.last_linear()}.{leaf}" for leaf in ("weight", "bias")]
+    assert report.complete and report.reinitialised == last
+    assert tiny.changed(before, net).isdisjoint(last)
+    assert "the last layer stays as it started, for another number of classes" in str(report)
+    assert 0 < report.parameters_used < report.parameters
+    fitting = build(seed=2, num_classes=1000)
+    assert load_weights(fitting, published).reinitialised == []
+
+
+def test_only_published_classes_are_given_up(net):
+    other = tiny.snapshot(tiny.build(num_classes=6))
+    with pytest.raises(UserError, match=r"2 of another shape \(base\.14\.3\.weight is \[14, 6\], wanted \[14, 5\]"):
+        load_weights(net, other)
+
+
+def test_the_report_is_json(net, weights):
+    report = json.loads(load_weights(net, weights).to_json())
+    assert report["used"] == list(weights) and report["complete"] is True
+    assert report["parameters"] == report["parameters_used"] == sum(value.size for value in weights.values())
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, and no network."""
+    monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DENSEBONE_OFFLINE", "1")
+    return tmp_path / "home" / "weights"
+
+
+@pytest.fixture
+def published(cache):
+    """CondenseNetV2-A as if it had been downloaded; nothing is published about its bytes."""
+    cache.mkdir(parents=True)
+    weights = recipe.weights("cdnv2_a_converted")
+    arrays = {key: paddle.to_tensor(np.ascontiguousarray(value)) for key, value in from_pytorch(weights).items()}
+    paddle.save(arrays, str(cache / find("condensenetv2_a.ppim").file))
+    return weights
+
+
+@pytest.mark.parametrize("pretrained", [True, "condensenetv2_a", "condensenetv2_a.ppim"])
+def test_pretrained_by_name(published, pretrained):
+    net = create_model("condensenetv2_a", pretrained=pretrained)
+    assert np.array_equal(net.classifier.bias.numpy(), published["classifier.bias"])
+    backbone = create_backbone("condensenetv2_a", pretrained=pretrained, out_indices=(1,))
+    first = "features.init_conv.weight"
+    assert np.array_equal(backbone.state_dict()[first].numpy(), published[first])
+
+
+@pytest.mark.parametrize("pretrained", [None, False])
+def test_no_pretrained(cache, pretrained):
+    create_model("peleenet", pretrained=pretrained)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "pretrained, words",
+    [
+        (True, r"peleenet\.official is not in the cache, .*, and DENSEBONE_OFFLINE is set"),
+        ("https://example.org/w.pth", r"https://example\.org/w\.pth is not in the cache, .* DENSEBONE_OFFLINE is set"),
+        ("peleenet.offical", r"weights file peleenet\.offical does not exist, and there are no weights called"),
+        ("fchardnet70.official", "fchardnet70.official cannot be loaded: FC-HarDNet is not built here yet"),
+        ("nowhere/w.pth", "weights file nowhere/w.pth does not exist"),
+    ],
+)
+def test_pretrained_that_cannot_be_had(cache, pretrained, words):
+    with pytest.raises(UserError, match=words):
+        create_model("peleenet", pretrained=pretrained)
