@@ -77,7 +77,7 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
 
 
 def load_pretrained(net, name, pretrained):
-    """Fills a network of the model `name` with what `pretrained` of `create_model` says; None and False fill nothing."""
+    """Fills a network of the model `name` with what `pretrained` of `create_model` says; None and False: nothing."""
     if pretrained is not None and pretrained is not False:
         load_weights(net, default_for(name).name if pretrained is True else pretrained)
 

@@ -16,7 +16,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="densebone condense", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", metavar="IN", help="a .safetensors, .npz or .pdparams file")
+    parser.add_argument("source", metavar="IN", help="a file of weights")
     parser.add_argument("target", metavar="OUT", type=Path, help="a .safetensors file, to be written")
     arguments = parser.parse_args(argv)
     target = arguments.target
