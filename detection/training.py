@@ -104,8 +104,22 @@ def _load_pretrained(trainer, source):
     file = path if path.suffix == ".pdparams" else path.with_name(path.name + ".pdparams")
     if not file.is_file():
         raise UserError(f"pretrain_weights {source} do not exist ({file}); give a .pdparams file or its URL")
-    read_pickle(file)
+    check_pretrained(read_pickle(file), source)
     trainer.load_weights(str(file))
+
+
+def check_pretrained(content, source):
+    """Raises UserError for weights that PaddleDetection's loader would take in part and make a wrong network of.
+
+    It passes over what has another shape, also the channel numbers of CondenseNetV2 where they are kept as matrices.
+    """
+    for key, value in content.items() if isinstance(content, dict) else ():
+        value = value[1] if isinstance(value, tuple) and len(value) == 2 else value
+        if str(key).endswith(".sfr.index") and getattr(value, "ndim", 1) == 2:
+            raise UserError(
+                f"pretrain_weights {source} has {key} as a matrix, which PaddleDetection's loader passes over, so that "
+                f"the network would use other channels; give the file as pretrained: in the backbone's block instead"
+            )
 
 
 def _starting_point(folder, resume, overwrite):

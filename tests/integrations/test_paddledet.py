@@ -128,6 +128,16 @@ def test_the_toolkits_own_loader_takes_a_classifiers_file(tmp_path):
     assert all(np.array_equal(v.numpy(), expected[k].numpy()) for k, v in backbone.state_dict().items())
 
 
+def test_pretrain_weights_that_would_make_another_network_are_refused():
+    from densebone.detection.training import check_pretrained
+
+    key = "features.denseblock_1.denselayer_1.sfr.index"
+    for value in (np.eye(16), ("a_0", np.eye(16))):
+        with pytest.raises(db.UserError, match=rf"^pretrain_weights w.pdparams has {key} as a matrix"):
+            check_pretrained({"fc.bias": np.ones(3), key: value}, "w.pdparams")
+    check_pretrained({"fc.weight": np.eye(3), key: np.arange(16), "StructuredToParameterName@@": {}}, "w.pdparams")
+
+
 def test_pretrained_is_loaded_strictly(tmp_path):
     classifier = db.create_model("hardnet39ds")
     paddle.save(classifier.state_dict(), str(tmp_path / "c.pdparams"))
