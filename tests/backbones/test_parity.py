@@ -102,11 +102,11 @@ def test_condense_gives_the_logits_of_the_authors_converter(variant):
     assert np.abs(logits - run(learned, about)[0]).max() <= 1e-4 * np.abs(logits).max()
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_backbone_returns_the_last_map_of_each_stride(name):
+def test_backbone_returns_the_last_map_of_each_stride(loaded):
+    name, net = loaded
     model, options, sizes = REFERENCES[name]
     about, arrays = recipe.outputs(name, sizes[-1])
-    backbone = db.create_backbone(model, out_indices=(0, 1, 2, 3, 4), pretrained=recipe.weights(name), **options)
+    backbone = db.create_backbone(model, out_indices=(0, 1, 2, 3, 4), pretrained=net.state_dict(), **options)
     backbone.eval()
     last = [feature for feature in about["features"] if feature["last_at_stride"]]
     with paddle.no_grad():
@@ -116,10 +116,8 @@ def test_backbone_returns_the_last_map_of_each_stride(name):
         check(feature["name"], m.numpy(), feature, arrays, ILL_CONDITIONED.get((name, sizes[-1]), recipe.TOLERANCE))
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_keys_shapes_and_parameters_are_the_official_ones(name):
-    model, options, _ = REFERENCES[name]
-    net = db.create_model(model, **options)
+def test_keys_shapes_and_parameters_are_the_official_ones(loaded):
+    name, net = loaded
     leaf = {"running_mean": "_mean", "running_var": "_variance"}
     official = {}
     for key, shape, _ in recipe.description(name)["state_dict"]:
