@@ -6,12 +6,15 @@ those of `Network`. A new variant is one row in its family's file; a new family 
 
 import fnmatch
 import inspect
+import logging
 
 from densebone.backbones import condensenetv2, hardnet, peleenet
 from densebone.backbones.base import STAGES, Network, check_indices
 from densebone.errors import UserError, suggest
 from densebone.weights.catalog import default_for
 from densebone.weights.loader import load_weights
+
+logger = logging.getLogger("densebone")
 
 _FAMILIES = (
     (hardnet.HarDNet, hardnet.VARIANTS),
@@ -77,9 +80,15 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
 
 
 def load_pretrained(net, name, pretrained):
-    """Fills a network of the model `name` with what `pretrained` of `create_model` says; None and False: nothing."""
+    """Fills a network of the model `name` with what `pretrained` of `create_model` says; None and False: nothing.
+
+    The report is kept as `net.load_report`; what was adapted or left as it started is logged as a warning.
+    """
+    net.load_report = None
     if pretrained is not None and pretrained is not False:
-        load_weights(net, default_for(name).name if pretrained is True else pretrained)
+        net.load_report = load_weights(net, default_for(name).name if pretrained is True else pretrained)
+        if net.load_report.adapted or net.load_report.reinitialised:
+            logger.warning("%s", net.load_report)
 
 
 def _check_options(network, options):

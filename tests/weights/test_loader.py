@@ -358,6 +358,25 @@ def test_pretrained_by_name(published, pretrained):
     assert np.array_equal(backbone.state_dict()[first].numpy(), published[first])
 
 
+def test_what_is_not_as_published_is_said(published, caplog):
+    assert create_model("condensenetv2_a", pretrained=True).load_report.complete
+    assert not caplog.records
+    net = create_model("condensenetv2_a", pretrained=True, num_classes=7, in_channels=1)
+    assert net.load_report.reinitialised == ["classifier.weight", "classifier.bias"]
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and record.name == "densebone"
+    assert "the last layer stays as it started, for another number of classes" in record.getMessage()
+    assert "features.init_conv.weight adapted to the image channels" in record.getMessage()
+
+
+def test_pretrained_in_an_adapter(published):
+    paddledet = pytest.importorskip("densebone.integrations.paddledet", reason="needs PaddleDetection")
+    for pretrained in (True, "condensenetv2_a.ppim"):
+        backbone = paddledet.CondenseNetV2A(pretrained=pretrained)
+        assert np.array_equal(backbone.features.init_conv.weight.numpy(), published["features.init_conv.weight"])
+    assert paddledet.CondenseNetV2A(pretrained=False).load_report is None
+
+
 @pytest.mark.parametrize("pretrained", [None, False])
 def test_no_pretrained(cache, pretrained):
     create_model("peleenet", pretrained=pretrained)
