@@ -20,7 +20,7 @@ READY = $(VENV)/.ready-$(PADDLE)
 SMOKE = smoke_ppyoloe_hardnet39ds_192_10e_sample
 RUN = $(DEMO)/$(SMOKE)
 
-.PHONY: demo env test lint clean
+.PHONY: demo test lint clean
 
 $(READY): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 is needed and was not found; make PYTHON=/path/to/python3.11"; exit 2; }
@@ -29,8 +29,6 @@ $(READY): pyproject.toml setup.py constraints.txt
 	@$(BIN)/python -m pip install --constraint constraints.txt "paddlepaddle==$(PADDLE)" --editable ".[detection,test]"
 	@rm -f $(VENV)/.ready-*
 	@touch $@
-
-env: $(READY)
 
 demo: $(READY)
 	@echo "== 1/4 data: seeded scenes in COCO's layout, $(DEMO)/data =="
@@ -47,7 +45,7 @@ demo: $(READY)
 
 test: $(READY)
 	@echo "== Tests on paddlepaddle $(PADDLE) =="
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
