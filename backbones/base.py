@@ -1,4 +1,4 @@
-"""What every network of densebone is: five stages that end at strides 2, 4, 8, 16 and 32, and perhaps a head.
+"""What every network of densebone is: stages that end at strides 2, 4, 8, 16 and 32, and perhaps a head.
 
 A family's class builds its layers under the official state-dict keys, implements `stage` and `head`, and inherits the
 rest: both forms (classifier, backbone), channels and strides, freezing, gradient checkpointing, checks of the input.
@@ -26,13 +26,14 @@ class Network(nn.Layer):
     Args:
         in_channels (int): channels of the image, at least 1. Default 3.
         num_classes (int): outputs of the classifier's last layer, at least 1. Ignored by a backbone. Default 1000.
-        out_indices (sequence of int | None): None makes a classifier. Otherwise ascending numbers from 0..4: map i
-            is the last one at stride 2 ** (i + 1). Stages past the last one asked for are not built.
+        out_indices (sequence of int | None): None makes a classifier. Otherwise ascending numbers from 0..4 (0..5 for
+            hardnet70): map i is the last one at stride 2 ** (i + 1). Stages past the last one asked for are not built.
         freeze_at (int): stages 0..freeze_at learn nothing, neither weights nor batch-norm statistics; -1 freezes
-            none, 4 all. Default -1.
+            none, 4 (5 for hardnet70) all. Default -1.
         freeze_norm (bool): every batch norm uses its stored statistics and does not learn. Default False.
         recompute (bool): in training, dense blocks keep only their input and are run again in the backward pass:
             less memory for more time (docs/training.md has the figures). Default False.
+        stages (int): how many stages the family's variant has; its constructor says so.
 
     A family's constructor calls `super().__init__` first, builds stages 0..`last_stage`, then, if `with_head`, the
     head, and calls `finish` last.
@@ -46,16 +47,17 @@ class Network(nn.Layer):
         freeze_at=-1,
         freeze_norm=False,
         recompute=False,
+        stages=STAGES,
     ):
         super().__init__()
         check_count("in_channels", in_channels)
         if out_indices is None:
             check_count("num_classes", num_classes)
-        if not isinstance(freeze_at, int) or isinstance(freeze_at, bool) or not -1 <= freeze_at < STAGES:
-            raise UserError(f"freeze_at is {freeze_at!r}; it must be -1 (freeze nothing) or a stage 0..{STAGES - 1}")
+        if not isinstance(freeze_at, int) or isinstance(freeze_at, bool) or not -1 <= freeze_at < stages:
+            raise UserError(f"freeze_at is {freeze_at!r}; it must be -1 (freeze nothing) or a stage 0..{stages - 1}")
         self.in_channels = in_channels
-        self.out_indices = None if out_indices is None else check_indices(out_indices, "out_indices", STAGES)
-        self.last_stage = STAGES - 1 if out_indices is None else self.out_indices[-1]
+        self.out_indices = None if out_indices is None else check_indices(out_indices, "out_indices", stages)
+        self.last_stage = stages - 1 if out_indices is None else self.out_indices[-1]
         self.with_head = out_indices is None
         self.num_classes = num_classes if self.with_head else None
         self.freeze_at = freeze_at
@@ -64,9 +66,18 @@ class Network(nn.Layer):
         #: the engine that `deploy` made this copy for, or None
         self.deployed = None
 
+    #: the name of the model in the registry, where the network knows it
+    model = ""
+    #: classes of the published classifiers' data set, ImageNet
+    published_classes = 1000
+
     def stage(self, index):
         """The layers of stage `index`, in the order in which they run."""
         raise NotImplementedError
+
+    def after_map(self, index):
+        """How many of the last layers of stage `index` run after its map was taken."""
+        return 0
 
     def head(self, x):
         """(N, C, H, W), the last map -> (N, num_classes)."""
@@ -102,8 +113,11 @@ class Network(nn.Layer):
             layers = self.stage(index)
             for layer in layers:
                 stride *= getattr(layer, "stride", 1)
-            channels.append([layer.out_channels for layer in layers if hasattr(layer, "out_channels")][-1])
+            before = layers[: len(layers) - self.after_map(index)]
+            channels.append([layer.out_channels for layer in before if hasattr(layer, "out_channels")][-1])
             strides.append(stride)
+        #: the smallest width and height of an image, in pixels
+        self.min_side = max(MIN_SIDE, stride)
         kept = range(self.last_stage + 1) if self.with_head else self.out_indices
         #: channels and strides of the maps, in the order in which they are returned
         self.channels = [channels[i] for i in kept]
@@ -119,15 +133,22 @@ class Network(nn.Layer):
         self._check_input(x)
         maps = []
         for index in range(self.last_stage + 1):
-            for layer in self.stage(index):
-                use_recompute = self.recompute and getattr(layer, "recomputable", False)
-                x = recompute(layer, x) if use_recompute else layer(x)
+            layers = self.stage(index)
+            end = len(layers) - self.after_map(index)
+            x = self._run(layers[:end], x)
             maps.append(x)
+            x = self._run(layers[end:], x)
         return maps
+
+    def _run(self, layers, x):
+        for layer in layers:
+            use_recompute = self.recompute and getattr(layer, "recomputable", False)
+            x = recompute(layer, x) if use_recompute else layer(x)
+        return x
 
     def forward(self, x):
         """Classifier: (N, in_channels, H, W) -> logits (N, num_classes). Backbone: -> list of (N, C_i, H_i, W_i),
-        map i at stride `strides[i]` with `channels[i]` channels. H and W are 32 or more.
+        map i at stride `strides[i]` with `channels[i]` channels. H and W are `min_side`, 32 for most, or more.
         """
         maps = self.forward_features(x)
         return self.head(maps[-1]) if self.with_head else self.select(maps)
@@ -167,8 +188,8 @@ class Network(nn.Layer):
                 f"in_channels={self.in_channels}, give it such images or build it with in_channels={x.shape[1]}"
             )
         # In a static graph the sides may be tensors, of which Python cannot ask this.
-        if paddle.in_dynamic_mode() and min(x.shape[2:]) < MIN_SIDE:
-            raise UserError(f"input is {x.shape[2]} x {x.shape[3]} pixels; both sides must be {MIN_SIDE} or more")
+        if paddle.in_dynamic_mode() and min(x.shape[2:]) < self.min_side:
+            raise UserError(f"input is {x.shape[2]} x {x.shape[3]} pixels; both sides must be {self.min_side} or more")
 
 
 def deploy_networks(layer, engine):

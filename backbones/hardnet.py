@@ -6,6 +6,7 @@ form only: one class, a table of variants, and the layers after the last feature
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import paddle
 from paddle import nn
@@ -19,13 +20,15 @@ class HarDNetVariant:
     """One row of the table below.
 
     Args:
-        stem_channels: widths of the two stem convolutions.
+        stem_channels: widths of the stem convolutions: two, which halve the image once, or four, which halve it twice.
         growth_rates: of each block (`k` in the paper).
         layers: number of layers in each block.
         channels: of the 1x1 convolution after each block.
         downsample_after: whether the resolution is halved after that convolution.
         growth_multiplier: a layer's width is multiplied by it once per link after the first (`m` in the paper).
         depthwise: each 3x3 convolution becomes 1x1 then depthwise 3x3, and pools become depthwise convolutions.
+        activation: "relu6" or "relu", after every batch norm that has one.
+        average_pool: the pools between blocks take averages instead of maxima.
         dropout: before the classifier's linear layer.
         inner_dropout: before the last 1x1 convolution.
     """
@@ -37,11 +40,13 @@ class HarDNetVariant:
     downsample_after: tuple
     growth_multiplier: float = 1.7
     depthwise: bool = False
+    activation: str = "relu6"
+    average_pool: bool = False
     dropout: float = 0.1
     inner_dropout: float = 0.0
 
 
-# Figures of the paper's table 2 and of the authors' networks.
+# Figures of the paper's table 2 and of the authors' networks; hardnet70 is the encoder of their FC-HarDNet-70.
 VARIANTS = {
     "hardnet39ds": HarDNetVariant(
         stem_channels=(24, 48),
@@ -78,6 +83,15 @@ VARIANTS = {
         dropout=0.2,
         inner_dropout=0.1,
     ),
+    "hardnet70": HarDNetVariant(
+        stem_channels=(16, 24, 32, 48),
+        growth_rates=(10, 16, 18, 24, 32),
+        layers=(4, 4, 8, 8, 8),
+        channels=(64, 96, 160, 224, 320),
+        downsample_after=(True, True, True, True, False),
+        activation="relu",
+        average_pool=True,
+    ),
 }
 
 
@@ -97,11 +111,11 @@ def layer_width(layer, growth_rate, multiplier):
 
 
 ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU}
-PADDINGS = {"both": None, "before": [1, 0, 1, 0]}  # top, bottom, left, right
+PADDINGS = {"both": None, "before": [1, 0, 1, 0], "same": "SAME"}  # top, bottom, left, right
 
 
 def dense_conv(in_channels, out_channels, kernel_size=3, stride=1, padding=None, activation="relu6"):
-    """Convolution, batch norm, ReLU6."""
+    """Convolution, batch norm, activation."""
     return ConvNorm(in_channels, out_channels, kernel_size, stride, padding, activation=ACTIVATIONS[activation]())
 
 
@@ -156,32 +170,34 @@ class HarDNet(Network):
 
     Args:
         variant (HarDNetVariant): a row of `VARIANTS`, or one of your own.
-        block_activation (str): "relu6" (default, the authors'), or "relu" inside the blocks, which the 68 and 85 of
-            pytorchcv have. Not for depthwise variants.
-        stride_padding (str): of the first convolution, which halves the image: "both" (default) pads it on all sides,
-            "before" above and to the left alone, as one published set of Paddle weights wants.
-        **options: those of `Network`.
+        block_activation (str | None): "relu6" or "relu" inside the blocks; default None, the authors'. pytorchcv's 68
+            and 85 have "relu". Depthwise variants have "relu6" alone.
+        stride_padding (str): of convolutions that halve the image: "both" (default) pads all sides, "before" above and
+            to the left alone, as one published set of Paddle weights wants, "same" below and to the right alone where
+            the sides are even, as PaddleSeg's weights want. Not for depthwise convolutions.
+        stem_stride (int): 2 (default), or 1 for a first convolution that keeps the resolution: all maps are twice as
+            large, at four times the cost.
+        block_maps (bool): the maps are taken before the 1x1 convolution that ends their stage, but for the last one and
+            that at stride 2. So the decoder of FC-HarDNet wants them. Default False.
+        **options: those of `Network`. A variant with four down-samplings has six maps, 0..5; the others five.
     """
 
-    def __init__(self, variant, block_activation="relu6", stride_padding="both", **options):
-        super().__init__(**options)
+    def __init__(
+        self, variant, block_activation=None, stride_padding="both", stem_stride=2, block_maps=False, **options
+    ):
+        super().__init__(stages=sum(variant.downsample_after) + 2, **options)
+        block_activation = variant.activation if block_activation is None else block_activation
         check_choice("block_activation", block_activation, ["relu6"] if variant.depthwise else ACTIVATIONS)
         check_choice("stride_padding", stride_padding, PADDINGS)
+        check_choice("stem_stride", stem_stride, (1, 2))
         self.variant = variant
         self.block_activation, self.stride_padding = block_activation, stride_padding
+        self.stem_stride, self.block_maps = stem_stride, block_maps
         self.base = nn.LayerList()
         self._stage_ends = []  # positions in `base` where stages end
-        first, width = variant.stem_channels
-        self.base.append(dense_conv(self.in_channels, first, stride=2, padding=PADDINGS[stride_padding]))
-        self.base.append(dense_conv(first, width, kernel_size=1 if variant.depthwise else 3))
-        self._end_stage()
+        self._build_stem(variant)
         if self.last_stage > 0:
-            self.base.append(
-                depthwise_conv(width, stride=2)
-                if variant.depthwise
-                else nn.MaxPool2D(kernel_size=3, stride=2, padding=1)
-            )
-            self._build_blocks(variant, width)
+            self._build_blocks(variant, variant.stem_channels[-1])
         if self.with_head:
             self.base.append(
                 nn.Sequential(
@@ -193,6 +209,32 @@ class HarDNet(Network):
             )
         self.finish()
 
+    @property
+    def model(self):
+        """The name of the variant in `VARIANTS`, or an empty text."""
+        return next((name for name, variant in VARIANTS.items() if variant == self.variant), "")
+
+    def _conv(self, in_channels, out_channels, kernel_size=3, stride=1):
+        padding = PADDINGS[self.stride_padding] if stride > 1 else None
+        return dense_conv(in_channels, out_channels, kernel_size, stride, padding, self.variant.activation)
+
+    def _build_stem(self, variant):
+        widths = (self.in_channels, *variant.stem_channels)
+        strides = (self.stem_stride, 1, 2, 1)
+        for i, (width, following) in enumerate(pairwise(widths)):
+            if i == 2 and self.last_stage == 0:
+                return
+            kernel_size = 1 if variant.depthwise and i == 1 else 3
+            self.base.append(self._conv(width, following, kernel_size, strides[i]))
+            if i == 1:
+                self._end_stage()
+        if len(variant.stem_channels) == 2 and self.last_stage > 0:
+            self.base.append(
+                depthwise_conv(widths[-1], stride=2)
+                if variant.depthwise
+                else nn.MaxPool2D(kernel_size=3, stride=2, padding=1)
+            )
+
     def _build_blocks(self, variant, width):
         last = len(variant.layers) - 1
         rows = zip(variant.growth_rates, variant.layers, variant.channels, variant.downsample_after)
@@ -203,15 +245,16 @@ class HarDNet(Network):
             self.base.append(block)
             if i == last and variant.inner_dropout:
                 self.base.append(nn.Dropout(variant.inner_dropout))
-            self.base.append(dense_conv(block.out_channels, channels, kernel_size=1))
+            self.base.append(self._conv(block.out_channels, channels, kernel_size=1))
             width = channels
             if downsample or i == last:
                 self._end_stage()
             if len(self._stage_ends) > self.last_stage:
                 return
             if downsample:
+                pool = nn.AvgPool2D if variant.average_pool else nn.MaxPool2D
                 self.base.append(
-                    depthwise_conv(width, stride=2) if variant.depthwise else nn.MaxPool2D(kernel_size=2, stride=2)
+                    depthwise_conv(width, stride=2) if variant.depthwise else pool(kernel_size=2, stride=2)
                 )
 
     def _end_stage(self):
@@ -220,6 +263,10 @@ class HarDNet(Network):
     def as_classifier(self):
         """A new classifier of the same variant, with 1000 classes."""
         return HarDNet(self.variant, in_channels=self.in_channels)
+
+    def after_map(self, index):
+        """How many of the last layers of stage `index` run after its map was taken."""
+        return 1 if self.block_maps and 0 < index < self.last_stage else 0
 
     def stage(self, index):
         """The layers of stage `index`, in the order in which they run."""

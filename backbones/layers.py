@@ -135,3 +135,9 @@ def recompute(layer, x):
                 norm._momentum = momentum
 
     return paddle_recompute(run, x, preserve_rng_state=False)
+
+
+def resize_to(x, like, align_corners):
+    """(N, C, h, w), bilinearly resized to height and width of `like`, also where a static graph leaves them open."""
+    size = like.shape[2:] if paddle.in_dynamic_mode() else paddle.shape(like)[2:]
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)

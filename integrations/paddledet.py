@@ -28,6 +28,7 @@ BACKBONES = (
     "HarDNet39DS",
     "HarDNet68",
     "HarDNet68DS",
+    "HarDNet70",
     "HarDNet85",
     "PeleeNet",
 )
@@ -72,12 +73,15 @@ class _DetectionBackbone:
     def _build(
         self, return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, **family_options
     ):
-        indices = check_indices(list(return_idx), f"{type(self).__name__}.return_idx", 4)
+        network, variant = find_model(self.model)
+        maps = 5 if self.model == "hardnet70" else 4
+        indices = check_indices(list(return_idx), f"{type(self).__name__}.return_idx", maps)
         if norm_type not in NORM_TYPES:
             raise UserError(f"{type(self).__name__}.norm_type is {norm_type!r}; give one of {', '.join(NORM_TYPES)}")
-        if freeze_at not in range(-1, 4):
-            raise UserError(f"{type(self).__name__}.freeze_at is {freeze_at!r}; give -1 (freeze nothing) or 0..3")
-        network, variant = find_model(self.model)
+        if freeze_at not in range(-1, maps):
+            raise UserError(
+                f"{type(self).__name__}.freeze_at is {freeze_at!r}; give -1 (freeze nothing) or 0..{maps - 1}"
+            )
         network.__init__(
             self,
             variant,
@@ -111,7 +115,7 @@ class _HarDNetBackbone(_DetectionBackbone, HarDNet):
         freeze_norm=False,
         norm_type="bn",
         recompute=False,
-        block_activation="relu6",
+        block_activation=None,
         stride_padding="both",
     ):
         """`block_activation` and `stride_padding` are those of `HarDNet`."""
@@ -206,6 +210,13 @@ class HarDNet85(_HarDNetBackbone):
     """HarDNet-85."""
 
     model = "hardnet85"
+
+
+@register
+class HarDNet70(_HarDNetBackbone):
+    """HarDNet-70, the encoder of FC-HarDNet-70; `return_idx` goes to 4 there, for stride 64."""
+
+    model = "hardnet70"
 
 
 @register

@@ -141,21 +141,28 @@ def _verify(arguments):
 
 def _convert(arguments):
     from ..files import check_writable
+    from ..weights.layouts import DEFAULTS, turned
     from ..weights.writer import check_target, write
 
     check_target(arguments.target, arguments.layout)
     _, recognised = _recognise(_existing(arguments.source), arguments.given)
     if recognised.foreign:
         raise UserError(f"{arguments.source} holds weights of {recognised.foreign}; they are not converted")
-    if recognised.needs:
-        needs = ", ".join(f"{option}={value!r}" for option, value in recognised.needs.items())
+    special = {option: value for option, value in recognised.needs.items() if value != DEFAULTS[option]}
+    if special:
+        needs = ", ".join(f"{option}={value!r}" for option, value in special.items())
         raise UserError(
             f"{arguments.source} has the layout {recognised.layout!r}, whose network needs {needs}; another file could "
             "not say so, so it is not converted: load this one"
         )
+    arrays, note = recognised.arrays, ""
+    if recognised.channels == "bgr":
+        arrays = turned(arrays)
+        note = "" if arguments.layout == "pytorch" else "; for RGB images, where the file was for BGR ones"
     check_writable(Path(arguments.target).parent)
-    write(recognised.arrays, arguments.target, arguments.layout)
-    print(f"wrote {arguments.target}: {recognised.model or 'weights'}, {recognised.layout} -> {arguments.layout}")
+    write(arrays, arguments.target, arguments.layout)
+    what = f"{recognised.model or 'weights'}, {recognised.layout} -> {arguments.layout}"
+    print(f"wrote {arguments.target}: {what}{note}")
     return 0
 
 

@@ -11,7 +11,7 @@ import densebone as db
 from densebone import registry
 from densebone.backbones.hardnet import HarDNet
 
-HARDNETS = ["hardnet39ds", "hardnet68", "hardnet68ds", "hardnet85"]
+HARDNETS = ["hardnet39ds", "hardnet68", "hardnet68ds", "hardnet70", "hardnet85"]
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_out_indices_must_be_ascending_stages(indices):
         db.create_backbone("tiny", out_indices=indices)
 
 
-@pytest.mark.parametrize("value", [0, -3, 1.5, "3", True, None])
+@pytest.mark.parametrize("value", [0, -3, 1.5, "3", True])
 @pytest.mark.parametrize("option", ["in_channels", "num_classes"])
 def test_counts_must_be_whole_and_positive(option, value):
     with pytest.raises(db.UserError, match=f"{option} is {value!r}; it must be a whole number of 1 or more"):
@@ -79,7 +79,7 @@ def test_freeze_at_must_be_a_stage(create, value):
     ],
 )
 def test_an_unknown_option_lists_the_known_ones(create, option):
-    known = "freeze_at, freeze_norm, recompute, block_activation, stride_padding"
+    known = "freeze_at, freeze_norm, recompute, block_activation, stride_padding, stem_stride, block_maps"
     with pytest.raises(db.UserError, match=f"no option {option}; the options here are {known}$"):
         create("tiny", **{option: 1})
 

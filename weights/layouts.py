@@ -27,13 +27,18 @@ class Recognised:
         arrays (dict of str to array): in our layout.
         needs (dict): options that a network must have to be the one that these weights were trained in.
         foreign (str): when they are of a network that is not one of ours: which, and how it differs; else "".
+        apart (str): when they are of a network of ours that others could be taken for: which, and how it differs; else
+            "". No other network takes them, whatever fits.
+        channels (str): order of the image channels that they were trained on: "bgr", or "rgb", which all others are.
     """
 
     layout: str
-    model: str
+    model: str | None
     arrays: dict
     needs: dict = field(default_factory=dict)
     foreign: str = ""
+    apart: str = ""
+    channels: str = "rgb"
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,17 @@ class Layout:
         convert: arrays with these keys -> arrays under our keys.
         needs: model -> the options that the network must have.
         foreign: a network that is not one of ours, and how it differs; or "".
+        apart: the same for a network of ours that others could be taken for; `model` is its name.
+        channels: "rgb" or "bgr", the images that the weights were trained on.
     """
 
     matches: Callable
     convert: Callable = dict
     needs: Callable = lambda model: {}
     foreign: str = ""
+    apart: str = ""
+    model: str | None = None
+    channels: str = "rgb"
 
 
 def recognise(arrays, layout=None):
@@ -74,15 +84,17 @@ def recognise(arrays, layout=None):
         row = LAYOUTS[name]
         if row.matches(keys):
             converted = integer_indices(row.convert(ours))
-            model = model_of(converted)
             title = f"{name}, {framework}" if name == OFFICIAL else name
             if row.foreign:
                 return Recognised(title, None, converted, foreign=row.foreign)
-            return Recognised(title, model, converted, row.needs(model))
+            model = row.model or model_of(converted)
+            apart = row.apart or (ENCODER if model == "hardnet70" else "")
+            return Recognised(title, model, converted, row.needs(model), apart=apart, channels=row.channels)
     wanted = f"not of the layout {layout!r}" if layout else "not recognised"
     raise UserError(
         f"the layout of these weights is {wanted} ({len(arrays)} tensors, first keys {sorted(arrays)[:3]}); known are "
-        f"those of HarDNet, PeleeNet and CondenseNetV2 by their authors, PaddleClas, ppim and pytorchcv"
+        f"those of HarDNet, FC-HarDNet, PeleeNet and CondenseNetV2 by their authors, PaddleClas, PaddleSeg, ppim and "
+        f"pytorchcv"
     )
 
 
@@ -135,14 +147,27 @@ WRITTEN = ("ours", "paddleclas", "pytorch")
 
 
 def to_layout(arrays, name):
-    """Arrays in our layout -> those of a layout of `WRITTEN`.
+    """Arrays in our layout -> those of a layout of `WRITTEN`. FC-HarDNet-70, for RGB images here, is for BGR ones in
+    its authors' layout.
 
     Raises:
         UserError: no such layout.
     """
     if name not in WRITTEN:
         raise UserError(f"there is no layout {name!r} to write; give one of {', '.join(WRITTEN)}")
+    if name == "pytorch" and LAYOUTS["densebone FC-HarDNet"].matches(set(arrays)):
+        arrays = _renamer(*_FC_HARDNET_BACK)(turned(arrays))
     return to_pytorch(arrays) if name == "pytorch" else dict(arrays)
+
+
+def turned(arrays):
+    """FC-HarDNet-70 with the three input channels of its first convolution in reverse order: RGB for BGR, and back."""
+    key = "backbone.base.0.conv.weight"
+    return {**arrays, key: arrays[key][:, ::-1]}
+
+
+#: the options that networks have when nothing is said, of those that weights may need
+DEFAULTS = {"block_activation": "relu6", "stride_padding": "both", "stem_stride": 2, "align_corners": True}
 
 
 def integer_indices(arrays):
@@ -252,8 +277,23 @@ def _from_notebook(arrays):
     )(arrays)
 
 
+#: the authors' FC-HarDNet-70 -> ours
+_FC_HARDNET = (
+    (r"^base\.", "backbone.base."),
+    (r"^conv1x1_up\.", "decoder.reduce."),
+    (r"^denseBlocksUp\.", "decoder.blocks."),
+    (r"^finalConv\.", "classifier."),
+)
+_FC_HARDNET_BACK = (
+    (r"^backbone\.base\.", "base."),
+    (r"^decoder\.reduce\.", "conv1x1_up."),
+    (r"^decoder\.blocks\.", "denseBlocksUp."),
+    (r"^classifier\.", "finalConv."),
+)
+
+
 def _from_paddleseg(arrays):
-    """FC-HarDNet-70 under the authors' keys: there a layer reads its links oldest first, here newest first."""
+    """FC-HarDNet-70: there a layer reads its links oldest first, here newest first."""
     from ..backbones.hardnet import links  # which needs Paddle
 
     rename = _renamer(
@@ -264,6 +304,7 @@ def _from_paddleseg(arrays):
         (r"^decoder\.conv1x1_up\.", "conv1x1_up."),
         (r"^decoder\.dense_blocks_up\.", "denseBlocksUp."),
         (r"^cls_head\.", "finalConv."),
+        *_FC_HARDNET,
     )
     result = rename(arrays)
     for key, value in result.items():
@@ -298,20 +339,38 @@ def _is_centernet_encoder(keys):
     return bool(positions) and positions[max(positions)]
 
 
+SEGMENTER = "FC-HarDNet-70, a network for segmentation with ReLU"
+ENCODER = "HarDNet-70, the encoder of FC-HarDNet-70, with ReLU and average pools"
 OFFICIAL = "official"
 LAYOUTS = {
+    "densebone FC-HarDNet": Layout(
+        _has(r"^backbone\.base\.3\.conv\.", r"^decoder\.reduce\.3\."), apart=SEGMENTER, model="fchardnet70"
+    ),
     "PaddleSeg HarDNet": Layout(
         _has(r"^stem\.0\._conv\.", r"^encoder\.blks\."),
         _from_paddleseg,
-        foreign="PaddleSeg's HarDNet, which has the shapes of FC-HarDNet-70 and other strides, padding and up-sampling",
+        needs=lambda model: {"stem_stride": 1, "stride_padding": "same", "align_corners": False},
+        apart="PaddleSeg's HarDNet, which has the shapes of FC-HarDNet-70 and other strides, padding and up-sampling",
+        model="fchardnet70",
     ),
     "CenterNet-HarDNet": Layout(
         _has(r"^base\.0\.conv\.", r"^(hm|last_proj|conv1x1_up)\.", without=(r"^finalConv\.",)),
         foreign="CenterNet-HarDNet, whose encoder has HarDNet's shapes, but ReLU and average pools",
     ),
     "FC-HarDNet": Layout(
-        lambda keys: _has(r"^base\.0\.conv\.", r"^(finalConv|denseBlocksUp)\.")(keys) or _has(r"^0\.conv\.")(keys),
-        foreign="FC-HarDNet-70, a network for segmentation with ReLU and BGR images",
+        _has(r"^base\.0\.conv\.", r"^(finalConv|denseBlocksUp)\."),
+        _renamer(*_FC_HARDNET),
+        needs=lambda model: {"stem_stride": 2, "stride_padding": "both", "align_corners": True},
+        apart=f"{SEGMENTER} and BGR images",
+        model="fchardnet70",
+        channels="bgr",
+    ),
+    "FC-HarDNet's encoder": Layout(
+        _has(r"^0\.conv\."),
+        _renamer((r"^", "base.")),
+        needs=lambda model: {"stem_stride": 2, "stride_padding": "both"},
+        apart=ENCODER,
+        model="hardnet70",
     ),
     "PaddleDetection HarDNet": Layout(
         _is_centernet_encoder,
@@ -344,5 +403,7 @@ def model_of(arrays):
         more = "features.denseblock_1.denselayer_2.conv_2.conv.weight" in arrays
         return {True: "condensenetv2_c", False: "condensenetv2_a"}[more] if first == 16 else None
     depthwise = "base.2.dwconv.weight" in arrays or any(".dwconv." in key for key in arrays)
-    names = {24: "hardnet39ds", 32: "hardnet68ds" if depthwise else "hardnet68", 48: "hardnet85", 16: "fchardnet70"}
+    names = {24: "hardnet39ds", 32: "hardnet68ds" if depthwise else "hardnet68", 48: "hardnet85"}
+    if (width("base.0.conv.weight"), width("base.3.conv.weight")) == (16, 48):
+        return "hardnet70"
     return names.get(width("base.0.conv.weight"))

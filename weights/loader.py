@@ -17,7 +17,7 @@ from .layouts import integer_indices, one_framework, recognise
 from .reader import SUFFIXES, read_arrays
 
 #: what `adapt_input` may be
-ADAPTATIONS = (None, False, "bgr")
+ADAPTATIONS = (None, False, "bgr", "rgb")
 
 
 @dataclass
@@ -32,9 +32,11 @@ class LoadReport:
         misshaped (list of (str, shape in the checkpoint, shape in the network)).
         left_out (list of str): tensors of a classifier that a backbone does not have (head, later stages).
         added (list of str): tensors that no classifier has and the checkpoint lacks; they stay as they started.
-        reinitialised (list of str): the last linear layer's, when the checkpoint has another number of classes; they
-            stay as they started.
+        reinitialised (list of str): the last layer's, when the checkpoint has another number of classes, or is of an
+            encoder that has none; they stay as they started.
         adapted (list of str): the first convolution's weight, when it was made to fit other image channels.
+        turned (bool): whether its input channels were turned round.
+        channels (str): "rgb" or "bgr", the order of the image channels that the network now wants.
         parameters, parameters_used (int): numbers in the network's tensors, and how many of them were filled.
     """
 
@@ -48,6 +50,8 @@ class LoadReport:
     added: list = field(default_factory=list)
     reinitialised: list = field(default_factory=list)
     adapted: list = field(default_factory=list)
+    turned: bool = False
+    channels: str = "rgb"
     parameters: int = 0
     parameters_used: int = 0
 
@@ -71,10 +75,12 @@ class LoadReport:
             parts.append(f"{len(self.added)} stay as they started, not part of a classifier")
         if self.reinitialised:
             parts.append(
-                f"the last layer stays as it started, for another number of classes ({_few(self.reinitialised)})"
+                f"the last layer stays as it started, for another number of classes or because the weights have none "
+                f"({_few(self.reinitialised)})"
             )
         if self.adapted:
-            parts.append(f"{self.adapted[0]} adapted to the image channels")
+            what = "turned round for RGB images" if self.turned else "adapted to the image channels"
+            parts.append(f"{self.adapted[0]} {what}")
         for name in ("missing", "unexpected"):
             if keys := getattr(self, name):
                 parts.append(f"{len(keys)} {name} ({_few(keys)})")
@@ -94,9 +100,10 @@ def load_weights(layer, source, strict=True, adapt_input=None, layout=None):
         strict (bool): raise, and change nothing, unless every tensor on both sides finds its partner. A classifier's
             head and later stages may be left over when `layer` is a backbone; a last linear layer of another number of
             classes stays as it started; the report names them. Default True.
-        adapt_input (None | False | "bgr"): None adapts the first convolution to the network's `in_channels`: their sum
-            for 1, repeated and scaled by 3 / n for n. False refuses that. "bgr" turns its three input channels round,
-            for weights of BGR images in a network that is given RGB ones. Default None.
+        adapt_input (None | False | "bgr" | "rgb"): None adapts the first convolution to the network's `in_channels`:
+            their sum for 1, repeated and scaled by 3 / n for n. False refuses that. "bgr" turns its three input
+            channels round, for weights of BGR images in a network that is given RGB ones; "rgb" does so when the
+            weights are known to be of BGR images, as FC-HarDNet's authors' are. Default None.
         layout (str | None): a name of `layouts.LAYOUTS` to take the weights for. Default None: recognised.
 
     Returns:
@@ -112,14 +119,16 @@ def load_weights(layer, source, strict=True, adapt_input=None, layout=None):
     else:
         name, arrays = str(source), read_arrays(locate(source))
     is_network = hasattr(layer, "last_linear")
-    title, arrays = _ours(name, layer, arrays, layout) if is_network else _plain(arrays)
-    report = LoadReport(name, title)
+    title, arrays, channels = _ours(name, layer, arrays, layout) if is_network else _plain(layer, arrays)
+    report = LoadReport(name, title, channels=channels)
     if is_network:
+        if adapt_input == "rgb":
+            adapt_input = "bgr" if channels == "bgr" else None
         _adapt_input(layer, arrays, adapt_input, report)
         _set_head_apart(layer, arrays, report)
     values = _match(layer, arrays, report)
     if strict and not report.complete:
-        hint = layer.misfit_hint(arrays) if is_network else ""
+        hint = layer.misfit_hint(arrays) if hasattr(layer, "misfit_hint") else ""
         raise UserError(f"weights do not fit: {f'{name}: {hint}' if hint else report}")
     state = layer.state_dict()
     for key in report.used:
@@ -151,24 +160,36 @@ def locate(source):
     return fetch(entry)
 
 
-def _plain(arrays):
-    """(layout, arrays) for a model that is more than one of our networks, such as a detector."""
+def _plain(layer, arrays):
+    """(layout, arrays, channels) for a model that is more than one of our networks, such as a detector."""
+    if set(arrays) == set(layer.state_dict()):  # which need not have batch norms
+        return "Paddle", integer_indices(arrays), "rgb"
     framework, arrays = one_framework(arrays)
-    return framework, integer_indices(arrays)
+    return framework, integer_indices(arrays), "rgb"
 
 
 def _ours(name, network, arrays, layout):
-    """(layout, arrays), once the weights are known to be of this network and no look-alike."""
+    """(layout, arrays, channels), once the weights are known to be of this network and no look-alike."""
     found = recognise(arrays, layout)
-    if found.foreign:
-        raise UserError(f"{name} holds weights of {found.foreign}; they are not for this {type(network).__name__}")
-    for option, value in found.needs.items():
-        if getattr(network, option, value) != value:
-            raise UserError(
-                f"{name} has the layout {found.layout!r}, whose network is another: build yours with "
-                f"{option}={value!r} to load it (it has {getattr(network, option)!r})"
-            )
-    return found.layout, found.arrays
+    if found.foreign or (found.apart and network.model not in (found.model, *ENCODERS.get(found.model, ()))):
+        what = found.foreign or found.apart
+        raise UserError(f"{name} holds weights of {what}; they are not for this {type(network).__name__}")
+    wrong = {option: value for option, value in found.needs.items() if getattr(network, option, value) != value}
+    if wrong:
+        raise UserError(
+            f"{name} has the layout {found.layout!r}, whose network is another: build yours with "
+            f"{', '.join(f'{option}={value!r}' for option, value in wrong.items())} to load it "
+            f"(it has {', '.join(repr(getattr(network, option)) for option in wrong)})"
+        )
+    arrays = found.arrays
+    if network.model in ENCODERS.get(found.model, ()):
+        prefix = "backbone."
+        arrays = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    return found.layout, arrays, found.channels
+
+
+#: whole networks whose weights fill a backbone, which takes what is below "backbone." of them
+ENCODERS = {"fchardnet70": ("hardnet70",)}
 
 
 def _adapt_input(network, arrays, adapt_input, report):
@@ -181,6 +202,7 @@ def _adapt_input(network, arrays, adapt_input, report):
         if theirs != 3 or ours != 3:
             raise UserError(f"adapt_input is 'bgr', which is for 3 image channels; here {theirs} and {ours} meet")
         arrays[key] = weight[:, ::-1]
+        report.turned, report.channels = True, "rgb"
     elif theirs == ours or adapt_input is False or theirs != 3:
         return
     elif ours == 1:
@@ -191,23 +213,28 @@ def _adapt_input(network, arrays, adapt_input, report):
 
 
 def _set_head_apart(network, arrays, report):
-    """Takes a last layer of another number of classes out of the arrays, so that the network's own stays."""
+    """Takes a last layer of another number of classes, where it is the published weights', out of the arrays, so that
+    the network's own stays; so it does where weights of an encoder have no such layer."""
     if not network.with_head:
         return
     state = network.state_dict()
     keys = [f"{network.last_linear()}.{leaf}" for leaf in ("weight", "bias")]
+    if not any(key in arrays for key in keys):
+        report.reinitialised = keys if network.model in HEADLESS else []
+        return
     if not all(key in arrays for key in keys):
         return
-    (features, classes), (bias,) = np.shape(arrays[keys[0]]), np.shape(arrays[keys[1]])
-    ours = tuple(state[keys[0]].shape)
-    if (features, classes) != ours and features == ours[0] and bias == classes and classes == PRETRAINED_CLASSES:
+    ours = [list(state[key].shape) for key in keys]
+    theirs = [list(np.shape(arrays[key])) for key in keys]
+    published = [[network.published_classes if side == network.num_classes else side for side in s] for s in ours]
+    if theirs != ours and theirs == published:
         for key in keys:
             del arrays[key]
         report.reinitialised = keys
 
 
-#: classes of ImageNet, which every published checkpoint was trained on
-PRETRAINED_CLASSES = 1000
+#: models whose published weights have no last layer
+HEADLESS = ("hardnet70",)
 
 
 def _match(layer, arrays, report):

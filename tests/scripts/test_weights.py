@@ -153,6 +153,22 @@ def test_every_round_trip_is_exact(model, official, capsys):
         assert same(read_arrays(name), ours), name
 
 
+def test_fchardnet_is_for_rgb_images_in_our_layout(tmp_path, capsys):
+    theirs = recipe.weights("fchardnet70")
+    save_file(theirs, "authors.safetensors")
+    assert run("convert", "authors.safetensors", "ours.safetensors") == 0
+    out = capsys.readouterr().out
+    assert "fchardnet70, FC-HarDNet -> ours; for RGB images, where the file was for BGR ones" in out
+    ours = load_file("ours.safetensors")
+    assert np.array_equal(ours["backbone.base.0.conv.weight"], theirs["base.0.conv.weight"][:, ::-1])
+    assert db.create_model("fchardnet70", pretrained="ours.safetensors").load_report.channels == "rgb"
+    assert run("convert", "ours.safetensors", "back.safetensors", "--layout", "pytorch") == 0
+    assert "RGB" not in capsys.readouterr().out
+    assert same(load_file("back.safetensors"), theirs)
+    assert run("convert", "authors.safetensors", "again.safetensors", "--layout", "pytorch") == 0
+    assert same(load_file("again.safetensors"), theirs)
+
+
 def test_a_pdparams_file_is_what_paddle_reads(official, tmp_path):
     assert run("convert", official["peleenet"], "clas.pdparams", "--layout", "paddleclas") == 0
     state = paddle.load("clas.pdparams")

@@ -294,8 +294,9 @@ def test_weights_for_bgr_images_are_turned_on_request(net, weights):
     np.testing.assert_allclose(net(x).numpy(), other(x[:, [2, 1, 0]]).numpy(), rtol=1e-5, atol=1e-6)
     with pytest.raises(UserError, match="adapt_input is 'bgr', which is for 3 image channels; here 3 and 4 meet"):
         load_weights(tiny.build(in_channels=4), weights, adapt_input="bgr")
-    with pytest.raises(UserError, match="adapt_input is 'rgb'; give one of None, False, 'bgr'"):
-        load_weights(net, weights, adapt_input="rgb")
+    assert load_weights(net, weights, adapt_input="rgb").adapted == []  # they are of RGB images
+    with pytest.raises(UserError, match="adapt_input is 'gbr'; give one of None, False, 'bgr', 'rgb'"):
+        load_weights(net, weights, adapt_input="gbr")
 
 
 def test_channels_that_are_not_an_images_are_not_adapted(weights):
@@ -389,7 +390,10 @@ def test_no_pretrained(cache, pretrained):
         (True, r"peleenet\.official is not in the cache, .*, and DENSEBONE_OFFLINE is set"),
         ("https://example.org/w.pth", r"https://example\.org/w\.pth is not in the cache, .* DENSEBONE_OFFLINE is set"),
         ("peleenet.offical", r"weights file peleenet\.offical does not exist, and there are no weights called"),
-        ("fchardnet70.official", "fchardnet70.official cannot be loaded: FC-HarDNet is not built here yet"),
+        (
+            "centernet_hardnet85.official",
+            "centernet_hardnet85.official cannot be loaded: CenterNet-HarDNet is not built",
+        ),
         ("nowhere/w.pth", "weights file nowhere/w.pth does not exist"),
     ],
 )

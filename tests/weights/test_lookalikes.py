@@ -33,7 +33,9 @@ def zeros(name):
 @pytest.mark.parametrize("name, layout", FOREIGN.items())
 def test_relatives_are_recognised(name, layout):
     found = recognise(zeros(name))
-    assert found.layout == layout and found.foreign and found.model is None
+    ours = layout in ("FC-HarDNet", "PaddleSeg HarDNet")
+    assert found.layout == layout and found.model == ("fchardnet70" if ours else None)
+    assert bool(found.apart) == ours and bool(found.foreign) != ours
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -50,7 +52,11 @@ def test_relatives_are_refused_whatever_fits(model, name, strict, options):
 
 def test_an_encoder_of_fchardnet_alone():
     base = {key.removeprefix("base."): value for key, value in zeros("fchardnet70").items() if key.startswith("base.")}
-    assert recognise(base).layout == "FC-HarDNet"
+    found = recognise(base)
+    assert (found.layout, found.model) == ("FC-HarDNet's encoder", "hardnet70")
+    for name in ("hardnet68", "fchardnet70"):
+        with pytest.raises(db.UserError, match="holds weights of HarDNet-70, the encoder of FC-HarDNet-70"):
+            db.create_model(name, pretrained=base)
 
 
 def test_paddlesegs_links_are_turned_round_and_nothing_else():
@@ -66,16 +72,19 @@ def test_paddlesegs_links_are_turned_round_and_nothing_else():
         prefix, _, leaf = key.rpartition(".")
         if leaf != "num_batches_tracked":
             official[f"{prefix}.{names.get(leaf, leaf)}"] = tuple(shape)
+    official = {
+        key: value.shape for key, value in recognise({k: np.zeros(s) for k, s in official.items()}).arrays.items()
+    }
     assert {key: value.shape for key, value in ours.items()} == official
-    assert np.array_equal(ours["base.2.conv.weight"], theirs["stem.2._conv.weight"])
+    assert np.array_equal(ours["backbone.base.2.conv.weight"], theirs["stem.2._conv.weight"])
     block = "encoder.blks.6.layers"  # its eighth layer reads layers 7, 6, 4 and the input, 18 + 30 + 52 + 96 channels
     assert links(8) == [7, 6, 4, 0]
     given = theirs[f"{block}.7._conv.weight"]
     want = np.concatenate([given[:, 178:], given[:, 148:178], given[:, 96:148], given[:, :96]], 1)
-    assert np.array_equal(ours["base.10.layers.7.conv.weight"], want)
-    assert np.array_equal(ours["base.10.layers.0.conv.weight"], theirs[f"{block}.0._conv.weight"])
+    assert np.array_equal(ours["backbone.base.10.layers.7.conv.weight"], want)
+    assert np.array_equal(ours["backbone.base.10.layers.0.conv.weight"], theirs[f"{block}.0._conv.weight"])
     assert np.array_equal(
-        ours["denseBlocksUp.3.layers.1.conv.weight"][:, :10],
+        ours["decoder.blocks.3.layers.1.conv.weight"][:, :10],
         theirs["decoder.dense_blocks_up.3.layers.1._conv.weight"][:, 63:],
     )
 
@@ -101,7 +110,9 @@ def test_pytorchcvs_activation_must_be_asked_for(model="hardnet68"):
 def test_depthwise_variants_have_one_activation():
     with pytest.raises(db.UserError, match=r"^block_activation is 'relu'; here it must be 'relu6'$"):
         db.create_model("hardnet39ds", block_activation="relu")
-    with pytest.raises(db.UserError, match=r"^stride_padding is 'after'; here it must be 'both' or 'before'$"):
+    with pytest.raises(
+        db.UserError, match=r"^stride_padding is 'after'; here it must be 'both' or 'before' or"
+    ):
         db.create_model("hardnet68", stride_padding="after")
 
 
@@ -137,7 +148,7 @@ def test_a_layout_can_be_insisted_on(layout):
     if layout == "official":
         assert recognise(weights, layout).layout == "official, Paddle"
     else:
-        with pytest.raises(db.UserError, match=f"layout of these weights is not of the layout '{layout}'"):
+        with pytest.raises(db.UserError, match=f"layout of these weights is not of the layout {layout!r}"):
             recognise(weights, layout)
     with pytest.raises(db.UserError, match="there is no layout 'pytorchvc'; the nearest names are pytorchcv"):
         recognise(weights, "pytorchvc")
