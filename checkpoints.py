@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from densebone.errors import UserError
-from densebone.files import atomic_path
+from densebone.files import atomic_path, check_writable
 
 SUFFIXES = (".pdparams", ".pdopt", ".pdema")
 
@@ -88,6 +88,46 @@ def require(path):
     return path, {}
 
 
+def find_weights(folder, given=None, configured=None, what="detector"):
+    """The weights file to use after training.
+
+    Args:
+        folder (Path): save_dir/NAME, where training leaves its checkpoints.
+        given (str | None): a path, of which .pdparams may be left out. None takes what is in the folder: best_model,
+            else model_final, else the last whole snapshot; else `configured`.
+        configured (str | None): the configuration's own path.
+        what (str): what was trained, for the messages.
+
+    Raises:
+        UserError: there is no such file, or it is half written.
+    """
+    if given is not None:
+        return _existing(given, f"weights {given}", what)
+    folder = Path(folder)
+    for name in ("best_model", "model_final"):
+        if info(folder / name):
+            return (folder / name).with_suffix(".pdparams")
+    last = last_whole(folder)
+    if last is not None:
+        return last[0].with_name(last[0].name + ".pdparams")
+    absent = f"there is no trained {what} in {folder}"
+    if not configured:
+        raise UserError(f"{absent}; train one, or give -w FILE.pdparams")
+    return _existing(configured, f"{absent}, and the configuration's weights {configured}", what)
+
+
+def _existing(path, subject, what):
+    from densebone.weights.reader import SUFFIXES as READ
+
+    path = Path(path)
+    file = path if path.suffix in READ else path.with_name(path.name + ".pdparams")
+    if not file.is_file():
+        raise UserError(f"{subject} do not exist ({file}); train a {what}, or give -w FILE.pdparams")
+    if file.with_suffix(".json").is_file() and not info(file):
+        raise UserError(f"{file} is half written; use another snapshot of its folder")
+    return file
+
+
 def last_unlisted(folder):
     """(FOLDER/NAME, {}) of the newest checkpoint without a list of files that can be read to its end, or None: one that
     PaddleDetection or PaddleSeg wrote, or ours when the run was killed before the list."""
@@ -98,6 +138,42 @@ def last_unlisted(folder):
         except UserError:
             continue
     return None
+
+
+def starting_point(folder, resume, overwrite):
+    """Where a run starts.
+
+    Args:
+        folder (Path): of the run; created where it is missing.
+        resume (str | None): "auto" for the last whole checkpoint of the folder, if any; the path of one; None to start
+            anew.
+        overwrite (bool): delete an earlier run's checkpoints when starting anew, instead of refusing to.
+
+    Returns:
+        (FOLDER/NAME to resume from, its info), or (None, {}) to start anew.
+
+    Raises:
+        UserError: a checkpoint that is missing or half written; a folder that holds another run or cannot be written
+            to.
+    """
+    import paddle
+
+    check_writable(folder)
+    if resume not in (None, "auto"):
+        return require(resume)
+    if resume == "auto":
+        last = last_whole(folder) or last_unlisted(folder)
+        if last is None:
+            print(f"nothing to resume in {folder}: starting from the beginning", flush=True)
+        return last or (None, {})
+    if any_files(folder) and not overwrite:
+        raise UserError(
+            f"{folder} holds the checkpoints of an earlier run; go on with -r, or choose another -o save_dir=DIR, or "
+            f"delete them with --overwrite"
+        )
+    if overwrite and paddle.distributed.get_rank() == 0:
+        remove_all(folder)
+    return None, {}
 
 
 def any_files(folder):
@@ -112,6 +188,12 @@ def remove_all(folder):
         file.with_suffix(".json").unlink(missing_ok=True)
     for file in files:
         file.unlink()
+
+
+def remove(folder, name):
+    """Deletes one checkpoint, its list of files first."""
+    for suffix in (".json", *SUFFIXES):
+        (Path(folder) / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def stem(path):

@@ -7,6 +7,8 @@ A picture is read as it is meant to be seen: upright (EXIF orientation), the fir
 import glob
 import os
 import warnings
+from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +158,16 @@ def _reason(error):
     return f"is truncated or damaged ({words}); fetch the file again"
 
 
+@contextmanager
+def whole_pictures():
+    """Pillow refuses pictures that are cut short, whatever is set for the process: PaddleDetection has them filled."""
+    allowed, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = allowed
+
+
 def read_image(path, min_side=32):
     """Read one picture completely.
 
@@ -175,11 +187,8 @@ def read_image(path, min_side=32):
             than `MAX_PIXELS`, or values that are neither 8 nor 16 bits. The line starts with the path.
     """
     path = Path(path)
-    truncated_allowed = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
-        # PaddleDetection sets this for the whole process; then Pillow fills a missing part with gray.
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
-        with _open(path) as image:
+        with whole_pictures(), _open(path) as image:
             _check_size(path, image.size, min_side)
             image.load()
             return _to_rgb(path, _upright(image))
@@ -187,8 +196,6 @@ def read_image(path, min_side=32):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... on damaged data
         raise UserError(f"{path}: {_reason(error)}") from error
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = truncated_allowed
 
 
 def check_images(paths, min_side=32):
@@ -210,3 +217,37 @@ def check_images(paths, min_side=32):
         else:
             good.append(path)
     return good, bad
+
+
+def output_names(pictures, folder):
+    """The PNG that is drawn for each picture: its place below their common folder, in `folder`; no two alike.
+
+    Args:
+        pictures: list of Path, as `find_images` returns them.
+        folder: the folder to write to, str or Path.
+
+    Returns:
+        list of Path, one for each picture.
+
+    Raises:
+        UserError: one of these files is a picture that was given.
+    """
+    resolved = [path.resolve() for path in pictures]
+    root = Path(*_common_parts([parent.parts for parent in {path.parent for path in resolved}]))
+    plain = [Path(folder) / path.relative_to(root).with_suffix(".png") for path in resolved]
+    count = Counter(plain)
+    names = [name if count[name] == 1 else name.with_name(f"{path.name}.png") for name, path in zip(plain, pictures)]
+    given = set(resolved)
+    for name in names:
+        if name.resolve() in given:
+            raise UserError(f"{name} is one of the pictures and would be overwritten; give another folder to write to")
+    return names
+
+
+def _common_parts(paths):
+    parts = []
+    for level in zip(*paths):
+        if len(set(level)) > 1:
+            break
+        parts.append(level[0])
+    return parts

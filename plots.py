@@ -1,6 +1,7 @@
-"""Every picture we draw: boxes on pictures, training curves, contact sheets."""
+"""Every picture we draw: boxes and classes on pictures, training curves, contact sheets."""
 
 import colorsys
+import math
 import zlib
 from pathlib import Path
 
@@ -159,6 +160,93 @@ def draw_boxes(image, boxes, labels, scores=None, palette=None):
     return picture
 
 
+def _check_labels(labels, size, palette, ignore_index):
+    """The map of classes as an array, or an error; `size` is the picture's (width, height)."""
+    labels = np.asarray(labels)
+    if labels.shape != size[::-1] or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            f"labels are {labels.dtype} {labels.shape}; give whole numbers of the picture's size, {size[::-1]}"
+        )
+    used = labels[labels != ignore_index]
+    if used.size and not 0 <= used.min() <= used.max() < len(palette):
+        raise UserError(
+            f"labels go from {used.min()} to {used.max()}; the palette has colours for 0..{len(palette) - 1}, "
+            f"and {ignore_index} is left as it is"
+        )
+    return labels
+
+
+def _borders(labels, line):
+    """(H, W) -> bool (H, W): the pixels at most `line` away from another class, along the row or the column."""
+    edges = np.zeros(labels.shape, bool)
+    for step in range(1, line + 1):
+        for classes, marks in ((labels, edges), (labels.T, edges.T)):
+            differ = classes[step:] != classes[:-step]
+            marks[step:] |= differ
+            marks[:-step] |= differ
+    return edges
+
+
+def _legend(names, colours, size, width):
+    """A white strip, at least `width` pixels wide, with a square of colour and a name for every class, in columns."""
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    gap = max(3, size // 3)
+    texts = [_fit_text(draw, name, size, max(width - size - 3 * gap, 16 * size)) for name in names]
+    column = size + 3 * gap + max((math.ceil(draw.textlength(text, font)) for text, font in texts), default=0)
+    columns = max(1, min(width // column, len(names)))
+    rows, row = -(-len(names) // columns), size + gap
+    strip = Image.new("RGB", (max(width, column), rows * row + gap if names else 0), "white")
+    draw = ImageDraw.Draw(strip)
+    for index, ((text, font), colour) in enumerate(zip(texts, colours)):
+        left, top = gap + index % columns * column, gap + index // columns * row
+        draw.rectangle((left, top, left + size - 1, top + size - 1), fill=tuple(colour), outline="black")
+        low = draw.textbbox((0, 0), "Ag", font=font)
+        draw.text((left + size + gap, top + (size - low[1] - low[3]) // 2), text, fill="black", font=font)
+    return strip
+
+
+def draw_labels(image, labels, names, palette, opacity=0.5, ignore_index=255):
+    """Lay the colours of a map of classes over a picture, with a legend of the classes in it below.
+
+    Along its borders a class has its full colour, in a thin line, so that a class one pixel wide is still seen;
+    lines and letters grow with the picture. The picture stands at the top left in its size; the legend, largest
+    class first, adds rows below it, and columns at the right where a name is wider than the picture.
+
+    Args:
+        image: uint8 array (H, W, 3), red-green-blue, or Pillow image; it is not changed.
+        labels: whole numbers (H, W), the class of every pixel.
+        names: the class names; a class past their end is called "class N".
+        palette: uint8 (at least number of classes, 3), the colours.
+        opacity: 0 (the picture with borders) to 1 (colours alone).
+        ignore_index: pixels with this label stay as they are.
+
+    Returns:
+        PIL.Image in RGB, at least as wide and high as the image.
+
+    Raises:
+        UserError: another shape or type than those above, a label without a colour, opacity out of range.
+    """
+    picture, palette = _as_picture(image), np.asarray(palette, np.uint8)
+    labels = _check_labels(labels, picture.size, palette, ignore_index)
+    if not 0 <= opacity <= 1:
+        raise UserError(f"opacity is {opacity}; it must be from 0 to 1")
+    side = (picture.width + picture.height) / 2
+    line, size = max(1, round(side / 700)), max(12, round(side / 45))
+    known = labels != ignore_index
+    opacities = np.where(_borders(labels, line), np.float32(1), np.float32(opacity)) * known
+    pixels = np.asarray(picture, np.float32)
+    colours = palette[np.where(known, labels, 0)]
+    drawn = np.rint(pixels + (colours - pixels) * opacities[..., None]).astype(np.uint8)
+    counts = np.bincount(labels[known], minlength=1)
+    present = [number for number in np.argsort(-counts, kind="stable") if counts[number]]
+    shown = [str(names[number]) if number < len(names) else f"class {number}" for number in present]
+    legend = _legend(shown, palette[present].tolist(), size, picture.width)
+    canvas = Image.new("RGB", (legend.width, picture.height + legend.height), "white")
+    canvas.paste(Image.fromarray(drawn), (0, 0))
+    canvas.paste(legend, (0, picture.height))
+    return canvas
+
+
 def _png_path(path):
     if Path(path).suffix.lower() != ".png":
         raise UserError(f"{path}: the picture is written as PNG; give a name that ends in .png")
@@ -197,17 +285,27 @@ def _plot_losses(axes, rows):
     axes.set(title="Training loss (thick line: moving average)", xlabel="iteration", ylabel="loss")
 
 
-def _plot_precision(axes, rows):
-    """AP and AP50 of every evaluation, with the best AP50 or AP in the title."""
-    best = []
-    for key, colour, label in (("AP50", "tab:orange", "mAP @ 0.5"), ("AP", "tab:red", "mAP @ 0.5:0.95")):
+# Key of an evaluation row -> its colour, its name in the legend, and the name of its kind in the title.
+_SCORES = {
+    "AP50": ("tab:orange", "mAP @ 0.5", "mAP"),
+    "AP": ("tab:red", "mAP @ 0.5:0.95", "mAP"),
+    "mIoU": ("tab:green", "mIoU", "mIoU"),
+}
+
+
+def _plot_scores(axes, rows):
+    """The scores of every evaluation, with the best of each in the title."""
+    best, kinds = [], {}
+    for key, (colour, label, kind) in _SCORES.items():
         steps, values = _column(rows, key)
         if len(values):
             axes.plot(steps, values, color=colour, marker="o", markersize=4, label=label)
+            kinds[kind] = True
         if np.isfinite(values).any():
             best.append(f"{label} {np.nanmax(values):.3f}")
-    title = "Validation mAP" + (f" (best: {', '.join(best)})" if best else "")
-    axes.set(title=title, xlabel="iteration", ylabel="mAP", ylim=(0, 1.02))
+    name = " and ".join(kinds) or "score"
+    title = f"Validation {name}" + (f" (best: {', '.join(best)})" if best else "")
+    axes.set(title=title, xlabel="iteration", ylabel=name, ylim=(0, 1.02))
 
 
 def _figure(width, height):
@@ -222,12 +320,13 @@ def _figure(width, height):
 
 
 def plot_training(history, path):
-    """Draw the curves of a training run: the loss, and the mAP where there were evaluations.
+    """Draw the curves of a training run: the loss, and the mAP or mIoU where there were evaluations.
 
     Args:
         history: dicts in any order. {"kind": "train", "iteration": int, "loss": float, ...}, where further
             keys with "loss" in their name are drawn as thin lines; {"kind": "eval", "iteration": int, "AP":
-            float, "AP50": float}, both 0..1. What is missing or not finite is left out, other keys ignored.
+            float, "AP50": float} or {..., "mIoU": float}, all 0..1. What is missing or not finite is left out,
+            other keys ignored.
         path: the PNG to write.
 
     Raises:
@@ -241,7 +340,7 @@ def plot_training(history, path):
         raise UserError("the history holds no row of kind 'train' with a loss or 'eval'; train first")
     if any("iteration" not in row for row in train + evals):
         raise UserError("a row of the history has no 'iteration'; every row needs one")
-    panels = [(_plot_losses, train)] * bool(train) + [(_plot_precision, evals)] * bool(evals)
+    panels = [(_plot_losses, train)] * bool(train) + [(_plot_scores, evals)] * bool(evals)
     figure = _figure(6.5 * len(panels), 4.2)
     for axes, (plot, chosen) in zip(figure.subplots(1, len(panels), squeeze=False, sharex=True)[0], panels):
         plot(axes, chosen)

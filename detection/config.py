@@ -1,12 +1,11 @@
 """Reading a detection configuration: overrides, unknown keys, device. One configuration per process."""
 
 import inspect
-import sys
-from pathlib import Path
 
 import yaml
 
 from ..errors import UserError, suggest
+from ..settings import anchored_keys, apply_override, gpu_to_use
 
 # Top-level keys that PaddleDetection's engine, or densebone, reads; those of components are found in its registry.
 _ENGINE_KEYS = frozenset(
@@ -42,10 +41,10 @@ def load(path, overrides=(), data=None):
     except (yaml.YAMLError, OSError, AssertionError, AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}") from error
     for override in overrides:
-        _apply(cfg, override)
+        apply_override(cfg, override, _ENGINE_KEYS)
     if data is not None:
         for name in ("TrainDataset", "EvalDataset", "TestDataset"):
-            _apply(cfg, f"{name}.dataset_dir={data}")
+            apply_override(cfg, f"{name}.dataset_dir={data}")
     for key in ("architecture", "num_classes"):
         if key not in cfg:
             raise UserError(f"{path} has no {key!r}; a detection configuration needs it")
@@ -68,49 +67,6 @@ def _import_toolkit():
     return workspace
 
 
-def _apply(cfg, override):
-    """Sets one "a.b.0.c=value" in the configuration."""
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise UserError(f"override {override!r} is not of the form key=value, for example TrainReader.batch_size=4")
-    try:
-        value = yaml.load(text, Loader=yaml.Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"the value of override {override!r} is not YAML: {' '.join(str(error).split())}") from error
-    *parents, last = path.split(".")
-    node = cfg
-    for depth, key in enumerate(parents):
-        node = _child(node, key, ".".join(parents[:depth]), override)
-    if isinstance(node, list):
-        node[_index(node, last, override)] = value
-    elif isinstance(node, dict):
-        if node is cfg and last not in cfg and last not in _ENGINE_KEYS:
-            raise UserError(f"override {override!r}: no key {last!r}; {suggest(last, _ENGINE_KEYS | set(cfg))}")
-        node[last] = value
-    else:
-        raise UserError(f"override {override!r}: {'.'.join(parents)} is a {type(node).__name__}, it has no keys")
-
-
-def _child(node, key, where, override):
-    if isinstance(node, list):
-        return node[_index(node, key, override)]
-    if isinstance(node, dict):
-        if key not in node:
-            if getattr(node, "schema", None) and key in node.schema and isinstance(node[key], (dict, list)):
-                return node[key]
-            known = set(node) | set(getattr(node, "schema", ()))
-            place = f" in {where}" if where else ""
-            raise UserError(f"override {override!r}: there is no {key!r}{place}; {suggest(key, known)}")
-        return node[key]
-    raise UserError(f"override {override!r}: {where} is a {type(node).__name__}, it has no keys")
-
-
-def _index(items, key, override):
-    if not key.isdigit() or int(key) >= len(items):
-        raise UserError(f"override {override!r}: {key!r} is not a position in a list of {len(items)}")
-    return int(key)
-
-
 def _check_keys(cfg, path):
     """UserError for a top-level key, a component's argument or a transform that nothing reads."""
     from ppdet.core.workspace import get_registered_modules
@@ -119,8 +75,9 @@ def _check_keys(cfg, path):
     modules = get_registered_modules()
     shared = {key for module in modules.values() for key in module.shared}
     known = _ENGINE_KEYS | shared | set(modules)
+    anchored = anchored_keys(path)
     for key in cfg:
-        if key not in known and key not in _anchored(path):
+        if key not in known and key not in anchored:
             raise UserError(f"{path}: unknown key {key!r}; {suggest(key, known)}")
     for name, module in modules.items():
         extra = module.find_extra_keys() if module.strict else ()
@@ -147,40 +104,11 @@ def _check_transform(step, reader, transform, path):
                 raise UserError(f"{path}: {reader}, {name} has no argument {key!r}; {suggest(key, allowed)}")
 
 
-def _anchored(path):
-    """Top-level keys that hold YAML anchors: they are read through their aliases, not by name."""
-    keys, depth, key = set(), 0, None
-    for file in _with_bases(path):
-        for event in yaml.parse(file.read_text()):
-            if depth == 1 and key is None and isinstance(event, yaml.ScalarEvent):
-                key = event.value
-                continue
-            if depth == 1 and key is not None:
-                if getattr(event, "anchor", None):
-                    keys.add(key)
-                key = None
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-    return keys
-
-
-def _with_bases(path):
-    files = [path]
-    node = yaml.compose(path.read_text())
-    for key, value in node.value:
-        if key.value == "_BASE_":
-            for base in value.value:
-                files += _with_bases(path.parent / Path(base.value).expanduser())
-    return files
-
-
 def _set_device(cfg):
     """Uses the GPU when Paddle has one; says so when the configuration asks for one that is not there."""
     import paddle
 
-    available = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-    if cfg.get("use_gpu") and not available:
-        print("note: use_gpu is set and Paddle sees no GPU; running on the CPU", file=sys.stderr)
-    cfg.use_gpu = bool(cfg.get("use_gpu", False)) and available
+    cfg.use_gpu = gpu_to_use(bool(cfg.get("use_gpu")))
     for key in ("use_npu", "use_xpu", "use_mlu"):
         cfg.setdefault(key, False)
     if not (cfg.use_npu or cfg.use_xpu or cfg.use_mlu):

@@ -1,7 +1,5 @@
 """Exporting a detector as a Paddle inference model, and proving that it finds the same boxes."""
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,8 +9,8 @@ from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 
 from ..backbones.base import deploy_networks
-from ..errors import UserError
 from ..images import read_image
+from ..inference import exported_folder, run
 from .data import read_annotations
 from .prediction import record, split_batch
 from .weights import load_detector
@@ -35,7 +33,7 @@ def export(cfg, output="output_inference", weights=None, check=None):
         dict: folder, boxes (on the picture, or None when there was none), difference (the largest, relative).
 
     Raises:
-        UserError: weights or picture that cannot be used; output cannot be written to.
+        UserError: weights or picture that cannot be used; output cannot be written to, or holds something else.
         RuntimeError: the exported model does not find the same boxes.
     """
     picture = _check_picture(cfg, check)
@@ -49,44 +47,17 @@ def export(cfg, output="output_inference", weights=None, check=None):
         with paddle.no_grad():
             ((_, expected),) = split_batch(trainer.model(dict(batch)), batch)
     deploy_networks(trainer.model, "paddle")
-
-    name = cfg.filename
-    target, temporary = Path(output) / name, Path(output) / f".{name}.{os.getpid()}"
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"cannot write into the folder {output} ({error.strerror}); give another -O DIR") from error
-    try:
-        trainer.export(str(temporary))
-        found = None if batch is None else run_exported(temporary / name, batch)
+    target = Path(output) / cfg.filename
+    with exported_folder(target) as folder:
+        trainer.export(str(folder.parent))  # adds the name itself
+        found = None if batch is None else run_exported(folder, batch)
         difference = None if found is None else compare(expected, found)
-        if target.exists():
-            os.replace(target, temporary / "before")
-        os.replace(temporary / name, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return {"folder": str(target), "boxes": None if found is None else len(found), "difference": difference}
 
 
 def run_exported(folder, batch):
-    """The boxes (M, 6) that an exported detector finds on one picture, prepared by the TestReader.
-
-    Runs in Paddle Inference on the CPU without oneDNN, whose kernels fail on some of these models in Paddle 3.3.
-    """
-    from paddle import inference
-
-    folder = Path(folder)
-    program = folder / ("model.json" if (folder / "model.json").is_file() else "model.pdmodel")
-    config = inference.Config(str(program), str(folder / "model.pdiparams"))
-    config.disable_gpu()
-    if hasattr(config, "disable_mkldnn"):
-        config.disable_mkldnn()
-    config.disable_glog_info()
-    predictor = inference.create_predictor(config)
-    for name in predictor.get_input_names():
-        predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(np.asarray(batch[name])))
-    predictor.run()
-    outputs = [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+    """The boxes (M, 6) that an exported detector finds on one picture, prepared by the TestReader."""
+    outputs = run(folder, batch)
     boxes = next(out for out in outputs if out.ndim == 2 and out.shape[-1] == 6)
     return boxes[boxes[:, 0] >= 0]
 

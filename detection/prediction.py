@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import atomic_path, check_writable
-from ..images import check_images, find_images, read_image
+from ..images import check_images, find_images, output_names, read_image
 from ..plots import class_colours, draw_boxes
 from .data import categories_of, read_annotations
 from .weights import load_detector
@@ -48,7 +48,7 @@ def predict(cfg, paths, output, weights=None, threshold=0.5):
     categories = categories_of(cfg)
     categories += [(i, f"class {i}") for i in range(len(categories), cfg.num_classes)]
     ids = picture_ids(cfg, pictures)
-    targets = output_names(pictures, Path(output))
+    targets = output_names(pictures, output)
     palette = class_colours([name for _, name in categories])
     rows, drawn = [], 0
     for index, boxes in tqdm(detections(trainer, pictures), total=len(pictures), desc="predicting", unit="picture"):
@@ -116,20 +116,3 @@ def picture_ids(cfg, pictures):
             if all(path.name in known for path in pictures):
                 return [known[path.name] for path in pictures]
     return list(range(1, len(pictures) + 1))
-
-
-def output_names(pictures, folder):
-    """A PNG path in `folder` for each picture: its place below their common folder; no two alike."""
-    parents = {path.resolve().parent for path in pictures}
-    root = Path(*_common_parts([p.parts for p in parents]))
-    plain = [folder / path.resolve().relative_to(root).with_suffix(".png") for path in pictures]
-    return [p if plain.count(p) == 1 else p.with_name(f"{path.name}.png") for p, path in zip(plain, pictures)]
-
-
-def _common_parts(paths):
-    parts = []
-    for level in zip(*paths):
-        if len(set(level)) > 1:
-            break
-        parts.append(level[0])
-    return parts

@@ -1,6 +1,5 @@
 """Training a detector with PaddleDetection's trainer: whole checkpoints, resume, history and curves."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from ppdet.engine.callbacks import Callback, Checkpointer
 from ppdet.utils.checkpoint import is_url
 from ppdet.utils.download import get_weights_path
 
-from .. import checkpoints, plots
+from .. import checkpoints
 from ..backbones.pruning import learned_convs, set_progress
 from ..errors import UserError
-from ..files import atomic_path, check_writable
+from ..history import History
 from ..weights.reader import read_pickle
 from .data import check_dataset
 from .results import metric_values
@@ -45,7 +44,7 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
         set_random_seed(seed)
     folder = Path(cfg.save_dir) / cfg.filename
     _check_data(cfg, evaluate)
-    checkpoint, about = _starting_point(folder, resume, overwrite)
+    checkpoint, about = checkpoints.starting_point(folder, resume, overwrite)
     cfg.setdefault("output_eval", str(folder))  # else PaddleDetection leaves its bbox.json where you stand
     cfg.amp = amp
     if amp and not cfg.use_gpu:
@@ -67,7 +66,7 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
     elif cfg.get("pretrain_weights"):
         _load_pretrained(trainer, cfg.pretrain_weights)
     keeper = WholeCheckpoints(trainer, folder, about.get("best_ap"))
-    history = History(trainer, folder, trainer.start_epoch * len(trainer.loader))
+    history = HistoryKeeper(trainer, folder, trainer.start_epoch * len(trainer.loader))
     kept = [callback for callback in trainer._callbacks if not isinstance(callback, Checkpointer)]
     trainer._callbacks = []
     pruning = [PruningProgress(trainer)] if learned_convs(trainer.model) else []
@@ -120,26 +119,6 @@ def check_pretrained(content, source):
                 f"pretrain_weights {source} has {key} as a matrix, which PaddleDetection's loader passes over, so that "
                 f"the network would use other channels; give the file as pretrained: in the backbone's block instead"
             )
-
-
-def _starting_point(folder, resume, overwrite):
-    """(FOLDER/NAME to resume from, its info), or (None, {}) to start anew."""
-    check_writable(folder)
-    if resume not in (None, "auto"):
-        return checkpoints.require(resume)
-    if resume == "auto":
-        last = checkpoints.last_whole(folder) or checkpoints.last_unlisted(folder)
-        if last is None:
-            print(f"nothing to resume in {folder}: starting from the beginning", flush=True)
-        return last or (None, {})
-    if checkpoints.any_files(folder) and not overwrite:
-        raise UserError(
-            f"{folder} holds the checkpoints of an earlier run; go on with -r, or choose another -o save_dir=DIR, or "
-            f"delete them with --overwrite"
-        )
-    if overwrite and paddle.distributed.get_rank() == 0:
-        checkpoints.remove_all(folder)
-    return None, {}
 
 
 class PruningProgress(Callback):
@@ -199,16 +178,12 @@ class WholeCheckpoints(Callback):
         print(f"saved {self.folder / name}", flush=True)
 
 
-class History(Callback):
-    """Keeps history.jsonl (losses every log_iter iterations, AP at every evaluation) and draws curves.png from it."""
+class HistoryKeeper(Callback):
+    """Notes the losses every log_iter iterations and AP at every evaluation, and draws the curves."""
 
     def __init__(self, trainer, folder, iteration):
         super().__init__(trainer)
-        self.file = folder / "history.jsonl"
-        self.rows = [row for row in read_history(self.file) if row["iteration"] <= iteration]
-        if paddle.distributed.get_rank() == 0:
-            with atomic_path(self.file) as temporary:
-                temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        self.history = History(folder, iteration, write=paddle.distributed.get_rank() == 0)
 
     def on_step_end(self, status):
         """Notes the losses."""
@@ -225,26 +200,9 @@ class History(Callback):
             return
         if status["mode"] == "eval":
             self._add(status, {"kind": "eval", **metric_values(self.model._metrics)}, status["steps_per_epoch"])
-        if self.rows:
-            plots.plot_training(self.rows, self.file.with_name("curves.png"))
+        self.history.draw()
 
     def _add(self, status, row, step):
         steps = status["steps_per_epoch"]
         iteration = status["epoch_id"] * steps + step
-        row = {"iteration": iteration, "epoch": round(iteration / steps, 4), **row}
-        self.rows.append(row)
-        with open(self.file, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-
-
-def read_history(file):
-    """The rows of a history.jsonl; a last line that a kill cut short does not count."""
-    if not file.is_file():
-        return []
-    rows = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+        self.history.add({"iteration": iteration, "epoch": round(iteration / steps, 4), **row})

@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image, ImageFile
 
 from densebone import images
 from densebone.errors import UserError
-from densebone.images import check_images, find_images, read_image
+from densebone.images import check_images, find_images, output_names, read_image
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -283,3 +284,24 @@ def test_a_file_is_told_from_a_picture_by_its_first_bytes(tmp_path):
     for content in (b"", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1"):
         (tmp_path / "b.jpg").write_bytes(content)
         assert not images.looks_like_a_picture(tmp_path / "b.jpg")
+
+
+# output_names
+
+
+def test_names_keep_the_folders_below_the_common_one(tmp_path):
+    given = [tmp_path / "a" / "x" / "1.jpg", tmp_path / "a" / "y" / "1.jpg", tmp_path / "a" / "2.PNG"]
+    assert output_names(given, "out") == [Path("out/x/1.png"), Path("out/y/1.png"), Path("out/2.png")]
+    assert output_names(given[:1], tmp_path / "o") == [tmp_path / "o" / "1.png"]
+
+
+def test_pictures_that_differ_in_their_ending_keep_it(tmp_path):
+    given = [tmp_path / "1.jpg", tmp_path / "1.png", tmp_path / "2.png"]
+    assert output_names(given, "out") == [Path("out/1.jpg.png"), Path("out/1.png.png"), Path("out/2.png")]
+
+
+def test_a_picture_is_never_the_target(tmp_path):
+    given = [tmp_path / "1.jpg", tmp_path / "2.png"]
+    assert output_names(given[:1], tmp_path) == [tmp_path / "1.png"]
+    with pytest.raises(UserError, match=r"2\.png is one of the pictures and would be overwritten"):
+        output_names(given, tmp_path)

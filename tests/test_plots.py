@@ -9,7 +9,7 @@ from PIL import Image, ImageFont
 
 from densebone import plots
 from densebone.errors import UserError
-from densebone.plots import class_colours, draw_boxes, plot_sheet, plot_training
+from densebone.plots import class_colours, draw_boxes, draw_labels, plot_sheet, plot_training
 
 GRAY = np.full((120, 160, 3), 128, np.uint8)
 SHAPES = ["circle", "square", "triangle", "star"]
@@ -187,6 +187,99 @@ def test_draw_boxes_errors(arguments, message):
         draw_boxes(*arguments)
 
 
+# draw_labels
+
+PALETTE = np.zeros((256, 3), np.uint8)
+PALETTE[:4] = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)]
+HALVES = np.zeros((120, 160), np.uint8)
+HALVES[:, 60:] = 2
+HALVES[100:] = 255
+
+
+def test_colours_are_mixed_and_borders_are_full():
+    drawn = np.asarray(draw_labels(GRAY, HALVES, SHAPES, PALETTE, opacity=0.25))
+    assert (drawn[:99, :59] == (158, 96, 96)).all()  # 128 + a quarter of the way to 250, 0, 0
+    assert (drawn[:99, 61:160] == (96, 96, 158)).all()
+    assert (drawn[:100, 59] == PALETTE[0]).all()
+    assert (drawn[:100, 60] == PALETTE[2]).all()
+    assert (drawn[99, :60] == PALETTE[0]).all()
+    assert (drawn[100:120, :160] == 128).all()  # ignored, at the border too
+    full = np.asarray(draw_labels(GRAY, HALVES, SHAPES, PALETTE, opacity=1))
+    assert (full[:100, :160] == PALETTE[HALVES[:100]]).all()
+    other = np.asarray(draw_labels(GRAY, HALVES, SHAPES, PALETTE, opacity=1, ignore_index=2))
+    assert (other[:, 61:][:100] == 128).all()
+    assert (other[100:120, :160] == PALETTE[255]).all()
+
+
+def test_a_class_one_pixel_wide_is_seen_in_its_colour():
+    labels = np.zeros((48, 64), int)
+    labels[:, 30] = 3
+    drawn = np.asarray(draw_labels(GRAY[:48, :64], labels, SHAPES, PALETTE, opacity=0.1))
+    assert (drawn[:48, 30] == PALETTE[3]).all()
+    assert (drawn[:48, 32] != PALETTE[0]).any()
+
+
+def test_borders_grow_with_the_picture():
+    widths = []
+    for side in (64, 1400, 2800):
+        labels = np.zeros((8, 2 * side - 8), np.uint8)
+        labels[:, side:] = 1
+        drawn = np.asarray(draw_labels(np.zeros((*labels.shape, 3), np.uint8), labels, SHAPES, PALETTE, opacity=0))
+        widths.append(int((drawn[5].max(axis=1) > 0).sum()))
+    assert widths == [2, 4, 8]
+
+
+@pytest.mark.parametrize("size", [(128, 64), (32, 32), (1500, 700), (60, 400)])
+def test_every_class_is_in_the_legend_in_letters_that_can_be_read(monkeypatch, size):
+    written = []
+    original = plots.ImageDraw.ImageDraw.text
+
+    def record(self, corner, text, *args, **options):
+        written.append((text, getattr(options["font"], "size", 11), corner, self.textlength(text, options["font"])))
+        return original(self, corner, text, *args, **options)
+
+    monkeypatch.setattr(plots.ImageDraw.ImageDraw, "text", record)
+    width, height = size
+    labels = np.arange(width * height).reshape(height, width) * 5 // (width * height) // 2  # 2/5, 2/5, 1/5
+    labels[0, 0] = 7
+    picture = np.full((height, width, 3), 90, np.uint8)
+    drawn = draw_labels(picture, labels, ["road", "traffic light", "sky"], PALETTE)
+    assert [text for text, *_ in written] == ["traffic light", "road", "sky", "class 7"]  # largest first
+    assert drawn.width >= width
+    assert drawn.height > height
+    legend = np.asarray(drawn)[height:]
+    for _, letters, (left, top), length in written:
+        assert letters >= 11
+        assert 0 < left < left + length < drawn.width
+        assert 0 <= top < top + letters <= legend.shape[0]
+    for colour in PALETTE[:3]:
+        assert (legend == colour).all(axis=2).sum() >= 80
+    assert (picture == 90).all()
+
+
+def test_long_names_are_cut_before_the_edge(monkeypatch):
+    drawn = draw_labels(GRAY[:32, :32], HALVES[:32, :32], ["abcdefgh " * 30], PALETTE)
+    assert 100 < drawn.width < 300
+    assert (np.asarray(drawn)[32:, -2:] == 255).all()
+
+
+def test_nothing_but_ignored_pixels():
+    drawn = draw_labels(Image.fromarray(GRAY), np.full((120, 160), 255), SHAPES, PALETTE)
+    assert (np.asarray(drawn) == 128).all()
+    assert drawn.size == (160, 120)
+
+
+def test_label_errors():
+    with pytest.raises(UserError, match=r"labels are uint8 \(120, 100\); give whole numbers of the picture's size"):
+        draw_labels(GRAY, HALVES[:, :100], SHAPES, PALETTE)
+    with pytest.raises(UserError, match="labels are float64"):
+        draw_labels(GRAY, HALVES / 2, SHAPES, PALETTE)
+    with pytest.raises(UserError, match=r"labels go from 0 to 2; the palette has colours for 0\.\.1"):
+        draw_labels(GRAY, HALVES, SHAPES, PALETTE[:2])
+    with pytest.raises(UserError, match="opacity is 2; it must be from 0 to 1"):
+        draw_labels(GRAY, HALVES, SHAPES, PALETTE, opacity=2)
+
+
 # plot_training
 
 
@@ -247,6 +340,16 @@ def test_curve_labels_and_values(tmp_path, monkeypatch):
     assert [text.get_text() for text in precision.get_legend().get_texts()] == ["mAP @ 0.5", "mAP @ 0.5:0.95"]
     np.testing.assert_allclose(precision.lines[0].get_ydata(), [0, 0.2, 0.4, 0.6])
     assert "mAP @ 0.5 0.600" in precision.get_title()
+
+
+def test_the_curve_of_a_segmentation_run(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the toolkits")
+    history = [{"kind": "eval", "iteration": 10 * i, "mIoU": 0.3 * i, "accuracy": 0.9} for i in range(3)]
+    _, scores = _panels(monkeypatch, _train(20) + history, tmp_path / "c.png")
+    assert [text.get_text() for text in scores.get_legend().get_texts()] == ["mIoU"]
+    np.testing.assert_allclose(scores.lines[0].get_xydata(), [[0, 0], [10, 0.3], [20, 0.6]])
+    assert scores.get_title() == "Validation mIoU (best: mIoU 0.600)"
+    assert scores.get_ylabel() == "mIoU"
 
 
 def test_values_that_are_not_finite_or_missing(tmp_path):

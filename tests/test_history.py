@@ -1,0 +1,51 @@
+"""The history of a run survives a kill, and is cut where a run is resumed."""
+
+import json
+
+import pytest
+
+from densebone.history import History, read_history
+
+
+def rows(*iterations):
+    return [{"kind": "train", "iteration": i, "loss": 1 / i} for i in iterations]
+
+
+def test_rows_are_on_the_disk_at_once(tmp_path):
+    history = History(tmp_path, 0)
+    for row in rows(1, 2):
+        history.add(row)
+    assert history.rows == read_history(tmp_path / "history.jsonl") == rows(1, 2)
+
+
+def test_a_resumed_run_keeps_rows_up_to_its_iteration(tmp_path):
+    file = tmp_path / "history.jsonl"
+    whole = "".join(json.dumps(row) + "\n" for row in rows(1, 2, 3))
+    file.write_text(whole + '{"kind": "train", "iterat')  # a kill cut the last line
+    assert read_history(file) == rows(1, 2, 3)
+    assert History(tmp_path, 2, write=False).rows == rows(1, 2)
+    assert file.read_text() != whole
+    history = History(tmp_path, 2)
+    history.add(rows(9)[0])
+    assert read_history(file) == rows(1, 2, 9)
+    assert History(tmp_path, 0).rows == []
+    assert file.read_text() == ""
+
+
+def test_a_process_that_does_not_write_leaves_the_folder_alone(tmp_path):
+    history = History(tmp_path, 0, write=False)
+    history.add(rows(1)[0])
+    history.draw()
+    assert history.rows == rows(1)
+    assert list(tmp_path.iterdir()) == []
+    assert read_history(tmp_path / "history.jsonl") == []
+
+
+def test_curves_are_drawn_when_there_are_rows(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the toolkits")
+    history = History(tmp_path, 0)
+    history.draw()
+    assert [p.name for p in tmp_path.iterdir()] == ["history.jsonl"]
+    history.add(rows(1)[0])
+    history.draw()
+    assert (tmp_path / "curves.png").stat().st_size > 1000
