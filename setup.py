@@ -2,7 +2,17 @@
 
 from setuptools import find_namespace_packages, setup
 
-FOLDERS = ("backbones", "necks", "weights", "integrations", "detection", "configs", "scripts")
+FOLDERS = (
+    "backbones",
+    "necks",
+    "weights",
+    "integrations",
+    "detection",
+    "segmentation",
+    "sample_data",
+    "configs",
+    "scripts",
+)
 
 setup(
     script_name="setup.py",

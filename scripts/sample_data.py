@@ -1,11 +1,14 @@
 """Write a small seeded data set in a real layout, to try things on.
 
 densebone sample-data coco dataset/sample --train 120 --val 30 --seed 0
+densebone sample-data cityscapes dataset/city --train 60 --val 20 --size 256x512
 """
 
 import argparse
+import re
 
-from ..sample_data import write_coco
+from ..errors import UserError
+from ..sample_data import write_cityscapes, write_coco
 
 
 def main(argv=None):
@@ -13,13 +16,39 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="densebone sample-data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("layout", choices=("coco",), help="layout of the data set")
-    parser.add_argument("folder", help="new or empty folder")
-    parser.add_argument("--train", type=int, default=120, help="training pictures (120)")
-    parser.add_argument("--val", type=int, default=30, help="evaluation pictures (30)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other pictures (0)")
+    layouts = parser.add_subparsers(required=True, dest="layout", metavar="LAYOUT")
+    _layout(layouts, "coco", "shapes to detect, as COCO 2017", _coco, train=120, val=30)
+    city = _layout(layouts, "cityscapes", "street scenes to segment, as Cityscapes", _cityscapes, train=60, val=20)
+    city.add_argument("--test", type=int, default=2, help="pictures whose labels are kept back (2)")
+    city.add_argument("--size", default="256x512", metavar="HxW", help="height and width in pixels (256x512)")
     arguments = parser.parse_args(argv)
-    made = write_coco(arguments.folder, arguments.train, arguments.val, seed=arguments.seed)
-    counts = ", ".join(f"{made.pictures[part]} {part} pictures with {made.boxes[part]} boxes" for part in made.pictures)
+    made, counts = arguments.run(arguments)
     print(f"{made.folder} {'holds' if made.present else 'now holds'} {counts}; classes {', '.join(made.classes)}")
     return 0
+
+
+def _layout(layouts, name, what, run, train, val):
+    """The parser of one layout, with what all layouts have."""
+    result = layouts.add_parser(name, help=what, description=what)
+    result.set_defaults(run=run)
+    result.add_argument("folder", help="new or empty folder")
+    result.add_argument("--train", type=int, default=train, help=f"training pictures ({train})")
+    result.add_argument("--val", type=int, default=val, help=f"evaluation pictures ({val})")
+    result.add_argument("--seed", type=int, default=0, help="another seed gives other pictures (0)")
+    return result
+
+
+def _coco(arguments):
+    made = write_coco(arguments.folder, arguments.train, arguments.val, seed=arguments.seed)
+    return made, ", ".join(f"{made.pictures[p]} {p} pictures with {made.boxes[p]} boxes" for p in made.pictures)
+
+
+def _cityscapes(arguments):
+    size = re.fullmatch(r"(\d+)x(\d+)", arguments.size)
+    if not size:
+        raise UserError(f"--size {arguments.size} is no size; give HEIGHTxWIDTH in pixels, such as 256x512")
+    made = write_cityscapes(
+        arguments.folder, arguments.train, arguments.val, arguments.test,
+        size=tuple(map(int, size.groups())), seed=arguments.seed,
+    )  # fmt: skip
+    return made, ", ".join(f"{count} {part} pictures" for part, count in made.pictures.items())

@@ -1,4 +1,4 @@
-"""Sample data sets: layout, repeatability, exact boxes, no half sets."""
+"""Sample sets in the layout of COCO: layout, repeatability, exact boxes, no half sets."""
 
 import json
 import os
@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from densebone import sample_data
 from densebone.errors import UserError
-from densebone.sample_data import CATEGORIES, MARKER, MAX_BOX_IOU, write_coco
+from densebone.sample_data import CATEGORIES, MARKER, MAX_BOX_IOU, coco, write_coco
 
 ARGUMENTS = {"train": 8, "val": 4, "size": (96, 160), "seed": 3, "progress": False}
 
@@ -155,19 +154,19 @@ def test_boxes_overlap_little(folder):
         boxes = {}
         for row in _annotations(folder, split)["annotations"]:
             others = boxes.setdefault(row["image_id"], [])
-            assert all(sample_data._box_iou(row["bbox"], other) < MAX_BOX_IOU for other in others)
+            assert all(coco._box_iou(row["bbox"], other) < MAX_BOX_IOU for other in others)
             others.append(row["bbox"])
 
 
 def test_box_iou_by_hand():
-    assert sample_data._box_iou((0, 0, 4, 4), (2, 2, 4, 4)) == pytest.approx(4 / 28)
-    assert sample_data._box_iou((0, 0, 4, 4), (4, 0, 4, 4)) == 0
-    assert sample_data._box_iou((1, 2, 3, 4), (1, 2, 3, 4)) == 1
+    assert coco._box_iou((0, 0, 4, 4), (2, 2, 4, 4)) == pytest.approx(4 / 28)
+    assert coco._box_iou((0, 0, 4, 4), (4, 0, 4, 4)) == 0
+    assert coco._box_iou((1, 2, 3, 4), (1, 2, 3, 4)) == 1
 
 
 def _square(left, top, side):
     corners = [(left, top), (left + side, top), (left + side, top + side), (left, top + side)]
-    return sample_data._rasterise(np.array(corners, float), "square", 64, 64)
+    return coco._rasterise(np.array(corners, float), "square", 64, 64)
 
 
 def test_drawn_square_by_hand():
@@ -180,22 +179,22 @@ def test_drawn_square_by_hand():
 
 def test_what_may_lie_behind_what():
     large = _square(10, 10, 30)
-    assert sample_data._fits(large, [])
-    assert sample_data._fits(large, [_square(20, 20, 8)])
-    triangle = sample_data._rasterise(np.array([(10, 40), (50, 40), (30, 10.0)]), "triangle", 64, 64)
-    assert sample_data._fits(triangle, [_square(25, 25, 10)])
-    assert not sample_data._fits(triangle, [_square(24, 24, 12)])  # hides 144 of its 600 pixels
-    assert not sample_data._fits(_square(30, 20, 15), [large])  # the box would shrink
-    assert not sample_data._fits(large, [_square(14, 14, 29)])  # boxes too much alike
+    assert coco._fits(large, [])
+    assert coco._fits(large, [_square(20, 20, 8)])
+    triangle = coco._rasterise(np.array([(10, 40), (50, 40), (30, 10.0)]), "triangle", 64, 64)
+    assert coco._fits(triangle, [_square(25, 25, 10)])
+    assert not coco._fits(triangle, [_square(24, 24, 12)])  # hides 144 of its 600 pixels
+    assert not coco._fits(_square(30, 20, 15), [large])  # the box would shrink
+    assert not coco._fits(large, [_square(14, 14, 29)])  # boxes too much alike
 
 
 def test_pycocotools_loads_it(folder, capsys):
     module = pytest.importorskip("pycocotools.coco", reason="pycocotools comes with the extra 'detection'")
-    coco = module.COCO(str(folder / "annotations" / "instances_val2017.json"))
-    assert coco.getCatIds() == [1, 3, 7, 18]
-    assert coco.getImgIds() == [9, 10, 11, 12]
-    for row in coco.loadAnns(coco.getAnnIds()):
-        mask = coco.annToMask(row)
+    loaded = module.COCO(str(folder / "annotations" / "instances_val2017.json"))
+    assert loaded.getCatIds() == [1, 3, 7, 18]
+    assert loaded.getImgIds() == [9, 10, 11, 12]
+    for row in loaded.loadAnns(loaded.getAnnIds()):
+        mask = loaded.annToMask(row)
         assert mask.sum() == pytest.approx(row["area"], rel=0.08)
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         x, y, width, height = row["bbox"]
@@ -228,7 +227,7 @@ def test_all_classes_appear(folder):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch, error):
-    draw = sample_data._draw_scene
+    draw = coco._draw_scene
     drawn = []
 
     def interrupted(rng, sides):
@@ -237,7 +236,7 @@ def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch, error):
             raise error
         return draw(rng, sides)
 
-    monkeypatch.setattr(sample_data, "_draw_scene", interrupted)
+    monkeypatch.setattr(coco, "_draw_scene", interrupted)
     with pytest.raises(error):
         write_coco(tmp_path / "a" / "coco", **ARGUMENTS)
     assert len(drawn) == 10
@@ -248,7 +247,7 @@ def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch, error):
 
 def test_present_set_is_kept(folder, monkeypatch):
     before = _files(folder)
-    monkeypatch.setattr(sample_data, "_draw_scene", lambda *args: pytest.fail("drew again"))
+    monkeypatch.setattr(coco, "_draw_scene", lambda *args: pytest.fail("drew again"))
     summary = write_coco(str(folder), **ARGUMENTS)
     assert summary.present is True
     assert summary.boxes == {split: len(_annotations(folder, split)["annotations"]) for split in ("train", "val")}

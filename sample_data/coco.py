@@ -1,25 +1,21 @@
-"""Small seeded data sets in the layouts of the real ones, to try training and evaluation without a download.
+"""Scenes with a few shapes in them, in the layout of COCO 2017: a detector learns them in minutes.
 
-`write_coco` draws scenes with a few shapes in them: a textured ground, light from one side, shadows, blur,
-noise and JPEG. They are no photographs, but a detector goes through the same code and learns in minutes.
+A textured ground, light from one side, shadows, blur, noise and JPEG: no photographs, but a detector goes through
+the same code.
 """
 
 import colorsys
 import json
 import math
-import os
-import secrets
-import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
-from tqdm import tqdm
+from PIL import Image, ImageDraw
 
 from densebone.errors import UserError
 from densebone.files import atomic_path
+
+from .shared import camera, check_count, check_seed, is_int, smooth_noise, soften, write_once
 
 # (category id, name, supercategory); the ids have gaps, as those of COCO have.
 CATEGORIES = (
@@ -36,32 +32,12 @@ HUE_SPREAD = 0.05  # either way; 1 is the whole circle of hues
 UPRIGHT = {"circle": 0.0, "square": math.pi / 4, "triangle": -math.pi / 2, "star": -math.pi / 2}
 TILT = 0.25  # radians either way
 SPLITS = ("train", "val")
-MARKER = "densebone-sample.json"
 
 MAX_OBJECTS = 5
 RELATIVE_SIZE = (0.15, 0.45)  # longer side of an object's box over the shorter side of the picture
 MAX_BOX_IOU = 0.15
 MAX_HIDDEN = 0.2  # share of an object that nearer objects may cover
 SUPERSAMPLE = 8  # sub-pixels a side, for soft edges and for boxes exact to a fifth of a pixel
-
-
-@dataclass(frozen=True)
-class SampleSet:
-    """What `write_coco` wrote or found: counts of pictures and boxes per split, and the class names."""
-
-    folder: Path
-    pictures: dict
-    boxes: dict
-    classes: tuple
-    present: bool
-
-
-def _smooth_noise(rng, height, width, cells):
-    """(H, W) float32 in about -1..1 that varies over 1 / `cells` of the longer side."""
-    step = max(height, width) / cells
-    grid = rng.uniform(-1, 1, (math.ceil(height / step) + 2, math.ceil(width / step) + 2)).astype(np.float32)
-    large = Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(large)
 
 
 def _colour(rng, saturation, value, hue=None):
@@ -74,10 +50,10 @@ def _surface(rng, height, width):
     """(H, W, 3) a dull surface: two related colours mixed by clouds, with a grain that may run one way."""
     first = _colour(rng, (0.03, 0.2), (0.25, 0.75))
     second = np.clip(first + rng.uniform(-0.1, 0.1, 3), 0.05, 0.95).astype(np.float32)
-    clouds = 0.6 * _smooth_noise(rng, height, width, 3) + 0.4 * _smooth_noise(rng, height, width, 9)
+    clouds = 0.6 * smooth_noise(rng, height, width, 3) + 0.4 * smooth_noise(rng, height, width, 9)
     mix = np.clip(0.5 + clouds, 0, 1)[..., None]
     surface = first * (1 - mix) + second * mix
-    grain = _smooth_noise(rng, height, width, 40)
+    grain = smooth_noise(rng, height, width, 40)
     if rng.uniform() < 0.5:  # boards or cloth: bands along one direction, bent by the clouds
         angle = rng.uniform(0, math.pi)
         rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -195,7 +171,7 @@ def _texture(rng, height, width):
     if kind == 0:
         return np.zeros((height, width), np.float32)
     if kind == 1:
-        return _smooth_noise(rng, height, width, 14)
+        return smooth_noise(rng, height, width, 14)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     angle, period = rng.uniform(0, math.pi), rng.uniform(6, 14)
     first = np.sin((rows * math.sin(angle) + columns * math.cos(angle)) * (2 * math.pi / period))
@@ -212,11 +188,6 @@ def _contrasting_colour(rng, name, ground):
     distances = [np.percentile(np.abs(ground - colour).sum(axis=1), 10) for colour in colours]
     far = [index for index, distance in enumerate(distances) if distance > 0.6]
     return colours[far[0] if far else int(np.argmax(distances))]
-
-
-def _soften(coverage, radius):
-    blurred = Image.fromarray(np.uint8(coverage * 255)).filter(ImageFilter.GaussianBlur(radius))
-    return np.asarray(blurred, np.float32) / 255
 
 
 def _moved(values, down, right):
@@ -240,31 +211,16 @@ def _paint(rng, scene, shape, light):
     length = 0.08 * longest  # of the shadow, pixels
     window = _window(shape.box, math.ceil(4 + 0.3 * longest))
     scene, coverage = scene[window], shape.coverage[window]
-    shadow = _moved(_soften(coverage, 1 + length / 2), round(-length * light[1]), round(-length * light[0]))
+    shadow = _moved(soften(coverage, 1 + length / 2), round(-length * light[1]), round(-length * light[0]))
     scene *= 1 - rng.uniform(0.3, 0.55) * shadow[..., None]
     colour = _contrasting_colour(rng, shape.name, scene[coverage >= 0.5])
     height, width = coverage.shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     side = ((columns / width - 0.5) * light[0] + (rows / height - 0.5) * light[1]) / 0.7
     shade = 1 + 0.35 * side + 0.06 * _texture(rng, height, width)
-    rim = 1 - 0.3 * (1 - np.clip(2 * _soften(coverage, 1.2) - 1, 0, 1))  # darker towards the edge
+    rim = 1 - 0.3 * (1 - np.clip(2 * soften(coverage, 1.2) - 1, 0, 1))  # darker towards the edge
     scene *= 1 - coverage[..., None]
     scene += coverage[..., None] * colour * (shade * rim)[..., None]
-
-
-def _camera(rng, scene, light):
-    """(H, W, 3) float scene -> Pillow picture: uneven light, vignette, blur, colour cast and noise."""
-    height, width = scene.shape[:2]
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    across, down = columns / width - 0.5, rows / height - 0.5
-    exposure = 1 + rng.uniform(0, 0.4) * (across * light[0] + down * light[1])
-    exposure -= rng.uniform(0, 0.5) * (across**2 + down**2)
-    cast = rng.uniform(0.9, 1.1) * rng.uniform(0.95, 1.05, 3)
-    scene = scene * exposure[..., None] * cast
-    picture = Image.fromarray(np.uint8(np.clip(scene, 0, 1) * 255))
-    picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.9)))
-    noise = rng.standard_normal((height, width, 3), dtype=np.float32) * rng.uniform(1, 6)
-    return Image.fromarray(np.uint8(np.clip(np.asarray(picture) + noise, 0, 255)))
 
 
 def _draw_scene(rng, sides):
@@ -276,7 +232,7 @@ def _draw_scene(rng, sides):
     shapes = _place_shapes(rng, height, width)
     for shape in reversed(shapes):
         _paint(rng, scene, shape, light)
-    return _camera(rng, scene, light), shapes, int(rng.integers(75, 96))
+    return camera(rng, scene, light), shapes, int(rng.integers(75, 96))
 
 
 def _annotation(shape, number, image_id):
@@ -333,90 +289,40 @@ def _write_split(folder, split, arguments, first_image, first_box, bar):
 
 
 def _write_all(folder, arguments, bar):
-    """Write both splits and the marker, which holds the arguments and the counts of boxes."""
+    """Write both splits; return the number of boxes in each."""
     boxes, first_image, first_box = {}, 1, 1
     for split in SPLITS:
         boxes[split] = _write_split(folder, split, arguments, first_image, first_box, bar)
         first_image += arguments[split]
         first_box += boxes[split]
-    marker = {"arguments": arguments, "boxes": boxes}
-    with atomic_path(folder / MARKER) as path:
-        path.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
     return boxes
 
 
-def _is_int(value):
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _check_arguments(train, val, size, seed):
-    """The arguments as plain values that JSON keeps, or an error."""
-    for name, count in (("train", train), ("val", val)):
-        if not _is_int(count) or count < 1:
-            raise UserError(f"{name}={count!r}: the number of pictures must be a whole number, at least 1")
-    sides = [size, size] if _is_int(size) else list(size) if isinstance(size, (tuple, list)) else [size]
-    if len(sides) != 2 or not all(map(_is_int, sides)) or not 32 <= sides[0] <= sides[1] <= 4096:
-        raise UserError(
-            f"size={size!r}: must be the side in pixels or (smallest, largest), whole numbers from 32 to 4096"
-        )
-    if not _is_int(seed) or seed < 0:
-        raise UserError(f"seed={seed!r}: must be a whole number, at least 0")
-    return {
-        "layout": "coco",
-        "version": 1,  # to be raised when the same arguments give other pictures
-        "train": int(train),
-        "val": int(val),
-        "size": [int(side) for side in sides],
-        "seed": int(seed),
-    }
-
-
-def _summary(folder, arguments, boxes, present):
-    pictures = {split: arguments[split] for split in SPLITS}
-    return SampleSet(folder, pictures, boxes, tuple(name for _, name, _ in CATEGORIES), present)
-
-
-def _find_present(folder, arguments):
-    """The set in `folder` when it was made with the same arguments; None when there is nothing in the way."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
-    try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        made_with, boxes = marker["arguments"], marker["boxes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{folder} exists and is not empty, and holds no set that densebone made; give another folder"
-        ) from None
-    if made_with != arguments:
-        other = ", ".join(f"{key}={value}" for key, value in made_with.items() if arguments.get(key) != value)
-        raise UserError(f"{folder} exists and is not empty: a set made with {other}; give another folder or delete it")
+def _lost(folder, arguments):
+    """The first split that has not all of its files, or None."""
     for split in SPLITS:
         kept = sum(1 for _ in (folder / f"{split}2017").glob("*.jpg"))
         annotations = folder / "annotations" / f"instances_{split}2017.json"
         if kept != arguments[split] or not annotations.is_file():
-            raise UserError(f"{folder} holds a set that lost files of {split}2017; delete it and write it again")
-    return _summary(folder, arguments, boxes, present=True)
+            return f"{split}2017"
+    return None
 
 
-@contextmanager
-def _new_folder(folder):
-    """Yield a temporary folder beside `folder` that takes its name on success and is removed on failure."""
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        reason = error.strerror or error
+def _check_arguments(train, val, size, seed):
+    """The arguments as plain values that JSON keeps, or an error."""
+    counts = {"train": check_count("train", train), "val": check_count("val", val)}
+    sides = [size, size] if is_int(size) else list(size) if isinstance(size, (tuple, list)) else [size]
+    if len(sides) != 2 or not all(map(is_int, sides)) or not 32 <= sides[0] <= sides[1] <= 4096:
         raise UserError(
-            f"cannot write into the folder {folder.parent} ({reason}); give a folder that you may write to"
-        ) from error
-    try:
-        yield temporary
-        if folder.is_dir():
-            folder.rmdir()  # empty, else _find_present had complained; Windows cannot rename onto it
-        os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            f"size={size!r}: must be the side in pixels or (smallest, largest), whole numbers from 32 to 4096"
+        )
+    return {
+        "layout": "coco",
+        "version": 1,  # to be raised when the same arguments give other pictures
+        **counts,
+        "size": [int(side) for side in sides],
+        "seed": check_seed(seed),
+    }
 
 
 def write_coco(folder, train=120, val=30, size=(240, 320), seed=0, progress=True):
@@ -446,12 +352,5 @@ def write_coco(folder, train=120, val=30, size=(240, 320), seed=0, progress=True
         UserError: an argument out of range, a folder that holds something else or that cannot be written.
     """
     arguments = _check_arguments(train, val, size, seed)
-    folder = Path(folder).resolve()
-    if folder.is_file():
-        raise UserError(f"{folder} is a file, and a data set needs a folder; give another name")
-    if present := _find_present(folder, arguments):
-        return present
-    bar = tqdm(total=train + val, desc="sample pictures", disable=not progress)
-    with bar, _new_folder(folder) as temporary:
-        boxes = _write_all(temporary, arguments, bar)
-    return _summary(folder, arguments, boxes, present=False)
+    classes = tuple(name for _, name, _ in CATEGORIES)
+    return write_once(folder, arguments, _write_all, _lost, classes, SPLITS, progress)
