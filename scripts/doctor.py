@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import platform
 import sys
+from typing import NamedTuple
 
 PACKAGES = (
     "paddlepaddle",
@@ -18,6 +19,21 @@ PACKAGES = (
     "opencv-python",
     "pillow",
     "pycocotools",
+)
+
+
+class Toolkit(NamedTuple):
+    """A toolkit: how it is called, a module whose import needs all of it, densebone's adapter to it, our extra."""
+
+    title: str
+    heaviest: str
+    adapter: str
+    extra: str
+
+
+TOOLKITS = (
+    Toolkit("PaddleDetection", "ppdet.engine", "paddledet", "detection"),
+    Toolkit("PaddleSeg", "paddleseg.core", "paddleseg", "segmentation"),
 )
 
 
@@ -34,7 +50,7 @@ def main(argv=None):
             print(f"  {name:18} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             print(f"  {name:18} not installed")
-    toolkit = _import("ppdet.engine")
+    imported = {toolkit: _import(toolkit.heaviest) for toolkit in TOOLKITS}  # before Paddle, as Paddle 2.6 needs it
     paddle = _import("paddle")
     if isinstance(paddle, Exception):
         print(f"Paddle cannot be imported: {_line(paddle)}\n  pip install paddlepaddle (CPU), or a GPU build")
@@ -44,19 +60,24 @@ def main(argv=None):
     from ..registry import list_models
 
     print(f"models: {', '.join(list_models())}")
-    if isinstance(toolkit, Exception):
-        print(f'PaddleDetection: cannot be imported ({_line(toolkit)})\n  pip install "densebone[detection]"')
-        return 0
-    from ..integrations import paddledet
-    from ..integrations.compat import paddledet as compat
+    for toolkit, package in imported.items():
+        _report(toolkit, package)
+    return 0
 
-    print(f"PaddleDetection: {toolkit.__file__}")
-    print(f"  registered: {', '.join(paddledet.__all__)}")
+
+def _report(toolkit, package):
+    """Prints what densebone does in a toolkit; `package` is its package, or why it cannot be imported."""
+    if isinstance(package, Exception):
+        print(f'{toolkit.title}: cannot be imported ({_line(package)})\n  pip install "densebone[{toolkit.extra}]"')
+        return
+    adapter = importlib.import_module(f"..integrations.{toolkit.adapter}", __package__)
+    compat = importlib.import_module(f"..integrations.compat.{toolkit.adapter}", __package__)
+    print(f"{toolkit.title}: {package.__file__}")
+    print(f"  registered: {', '.join(adapter.__all__)}")
     repairs = compat.in_force()
     print(f"  repairs in force: {len(repairs) or 'none needed'}")
     for repair in repairs:
         print(f"    {repair.name:24} {repair.why}: {_line(repair.symptom)}")
-    return 0
 
 
 def _import(name):
