@@ -1,9 +1,10 @@
-# make demo   a HarDNet detector, from data to drawn boxes, in output/demo
-# make test   the tests
+# make demo                a HarDNet detector, from data to drawn boxes, in output/demo
+# make demo-segmentation   FC-HarDNet-70 on generated streets, in output/demo-segmentation
+# make test                the tests
 #
-# Both make a virtual environment of their own, .venv, with the versions of constraints.txt, and can be repeated.
+# All make a virtual environment of their own, .venv, with the versions of constraints.txt, and can be repeated.
 #   PADDLE=3.3.1   another version of paddlepaddle        VENV=.venv-3.3.1   in an environment of its own
-#   PYTHON=...     the interpreter to start from          SEED=1 DEMO=output/demo1   another demo
+#   PYTHON=...     the interpreter to start from          SEED=1 DEMO=output/demo1 (or STREETS=...)   another demo
 #   TESTS=...      which tests, and options of pytest
 
 PADDLE ?= 3.2.2
@@ -20,13 +21,17 @@ READY = $(VENV)/.ready-$(PADDLE)
 SMOKE = smoke_ppyoloe_hardnet39ds_192_10e_sample
 RUN = $(DEMO)/$(SMOKE)
 
-.PHONY: demo test lint clean
+STREETS ?= output/demo-segmentation
+SEGMENTER = smoke_fchardnet70_sample
+STREETS_RUN = $(STREETS)/$(SEGMENTER)
+
+.PHONY: demo demo-segmentation test lint clean
 
 $(READY): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 is needed and was not found; make PYTHON=/path/to/python3.11"; exit 2; }
-	@echo "== Environment $(VENV): $$($(PYTHON) --version), paddlepaddle $(PADDLE), PaddleDetection (1.6 GB, a minute or two) =="
+	@echo "== Environment $(VENV): $$($(PYTHON) --version), paddlepaddle $(PADDLE), PaddleDetection, PaddleSeg (1.6 GB, a minute or two) =="
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --constraint constraints.txt "paddlepaddle==$(PADDLE)" --editable ".[detection,test]"
+	@$(BIN)/python -m pip install --constraint constraints.txt "paddlepaddle==$(PADDLE)" --editable ".[detection,segmentation,test]"
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 
@@ -42,6 +47,20 @@ demo: $(READY)
 	@echo "pictures with boxes: $(DEMO)/pictures/*.png"
 	@echo "curves:              $(RUN)/curves.png"
 	@echo "checkpoint:          $(RUN)/best_model.pdparams"
+
+demo-segmentation: $(READY)
+	@echo "== 1/4 data: seeded streets in Cityscapes' layout, $(STREETS)/data =="
+	@$(BIN)/densebone sample-data cityscapes $(STREETS)/data --seed $(SEED)
+	@echo "== 2/4 training: FC-HarDNet-70, from random weights =="
+	@$(BIN)/densebone train -c $(SEGMENTER) --data $(STREETS)/data -o save_dir=$(STREETS) --seed $(SEED) --eval --resume
+	@echo "== 3/4 prediction on pictures that were not trained on =="
+	@$(BIN)/densebone predict -c $(SEGMENTER) --data $(STREETS)/data -o save_dir=$(STREETS) -O $(STREETS)/pictures \
+		$(STREETS)/data/leftImg8bit/val
+	@echo "== 4/4 evaluation =="
+	@$(BIN)/densebone eval -c $(SEGMENTER) --data $(STREETS)/data -o save_dir=$(STREETS)
+	@echo "pictures with classes: $(STREETS)/pictures"
+	@echo "curves:                $(STREETS_RUN)/curves.png"
+	@echo "checkpoint:            $(STREETS_RUN)/best_model.pdparams"
 
 test: $(READY)
 	@echo "== Tests on paddlepaddle $(PADDLE) =="

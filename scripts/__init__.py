@@ -14,7 +14,9 @@ COMMANDS = {
     "export": "write an inference model and check it",
     "weights": "list, download, verify and convert published weights",
     "condense": "turn trained weights of CondenseNetV2's learned form into the condensed form",
+    "prepare": "make a downloaded data set ready for training",
     "sample-data": "write a small data set to try things on",
+    "run": "execute an unmodified script of a toolkit with densebone's names registered",
     "doctor": "versions, toolkits, registered names and repairs",
 }
 

@@ -1,6 +1,7 @@
 """Evaluate trained weights on the data set's evaluation part.
 
 densebone eval -c ssd_hardnet68_300_150e_coco --data dataset/coco -w best_model.pdparams
+densebone eval -c fchardnet70_cityscapes_1024x1024_90k --data dataset/cityscapes --flip
 """
 
 from . import options
@@ -10,11 +11,36 @@ def main(argv=None):
     """Returns the exit status."""
     parser = options.parser("eval", __doc__)
     options.add_weights(parser)
+    options.add_test_config(parser)
     arguments = parser.parse_args(argv)
-    cfg = options.load_detection(arguments)
+    task, config = options.load(arguments)
+    if task == "detection":
+        _detection(config, arguments)
+    else:
+        _segmentation(config, arguments)
+    return 0
+
+
+def _detection(cfg, arguments):
     from ..detection.evaluation import evaluate
 
     result = evaluate(cfg, arguments.weights)
     half = f", mAP@0.5 {result['AP50']:.4f}" if "AP50" in result else ""
     print(f"{result['weights']}: bbox mAP {result['AP']:.4f}{half} on {result['images']} pictures ({result['file']})")
-    return 0
+
+
+def _segmentation(job, arguments):
+    changes = options.test_config(arguments, job)
+    from ..segmentation.evaluation import evaluate
+
+    result = evaluate(job, arguments.weights, changes)
+    rows = [
+        [row["name"], f"{row['IoU']:.4f}", f"{row['precision']:.4f}", f"{row['pixels']:,}"] for row in result["classes"]
+    ]
+    print(options.table([["class", "IoU", "precision", "pixels"], *rows]))
+    if result["absent"]:
+        print(f"in no label and no prediction, and 0 in the mIoU: {', '.join(result['absent'])}")
+    print(
+        f"{result['weights']}: mIoU {result['mIoU']:.4f}, accuracy {result['accuracy']:.4f}, kappa "
+        f"{result['kappa']:.4f} on {result['images']} pictures ({result['file']})"
+    )

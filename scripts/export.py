@@ -1,6 +1,7 @@
-"""Export a trained detector as a Paddle inference model, and check that it finds the same boxes.
+"""Export a trained model as a Paddle inference model, and check that it gives the same boxes, or the same classes.
 
 densebone export -c ssd_hardnet68_300_150e_coco -O output_inference --check picture.jpg
+densebone export -c fchardnet70_cityscapes_1024x1024_90k --input-size 1024 2048
 """
 
 from . import options
@@ -14,8 +15,17 @@ def main(argv=None):
     parser.add_argument(
         "--check", metavar="PICTURE", help="picture to compare on; default: the first evaluation picture"
     )
+    parser.add_argument(
+        "--input-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"),
+        help="segmentation: the one size in pixels that the model is to take; default: any",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
-    cfg = options.load_detection(arguments)
+    task, config = options.load(arguments)
+    (_detection if task == "detection" else _segmentation)(config, arguments)
+    return 0
+
+
+def _detection(cfg, arguments):
     from ..detection.exporting import export
 
     result = export(cfg, arguments.output, arguments.weights, arguments.check)
@@ -26,4 +36,17 @@ def main(argv=None):
             f"exported to {result['folder']}; on the check picture it finds the trained detector's {result['boxes']} "
             f"boxes, largest relative difference {result['difference']:.1e}"
         )
-    return 0
+
+
+def _segmentation(job, arguments):
+    from ..segmentation.exporting import export
+
+    size = tuple(arguments.input_size) if arguments.input_size else None
+    result = export(job, arguments.output, arguments.weights, arguments.check, size)
+    if result["pixels"] is None:
+        print(f"exported to {result['folder']}, unchecked")
+    else:
+        print(
+            f"exported to {result['folder']}; on the check picture it gives {100 * result['agreement']:.3f} % of the "
+            f"{result['pixels']} pixels the trained model's class"
+        )

@@ -3,10 +3,14 @@
 import argparse
 from pathlib import Path
 
-import yaml
-
 from ..errors import UserError, suggest
+from ..settings import top_level_keys
 
+# Options that only one task has, by their names among the parsed arguments.
+_OPTIONS = {
+    "detection": ("threshold",),
+    "segmentation": ("flip", "scales", "slide", "opacity", "city_ids", "input_size"),
+}
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
@@ -20,7 +24,7 @@ def parser(command, doc):
     )
     result.add_argument(
         "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-        help="set keys of the configuration: TrainReader.batch_size=4; numbers step into lists",
+        help="set keys of the configuration: TrainReader.batch_size=4, iters=100; numbers step into lists",
     )  # fmt: skip
     result.add_argument(
         "--data", metavar="DIR", help="folder of the data set, for training, evaluation and class names"
@@ -31,6 +35,18 @@ def parser(command, doc):
 def add_weights(result):
     """-w, for the commands that use trained weights."""
     result.add_argument("-w", "--weights", help="a .pdparams file; default: what training left in save_dir")
+
+
+def add_test_config(result):
+    """How a segmentation model goes over a picture; --flip, --scales and --slide."""
+    group = result.add_argument_group("segmentation", "in place of the configuration's test_config")
+    group.add_argument("--flip", action="store_true", help="average with the prediction on the mirrored picture")
+    group.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these sizes: 0.75 1.0 1.25")
+    group.add_argument(
+        "--slide", type=int, nargs="+", metavar="N",
+        help="go over the picture in windows: WIDTH HEIGHT [STRIDE_W STRIDE_H] in pixels; strides are 2/3 by default",
+    )  # fmt: skip
+    return group
 
 
 def shipped_configs():
@@ -50,43 +66,75 @@ def find_config(given):
     raise UserError(f"configuration {given} does not exist; {suggest(name, shipped)}")
 
 
-class _AnyTag(yaml.SafeLoader):
-    """Reads plain YAML and passes over tags, so that looking at a configuration runs nothing."""
-
-
-_AnyTag.add_multi_constructor("", lambda loader, suffix, node: None)
-
-
 def task_of(path):
-    """ "detection": what the configuration, or one of its bases, is for; UserError when it does not say."""
-    if "architecture" in _top_level_keys(path):
+    """ "detection" or "segmentation": what the configuration, or one of its bases, is for; UserError when it does not
+    say."""
+    keys = top_level_keys(path)
+    if "architecture" in keys:
         return "detection"
-    raise UserError(f"{path} names no 'architecture', so it is not clear what it trains")
+    if "model" in keys and "train_dataset" in keys:
+        return "segmentation"
+    raise UserError(
+        f"{path} names no 'architecture' (detection) and no 'model' with a 'train_dataset' (segmentation), so it is "
+        f"not clear what it trains"
+    )
 
 
-def _top_level_keys(path):
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_AnyTag)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no keys; a configuration is expected")
-    keys = set(content)
-    for base in content.get("_BASE_") or ():
-        file = path.parent / Path(base).expanduser()
-        if not file.is_file():
-            raise UserError(f"{path} builds on {file}, which does not exist")
-        keys |= _top_level_keys(file)
-    return keys
+def load(arguments):
+    """(task, configuration) of parsed arguments: PaddleDetection's configuration, or the segmentation `Job`.
 
-
-def load_detection(arguments):
-    """The loaded detection configuration of parsed arguments."""
+    Raises:
+        UserError: also for an option of the other task.
+    """
     path = find_config(arguments.config)
-    task_of(path)
+    task = task_of(path)
+    for other, names in _OPTIONS.items():
+        for name in names:
+            given = getattr(arguments, name, None)
+            if other != task and given is not None and given is not False:
+                raise UserError(f"--{name.replace('_', '-')} is for {other}, and {path} is for {task}; leave it out")
+    if task == "segmentation":
+        from ..segmentation import config
+
+        trained = hasattr(arguments, "weights")  # the command fills the model with trained weights
+        return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
     if getattr(arguments, "weights", "") is None:  # PaddleDetection's own spelling of -w
         given = [o.partition("=")[2] for o in arguments.override if o.startswith("weights=")]
         arguments.weights = given[-1] if given else None
     from ..detection import config
 
-    return config.load(path, arguments.override, arguments.data)
+    return task, config.load(path, arguments.override, arguments.data)
+
+
+def test_config(arguments, job):
+    """What --flip, --scales and --slide change in a segmentation job's `test_config`, or None."""
+    from ..segmentation.checks import check_test_config
+
+    changes = {}
+    if arguments.flip or arguments.scales:
+        changes["aug_eval"] = True
+        if not job.test_config.get("aug_eval"):  # then the scales and flips that it may have are not in force
+            changes.update(scales=[1.0], flip_horizontal=False, flip_vertical=False)
+        if arguments.flip:
+            changes["flip_horizontal"] = True
+        if arguments.scales:
+            changes["scales"] = arguments.scales
+    if arguments.slide:
+        if len(arguments.slide) not in (2, 4):
+            raise UserError(
+                f"--slide has {len(arguments.slide)} numbers; give WIDTH HEIGHT or WIDTH HEIGHT and strides"
+            )
+        size = arguments.slide[:2]
+        stride = arguments.slide[2:] or [max(1, side * 2 // 3) for side in size]
+        changes.update(is_slide=True, crop_size=size, stride=stride)
+    check_test_config(changes, "--scales or --slide")
+    return changes or None
+
+
+def table(rows):
+    """Rows of a table as lines of text: the first column to the left, the others, a list of str each, to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
+        for row in rows
+    )

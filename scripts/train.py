@@ -1,6 +1,7 @@
 """Train what a configuration describes.
 
     densebone train -c ssd_hardnet68_300_150e_coco --data dataset/coco --eval
+    densebone train -c fchardnet70_cityscapes_1024x1024_90k --data dataset/cityscapes --eval
     densebone train -c my.yml -r -o TrainReader.batch_size=4        # go on where a killed run stopped
     python -m paddle.distributed.launch --nproc_per_node 2 $(which densebone) train -c my.yml
 
@@ -23,11 +24,14 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, help="seed of all random generators")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier run's checkpoints")
     arguments = parser.parse_args(argv)
-    cfg = options.load_detection(arguments)
-    from ..detection.training import train
+    task, config = options.load(arguments)
+    if task == "detection":
+        from ..detection.training import train
+    else:
+        from ..segmentation.training import train
 
     folder = train(
-        cfg, arguments.resume, arguments.eval, arguments.amp, arguments.vdl, arguments.seed, arguments.overwrite
+        config, arguments.resume, arguments.eval, arguments.amp, arguments.vdl, arguments.seed, arguments.overwrite
     )
     print(f"trained: checkpoints, history.jsonl and curves.png are in {folder}")
     return 0

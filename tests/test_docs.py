@@ -1,5 +1,6 @@
 """What README and docs say is what happens."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -27,7 +28,26 @@ def test_python_examples_run(code, capsys):
     assert capsys.readouterr().out.split("\n")[: len(expected)] == expected
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
+SEGMENTATION = [block for block in blocks("yaml") if block.values[0].startswith("model:")]
+DETECTION = [block for block in blocks("yaml") if not block.values[0].startswith("model:")]
+
+
+@pytest.mark.parametrize("text", SEGMENTATION)
+def test_yaml_examples_of_segmentation_use_registered_names(text):
+    pytest.importorskip("paddleseg", reason="needs PaddleSeg: pip install densebone[segmentation]")
+    import paddleseg.models
+    from paddleseg.cvlibs import manager
+
+    from densebone.integrations import paddleseg  # noqa: F401
+
+    model = yaml.safe_load(text)["model"]
+    for block, kind in ((model, manager.MODELS), (model.pop("backbone", None), manager.BACKBONES)):
+        if block:
+            component = kind[block.pop("type")]
+            assert set(block) <= set(inspect.signature(component).parameters)
+
+
+@pytest.mark.parametrize("text", DETECTION)
 def test_yaml_examples_use_registered_names(text):
     pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
     from ppdet.core.workspace import get_registered_modules
@@ -52,8 +72,11 @@ def test_linked_pages_exist():
 
 def test_model_table_is_the_registry():
     readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| (\w+) \| ([\d,]+) \| [\d.]+ G \| ([\d ]+) \|", readme, flags=re.M)
-    assert sorted(name for name, _, _ in rows) == db.list_models()
+    rows = re.findall(r"^\| (\w+) \| ([\d,]+) \| [\d.]+ G \| ((?:\d+ ){4,}\d+) \|", readme, flags=re.M)
+    parameters = re.search(r"^\| fchardnet70 \| ([\d,]+) \|", readme, flags=re.M)[1]
+    assert sorted([*(name for name, _, _ in rows), "fchardnet70"]) == db.list_models()
+    segmenter = db.create_model("fchardnet70")
+    assert sum(p.size for p in segmenter.parameters() if not p.stop_gradient) == int(parameters.replace(",", ""))
     for name, parameters, channels in rows:
         net = db.create_model(name)
         assert sum(p.size for p in net.parameters() if not p.stop_gradient) == int(parameters.replace(",", ""))
@@ -64,5 +87,5 @@ def test_named_configurations_ship():
     from densebone.scripts.options import shipped_configs
 
     for page in PAGES:
-        for name in re.findall(r"-c (\w+_(?:coco|sample))\b", page.read_text()):
+        for name in re.findall(r"-c (\w+_(?:coco|sample|\d+k))\b", page.read_text()):
             assert name in shipped_configs(), f"{page.name} names {name}"

@@ -1,0 +1,1 @@
+"""The segmentation jobs: train, evaluate, predict and export models that PaddleSeg's builder makes."""
