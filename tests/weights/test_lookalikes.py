@@ -110,9 +110,7 @@ def test_pytorchcvs_activation_must_be_asked_for(model="hardnet68"):
 def test_depthwise_variants_have_one_activation():
     with pytest.raises(db.UserError, match=r"^block_activation is 'relu'; here it must be 'relu6'$"):
         db.create_model("hardnet39ds", block_activation="relu")
-    with pytest.raises(
-        db.UserError, match=r"^stride_padding is 'after'; here it must be 'both' or 'before' or"
-    ):
+    with pytest.raises(db.UserError, match=r"^stride_padding is 'after'; here it must be 'both' or 'before' or"):
         db.create_model("hardnet68", stride_padding="after")
 
 
