@@ -82,7 +82,9 @@ def score(model, job, test_config=None):
     evaluation = importlib.import_module("paddleseg.core.val")
     dataset, training = job.builder.val_dataset, model.training
     with _pixel_counts(evaluation.metrics) as counts, np.errstate(invalid="ignore"):
-        found = evaluation.evaluate(model, dataset, num_workers=job.num_workers, **settings)
+        # its progress bar overwrites itself, which in a file makes one long line
+        detail = sys.stdout.isatty()
+        found = evaluation.evaluate(model, dataset, num_workers=job.num_workers, print_detail=detail, **settings)
     if training:
         model.train()
     miou, accuracy, ious, precisions, kappa = found
