@@ -1,5 +1,6 @@
-"""Loading trained weights into a whole segmentation model, strictly."""
+"""Loading trained weights into a whole segmentation model, strictly, and looking over what PaddleSeg is to load."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from ..errors import UserError
 from ..weights.catalog import find, is_url
 from ..weights.layouts import one_framework
 from ..weights.loader import load_weights, locate
-from ..weights.reader import read_arrays
+from ..weights.reader import read_arrays, read_pickle
 
 
 def load_segmenter(model, job, weights=None):
@@ -96,3 +97,49 @@ def _other_classes(model, path, num_classes):
     if all(theirs[1:] == ours[1:] and ours[0] == num_classes for _, theirs, ours in wrong) and wrong:
         return wrong[0][0], wrong[0][1][0]
     return None
+
+
+def toolkit_weights(source, kind):
+    """Weights that PaddleSeg's own loader is to read, once they are known to be no more than weights.
+
+    Args:
+        source: `pretrained` of a network of PaddleSeg's: a .pdparams file, or its URL, which PaddleSeg downloads.
+        kind (str): the type of the network, for the messages.
+
+    Returns:
+        (Path, dict): the file, and what it holds: name -> array, or (name, array) for a tensor.
+
+    Raises:
+        UserError: there is no such file, it cannot be downloaded, or it is no pickle of weights.
+    """
+    if not isinstance(source, str):
+        raise UserError(f"{kind}.pretrained is {source!r}; PaddleSeg's networks take a .pdparams file or its URL")
+    path = Path(source)
+    if is_url(source):
+        try:
+            path = Path(importlib.import_module("paddleseg.utils.utils").download_pretrained_model(source))
+        except Exception as error:  # PaddleSeg's downloader raises many kinds
+            raise UserError(f"{kind}.pretrained {source}: {' '.join(str(error).split())}; give a file") from error
+    if not path.is_file():
+        raise UserError(f"{kind}.pretrained: {source} does not exist; give a .pdparams file or its URL")
+    content = read_pickle(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{kind}.pretrained: {source} is no dictionary of weights; give a .pdparams file or its URL")
+    return path, content
+
+
+def note_what_is_left(model, content, source, kind):
+    """A note on stderr when PaddleSeg's loader left a part of a network as it started.
+
+    It takes the tensors whose names and shapes are the network's, and passes over the others in silence.
+    """
+    state = model.state_dict()
+    arrays = {key: value[1] if isinstance(value, tuple) else value for key, value in content.items()}  # (name, array)
+    left = [k for k in state if k not in arrays or tuple(getattr(arrays[k], "shape", ())) != tuple(state[k].shape)]
+    if left:
+        shown = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+        print(
+            f"note: {kind}: {source} has {len(state) - len(left)} of the {len(state)} tensors, by name and shape; "
+            f"these stay as they start: {shown}",
+            file=sys.stderr,
+        )

@@ -1,6 +1,7 @@
 """Published weights of whole networks in `eval`, `predict` and `export`: turned round, or refused, as they need."""
 
 import json
+import pickle
 
 import numpy as np
 import paddle
@@ -11,6 +12,8 @@ import tiny
 import densebone as db
 
 pytest.importorskip("paddleseg", reason="needs PaddleSeg: pip install densebone[segmentation]")
+
+from tiny_segmentation import write_config
 
 from densebone.scripts.options import find_config
 from densebone.segmentation.config import load
@@ -79,3 +82,53 @@ def test_what_they_were_not_trained_for_is_refused(files, config, overrides, fil
     with pytest.raises(db.UserError, match=message) as caught:
         load_segmenter(given.builder.model, given, str(files / file))
     assert file in str(caught.value)
+
+
+class Trap:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+ENET = "model={{type: ENet, num_classes: {classes}, pretrained: {file}}}"
+BACKBONE = "model={{type: FCN, num_classes: {classes}, backbone: {{type: ResNet18_vd, pretrained: {file}}}}}"
+
+
+def enet(folder, file, model=ENET, classes=4):
+    """The network that a configuration with `pretrained` builds."""
+    sets = [f"{part}_dataset.num_classes={classes}" for part in ("train", "val")]
+    return load(
+        write_config(folder / "tiny.yml", "data"), [model.format(classes=classes, file=file), *sets]
+    ).builder.model
+
+
+@pytest.mark.parametrize("model", [ENET, BACKBONE], ids=["model", "backbone"])
+def test_paddlesegs_networks_run_nothing_of_their_weights(tmp_path, model):
+    file, sprung = tmp_path / "trap.pdparams", tmp_path / "sprung"
+    file.write_bytes(pickle.dumps({"weight": Trap(sprung)}, protocol=2))
+    with pytest.raises(db.UserError, match=r"trap.pdparams is refused: it asks for (_io|io)\.open"):
+        enet(tmp_path, file, model)
+    assert not sprung.exists()
+    with pytest.raises(db.UserError, match=r"pretrained: gone.pdparams does not exist"):
+        enet(tmp_path, "gone.pdparams", model)
+    with pytest.raises(db.UserError, match=r"pretrained is True; PaddleSeg's networks take a .pdparams file"):
+        enet(tmp_path, "true", model)
+
+
+def test_what_paddleseg_leaves_of_its_networks_is_said(tmp_path, capsys):
+    net = enet(tmp_path, "null")
+    paddle.save(net.state_dict(), str(tmp_path / "four.pdparams"))
+    capsys.readouterr()
+    again = enet(tmp_path, tmp_path / "four.pdparams")
+    assert "note: ENet" not in capsys.readouterr().err
+    key = next(iter(net.state_dict()))
+    assert (again.state_dict()[key].numpy() == net.state_dict()[key].numpy()).all()
+    enet(tmp_path, tmp_path / "four.pdparams", classes=5)
+    total = len(net.state_dict())
+    line = capsys.readouterr().err
+    assert f"note: ENet: {tmp_path / 'four.pdparams'} has {total - 1} of the {total} tensors, by name and shape" in line
+    assert line.strip().endswith("stay as they start: transposed_conv.weight")
