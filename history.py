@@ -22,7 +22,7 @@ class History:
         self.file = Path(folder) / "history.jsonl"
         self.rows = [row for row in read_history(self.file) if row["iteration"] <= iteration]
         self.write = write
-        if write:
+        if write and self.file.exists():
             with atomic_path(self.file) as temporary:
                 temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
 

@@ -32,6 +32,8 @@ _FAMILIES = {
 }
 # Arguments that need not be written down: PaddleSeg takes them from the data set.
 _SUPPLIED = frozenset(("num_classes", "in_channels"))
+# Arguments that are numbers and whose constructors do not say so by a default.
+_NUMBERS = frozenset(("learning_rate", "weight_decay", "min_K", "loss_th", "warmup_iters", "warmup_start_lr"))
 # The argument that holds the (width, height) which a transform leaves behind, and the transforms that leave any.
 _LEFT_SIZE = {
     "Resize": "target_size",
@@ -69,6 +71,9 @@ def check_components(dic, file):
     for key in ("loss", "distill_loss"):
         if key in dic:
             _check_names(dic[key], {"types", "coef"}, ("types", "coef"), f"{file}: {key}")
+            coef = dic[key]["coef"]
+            if not isinstance(coef, list) or not all(map(_is_number, coef)):
+                raise UserError(f"{file}: {key}.coef is {coef!r}; a list of numbers is expected, one for each output")
             _check_blocks(dic[key]["types"], f"{key}.types", manager.LOSSES, file)
     optimizer = dict(dic["optimizer"])
     if optimizer.get("type") in ("sgd", "SGD"):  # as PaddleSeg's builder takes it
@@ -87,6 +92,7 @@ def _check_component(block, where, family, file):
     if kind not in known:
         raise UserError(f"{file}: {where} has the unknown type {kind!r}; {suggest(kind, known)}")
     _check_arguments(known[kind], block, f"{file}: {where}: {kind}")
+    _check_shapes(block, f"{file}: {where}: {kind}")
     for key, value in block.items():
         inner = _FAMILIES.get("transforms" if "transforms" in key else key)
         if inner is manager.TRANSFORMS and value is not None:
@@ -95,6 +101,16 @@ def _check_component(block, where, family, file):
             _check_component(value, f"{where}.{key}", inner, file)
         elif isinstance(value, list) and any(isinstance(item, dict) and (inner or "type" in item) for item in value):
             _check_blocks(value, f"{where}.{key}", inner, file)
+
+
+def _check_shapes(block, what):
+    """UserError for a list that has not the form that PaddleSeg takes for granted."""
+    size = _LEFT_SIZE.get(block["type"])
+    if size in block and not _is_size(block[size]):
+        raise UserError(f"{what}.{size} is {block[size]!r}; [width, height] in pixels is expected")
+    indices = block.get("backbone_indices", [])
+    if not isinstance(indices, (list, tuple)) or not all(type(index) is int for index in indices):
+        raise UserError(f"{what}.backbone_indices is {indices!r}; a list of whole numbers is expected, such as [0, 3]")
 
 
 def _check_blocks(blocks, where, family, file):
@@ -116,6 +132,9 @@ def _check_arguments(component, block, what, supplied=_SUPPLIED):
         return
     needed = [name for name, p in parameters.items() if p.default is p.empty and name not in supplied]
     _check_names({key for key in block if key != "type"}, parameters, needed, what)
+    for name, parameter in parameters.items():
+        if isinstance(block.get(name), str) and (_is_number(parameter.default) or name in _NUMBERS):
+            raise UserError(f"{what}.{name} is {block[name]!r}; a number is expected")
 
 
 def _check_names(given, allowed, needed, what):
@@ -138,6 +157,9 @@ def _check_schedule(block, file):
         raise UserError(
             f"{file}: lr_scheduler has {warmup.pop()} alone; give warmup_iters and warmup_start_lr, or none"
         )
+    for key in warmup:
+        if not _is_number(block[key]):
+            raise UserError(f"{file}: lr_scheduler.{key} is {block[key]!r}; a number is expected")
     rest = {key: value for key, value in block.items() if key not in warmup}
     _check_arguments(known[kind], rest, f"{file}: lr_scheduler: {kind}", {"decay_steps"})
 
@@ -150,6 +172,8 @@ def check_test_config(settings, where):
             as [width, height], ...
         where (str): what it is called in the message.
     """
+    if not isinstance(settings, dict):
+        raise UserError(f"{where} is {settings!r}; a block of keys and values is expected")
     for key in settings:
         if key not in TEST_KEYS:
             raise UserError(f"{where} has no key {key!r}; {suggest(key, TEST_KEYS)}")
@@ -168,6 +192,10 @@ def check_test_config(settings, where):
             f"{where}: stride {list(stride)} is larger than crop_size {list(crop)} [width, height], so pixels would be "
             f"left out; give a stride of at most the crop"
         )
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_size(value):
@@ -203,7 +231,11 @@ def check_loss_pixels(dic, file):
     """UserError when a loss that keeps the min_K hardest pixels is given pictures that have no more of them."""
     size = sample_size(dic["train_dataset"].get("transforms") or ())
     for where, block in _losses(dic):
-        if block["type"] == "BootstrappedCrossEntropyLoss" and size and block["min_K"] >= size[0] * size[1]:
+        if block["type"] != "BootstrappedCrossEntropyLoss":
+            continue
+        if type(block["min_K"]) is not int or block["min_K"] < 1:
+            raise UserError(f"{file}: {where}.min_K is {block['min_K']!r}; a whole number of pixels is expected")
+        if size and block["min_K"] >= size[0] * size[1]:
             raise UserError(
                 f"{file}: {where}.min_K is {block['min_K']}, and a training sample of {size[0]} x {size[1]} has "
                 f"{size[0] * size[1]} pixels; give fewer, such as {max(1, size[0] * size[1] // 16)}"

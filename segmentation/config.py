@@ -9,7 +9,7 @@ import yaml
 from ..errors import UserError
 from ..settings import anchored_keys, apply_override, gpu_to_use, plain
 
-# Top-level keys of ours, which PaddleSeg does not read. docs/training.md says what they do.
+# Top-level keys of ours, which PaddleSeg does not read. docs/segmentation.md says what they do.
 RUN_SETTINGS = {
     "save_dir": "output",
     "log_iters": 10,

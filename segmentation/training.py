@@ -223,6 +223,11 @@ class Run:
         """The loss of every output of the model, a list of Tensors."""
         if hasattr(self.model, "loss_computation"):
             return self.model.loss_computation(outputs, self.losses, data)
+        if len(outputs) != len(self.losses["types"]):
+            raise UserError(
+                f"{self.job.path}: the model has {len(outputs)} outputs in training, and loss has "
+                f"{len(self.losses['types'])}; give loss.coef a number for each output"
+            )
         labels = data["label"].astype("int64")
         edges = data["edge"].astype("int64") if "edge" in data else None
         # looked up at every step, so that a repaired one is used; `paddleseg.core.train` is the function of that name

@@ -45,7 +45,7 @@ def test_curves_are_drawn_when_there_are_rows(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib comes with the toolkits")
     history = History(tmp_path, 0)
     history.draw()
-    assert [p.name for p in tmp_path.iterdir()] == ["history.jsonl"]
+    assert not list(tmp_path.iterdir())  # nothing of a run that ends before its first row
     history.add(rows(1)[0])
     history.draw()
     assert (tmp_path / "curves.png").stat().st_size > 1000

@@ -111,6 +111,16 @@ CASES = {
         ["loss.types.0={type: BootstrappedCrossEntropyLoss, loss_th: 0.3, min_K: 2048}"],
         "min_K is 2048, and a training sample of 64 x 32 has 2048 pixels; give fewer, such as 128",
     ),
+    "no pixels": (["loss.types.0={type: BootstrappedCrossEntropyLoss, loss_th: 0.3, min_K: 0}"], "min_K is 0; a whole"),
+    "text for a number": (["optimizer.momentum=high"], "optimizer: Momentum.momentum is 'high'; a number"),
+    "text for a rate": (["lr_scheduler.learning_rate=high"], "PolynomialDecay.learning_rate is 'high'; a number"),
+    "text for a warm-up": (["lr_scheduler.warmup_iters=a", "lr_scheduler.warmup_start_lr=1"], "warmup_iters is 'a'"),
+    "coef": (["loss.coef=[a]"], r"loss.coef is \['a'\]; a list of numbers"),
+    "coef alone": (["loss.coef=1"], "loss.coef is 1; a list of numbers"),
+    "size": (["train_dataset.transforms.1.crop_size=32"], r"RandomPaddingCrop.crop_size is 32; \[width, height\]"),
+    "no size": (["train_dataset.transforms.1.crop_size=[0, 32]"], r"crop_size is \[0, 32\]; \[width, height\]"),
+    "indices": (["model.backbone_indices=3"], "FCN.backbone_indices is 3; a list of whole numbers"),
+    "no test_config": (["test_config=3"], "test_config is 3; a block"),
     "no such place": (["train_dataset.transforms.7.type=Resize"], "'7' is not a position in a list of 3"),
 }
 
@@ -163,9 +173,38 @@ def test_a_model_that_is_to_be_filled_needs_no_pretrained_weights(tiny):
 
 def test_a_transform_that_refuses_its_value(tiny, tmp_path):
     (tmp_path / "train.txt").write_text("a b\n")
-    job = config.load(tiny, ["train_dataset.transforms.1.crop_size=[1, 2, 3]"], data=tmp_path)
-    with pytest.raises(UserError, match=r"RandomPaddingCrop: .*should include 2 elements"):
+    job = config.load(tiny, ["train_dataset.transforms.2.std=[0, 1, 1]"], data=tmp_path)
+    with pytest.raises(UserError, match=r"Normalize: .*std is invalid"):
         _ = job.builder.train_dataset
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model.backbone_indices=[9]"], r"FCN: backbone_indices are \[9\], and HarDNet39DS returns 4 maps, 0 to 3"),
+        (
+            ["model={type: PPLiteSeg, num_classes: 4, backbone: {type: HarDNet39DS}}"],
+            r"PPLiteSeg: backbone_indices are \[2, 3, 4\], and HarDNet39DS returns 4 maps",
+        ),
+        (
+            [
+                "model={type: SegFormer, num_classes: 4, embedding_dim: 8}",
+                "model.backbone={type: HarDNet39DS, out_indices: [2]}",
+            ],
+            "SegFormer: not enough values",
+        ),
+    ],
+    ids=["a map that is not there", "the head's default", "too few maps"],
+)
+def test_a_head_that_does_not_fit_its_backbone(tiny, overrides, words):
+    with pytest.raises(UserError, match=words):
+        _ = config.load(tiny, overrides).builder.model
+
+
+def test_a_schedule_that_refuses_its_value(tiny):
+    job = config.load(tiny, ["lr_scheduler={type: StepDecay, learning_rate: 0.1, step_size: 0}"])
+    with pytest.raises(UserError, match="lr_scheduler: "):
+        _ = job.builder.lr_scheduler
 
 
 class Head(paddle.nn.Layer):

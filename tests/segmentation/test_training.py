@@ -353,3 +353,11 @@ def test_mixed_precision_and_static_graph(straight, tmp_path, capsys):
     static = training.train(tiny.job(path, "to_static_training=true"), overwrite=True, seed=SEED)
     assert rows(static)[0]["loss"] == pytest.approx(rows(straight[1])[0]["loss"], rel=0.5)
     assert read_arrays(static / "model_final.pdparams").keys() == read_arrays(straight[1] / "4.pdparams").keys()
+
+
+def test_other_losses_than_outputs(tmp_path):
+    path = tiny.write(tmp_path)
+    job = tiny.job(path, "loss.coef=[1]")
+    with pytest.raises(UserError, match="the model has 2 outputs in training, and loss has 1; give"):
+        training.train(job, seed=SEED)
+    assert not list(job.folder.iterdir())
