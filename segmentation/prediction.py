@@ -46,7 +46,7 @@ def predict(job, paths, output, weights=None, opacity=0.5, city_ids=False, test_
         submission (folders; None without `city_ids`).
 
     Raises:
-        UserError: no picture is found or none can be read; output cannot be written to or is where the pictures are;
+        UserError: no picture is found or none can be used; output cannot be written to or is where the pictures are;
             weights do not fit; opacity or test_config; the job is not of Cityscapes, or of more than 256 classes.
     """
     _check(job, opacity, city_ids)
@@ -61,23 +61,30 @@ def predict(job, paths, output, weights=None, opacity=0.5, city_ids=False, test_
     load_segmenter(model, job, weights)
     model.eval()
     names, colours = class_names(job), palette(job)
-    file = output / "predictions.json"
+    file, done = output / "predictions.json", 0
     with atomic_path(file) as temporary, open(temporary, "w") as stream:
-        for number, (path, place) in enumerate(zip(tqdm(pictures, desc="predicting", unit="picture"), places)):
+        for path, place in zip(tqdm(pictures, desc="predicting", unit="picture"), places):
             image = read_image(path)
-            labels = labels_of(model, job, image, settings)
+            try:
+                labels = labels_of(model, job, image, settings)
+            except UserError as error:  # too small for this network: others may not be
+                skipped.append((path, str(error)))
+                continue
             _save(draw_labels(image, labels, names, colours, opacity, job.ignore_index), output / place)
             _save(_with_palette(labels, colours), output / _LABELS / place)
             if city_ids:
                 _save(Image.fromarray(ID_OF_TRAIN_ID[labels]), output / _SUBMISSION / submission_name(place))
             row = {"file_name": str(path), "width": image.shape[1], "height": image.shape[0]}
             row["classes"] = _shares(labels, names)
-            stream.write(("[\n" if number == 0 else ",\n") + json.dumps(row))  # a line each: nothing is kept
+            stream.write(("[\n" if done == 0 else ",\n") + json.dumps(row))  # a line each: nothing is kept
+            done += 1
+        if not done:
+            raise UserError(f"none of the {len(skipped)} pictures can be used ({skipped[-1][0]}: {skipped[-1][1]})")
         stream.write("\n]\n")
     submission = str(output / _SUBMISSION) if city_ids else None
     labels = str(output / _LABELS)
     return {
-        "images": len(pictures), "skipped": skipped, "file": str(file), "labels": labels, "submission": submission,
+        "images": done, "skipped": skipped, "file": str(file), "labels": labels, "submission": submission,
     }  # fmt: skip
 
 

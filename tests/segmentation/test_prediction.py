@@ -202,3 +202,16 @@ def test_no_file_is_written_over_another(tiny, tmp_path):
     assert {"p0.png", "labels_/p0.png"} < set(sizes)
     with pytest.raises(UserError, match="is one of the pictures and would be overwritten"):
         predict(job, [str(tmp_path / "in")], tmp_path / "in", weights)
+
+
+def test_a_picture_that_is_too_small_for_the_network_is_skipped(tmp_path):
+    job = tiny_training.job(tiny_training.write(tmp_path), "model={type: FCHarDNet, num_classes: 3}")
+    paddle.save(job.builder.model.state_dict(), str(tmp_path / "mine.pdparams"))
+    small, large = pictures(tmp_path / "in", [(90, 40), (70, 64)])
+    result = predict(job, [str(tmp_path / "in")], tmp_path / "out", tmp_path / "mine.pdparams")
+    reason = "input is 40 x 90 pixels; both sides must be 64 or more"
+    assert (result["images"], result["skipped"]) == (1, [(small, reason)])
+    assert [row["file_name"] for row in json.loads((tmp_path / "out" / "predictions.json").read_text())] == [str(large)]
+    with pytest.raises(UserError, match=f"none of the 1 pictures can be used .*p0.png: {reason}"):
+        predict(job, [str(small)], tmp_path / "none", tmp_path / "mine.pdparams")
+    assert not list((tmp_path / "none").iterdir())
