@@ -7,7 +7,7 @@ from pathlib import Path
 from ppdet.engine import Trainer
 from ppdet.engine.callbacks import Callback
 
-from ..files import atomic_path
+from ..files import atomic_path, check_writable
 from .data import check_dataset
 from .results import metric_values
 from .weights import load_detector
@@ -29,7 +29,7 @@ def evaluate(cfg, weights=None):
     for note in check_dataset(cfg.EvalDataset, "EvalDataset", cfg.num_classes):
         print(f"note: {note}", file=sys.stderr)
     folder = Path(cfg.save_dir) / cfg.filename
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     cfg.setdefault("output_eval", str(folder))  # else PaddleDetection leaves its bbox.json where you stand
     trainer = Trainer(cfg, mode="eval")
     path = load_detector(trainer.model, cfg, weights)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..errors import UserError
-from ..files import atomic_path
+from ..files import atomic_path, check_writable
 from .checks import check_test_config
 from .data import check_dataset, class_names
 from .weights import load_segmenter
@@ -46,13 +46,15 @@ def evaluate(job, weights=None, test_config=None):
         dict: what `score` returns, and weights, file (the JSON that holds the same; null where a value is nan).
 
     Raises:
-        UserError: data that cannot be evaluated on; weights that are missing or of another model; test_config.
+        UserError: data that cannot be evaluated on; weights that are missing or of another model; test_config; a
+            folder that cannot be written to.
     """
     inference_settings(job, test_config)
     for note in check_dataset(job, "val"):
         print(f"note: {note}", file=sys.stderr)
     model = job.builder.model
     path = load_segmenter(model, job, weights)
+    check_writable(job.folder)  # before the hours that a large set takes, not after
     result = {**score(model, job, test_config), "weights": str(path)}
     file = job.folder / "evaluation.json"
     with atomic_path(file) as temporary:

@@ -208,3 +208,11 @@ def test_settings_that_cannot_be_followed(job, words):
 def test_a_scale_may_be_a_whole_number(job):
     assert inference_settings(job, {"aug_eval": True, "scales": 1})["scales"] == [1.0]
     assert inference_settings(job)["is_slide"] is False
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(job, tmp_path, monkeypatch):
+    paddle.save(job.builder.model.state_dict(), str(tmp_path / "mine.pdparams"))
+    job.save_dir = str(tmp_path / "mine.pdparams")
+    monkeypatch.setattr("densebone.segmentation.evaluation.score", lambda *_: pytest.fail("it evaluated"))
+    with pytest.raises(UserError, match="cannot write into the folder"):
+        evaluate(job, str(tmp_path / "mine.pdparams"))
