@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from densebone.errors import UserError
-from densebone.files import atomic_path, check_writable
+from densebone.files import atomic_path, check_writable, remove_temporaries
 
 SUFFIXES = (".pdparams", ".pdopt", ".pdema")
 
@@ -162,6 +162,8 @@ def starting_point(folder, resume, overwrite):
     if resume not in (None, "auto"):
         return require(resume)
     if resume == "auto":
+        if paddle.distributed.get_rank() == 0:
+            remove_temporaries(folder, (*SUFFIXES, ".png"))  # of the run that was killed
         last = last_whole(folder) or last_unlisted(folder)
         if last is None:
             print(f"nothing to resume in {folder}: starting from the beginning", flush=True)
@@ -172,6 +174,7 @@ def starting_point(folder, resume, overwrite):
             f"delete them with --overwrite"
         )
     if overwrite and paddle.distributed.get_rank() == 0:
+        remove_temporaries(folder, (*SUFFIXES, ".png"))
         remove_all(folder)
     return None, {}
 

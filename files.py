@@ -1,6 +1,7 @@
 """Files appear whole or not at all: write beside, then rename."""
 
 import os
+import re
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,16 @@ def sync(path):
 def check_writable(folder):
     """Create `folder` where it is missing; UserError when it cannot be created or written to."""
     _create_beside(Path(folder) / "check").unlink()
+
+
+def remove_temporaries(folder, suffixes):
+    """Delete what `atomic_path` left in a folder where the process was killed, of files with these endings.
+
+    Call it only where nothing else writes such files: what another process is writing looks the same.
+    """
+    for file in Path(folder).iterdir():
+        if file.suffix in suffixes and re.fullmatch(r"\..*-[0-9a-f]{8}", file.stem):
+            file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -96,3 +96,14 @@ def test_the_list_names_sizes_and_hashes(tmp_path):
     files = json.loads((tmp_path / "0.json").read_text())["files"]
     assert files["0.pdparams"]["bytes"] == (tmp_path / "0.pdparams").stat().st_size
     assert len(files["0.pdparams"]["sha256"]) == 64
+
+
+def test_what_a_kill_left_is_tidied_when_a_run_starts_again(tmp_path):
+    checkpoints.save(tmp_path, "0", states(), {"epoch": 1, "iteration": 10})
+    half = tmp_path / ".1-0123abcd.pdparams"
+    half.touch()
+    with pytest.raises(UserError, match="holds the checkpoints of an earlier run"):
+        checkpoints.starting_point(tmp_path, None, False)
+    assert half.exists()
+    assert checkpoints.starting_point(tmp_path, "auto", False)[0] == tmp_path / "0"
+    assert not half.exists()

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from densebone.errors import UserError
-from densebone.files import atomic_path, check_writable
+from densebone.files import _create_beside, atomic_path, check_writable, remove_temporaries
 
 
 def test_file_appears_on_success_and_folders_are_made(tmp_path):
@@ -86,3 +86,12 @@ def test_a_folder_that_can_be_written_to_is_made_and_left_empty(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write into the folder"):
         check_writable(tmp_path / "file" / "b")
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    left = [_create_beside(tmp_path / name) for name in ("5.pdparams", "curves.png", "evaluation.json")]
+    for name in ("5.pdparams", ".hidden.png", ".mine-12345678.txt", "a-12345678.png"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path, (".pdparams", ".png"))
+    kept = {left[2].name, "5.pdparams", ".hidden.png", ".mine-12345678.txt", "a-12345678.png"}
+    assert set(os.listdir(tmp_path)) == kept
