@@ -133,6 +133,8 @@ def _check_arguments(component, block, what, supplied=_SUPPLIED):
     needed = [name for name, p in parameters.items() if p.default is p.empty and name not in supplied]
     _check_names({key for key in block if key != "type"}, parameters, needed, what)
     for name, parameter in parameters.items():
+        if isinstance(block.get(name), str) and isinstance(parameter.default, bool):
+            raise UserError(f"{what}.{name} is {block[name]!r}; true or false is expected")
         if isinstance(block.get(name), str) and (_is_number(parameter.default) or name in _NUMBERS):
             raise UserError(f"{what}.{name} is {block[name]!r}; a number is expected")
 
@@ -219,6 +221,16 @@ def check_classes(dic, classes, file):
     if len(set(given.values())) > 1:
         numbers = ", ".join(f"{name}: {value}" for name, value in given.items())
         raise UserError(f"{file}: the numbers of classes differ ({numbers}); set them alike")
+
+
+def check_channels(dic, file):
+    """UserError when training and evaluation read pictures of different numbers of channels."""
+    given = [dic[key].get("img_channels", 3) for key in ("train_dataset", "val_dataset") if key in dic]
+    if len(set(given)) > 1:
+        raise UserError(
+            f"{file}: train_dataset.img_channels is {given[0]} and val_dataset.img_channels is {given[1]}; one network "
+            f"takes both, so set them alike"
+        )
 
 
 def classes_of(dataset, default=None):

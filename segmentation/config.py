@@ -122,6 +122,7 @@ def load(path, overrides=(), data=None, pretrained=True):
     checks.check_components(dic, path)
     checks.check_test_config(dic.get("test_config") or {}, f"{path}: test_config")
     checks.check_classes(dic, num_classes(dic), path)
+    checks.check_channels(dic, path)
     checks.check_loss_pixels(dic, path)
     if type(dic["optimizer"].get("weight_decay")) is int:  # PaddleSeg wants 0.0 where one writes 0
         dic["optimizer"]["weight_decay"] = float(dic["optimizer"]["weight_decay"])
@@ -173,6 +174,8 @@ def _run_settings(dic, path):
     if names is not None and (not isinstance(names, list) or len(set(map(str, names))) < len(names)):
         raise UserError(f"{path}: class_names is {names!r}; a list of different names is expected")
     run["class_names"] = None if names is None else [str(name) for name in names]
+    if run["save_dir"] in (None, ""):
+        raise UserError(f"{path}: save_dir is {run['save_dir']!r}; the name of a folder is expected")
     run["save_dir"] = str(run["save_dir"])
     return run
 
