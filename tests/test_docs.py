@@ -47,6 +47,17 @@ def test_yaml_examples_of_segmentation_use_registered_names(text):
             assert set(block) <= set(inspect.signature(component).parameters)
 
 
+@pytest.mark.parametrize("text", [b for b in SEGMENTATION if "train_dataset:" in b.values[0]])
+def test_whole_configurations_of_segmentation_are_read(text, tmp_path):
+    pytest.importorskip("paddleseg", reason="needs PaddleSeg: pip install densebone[segmentation]")
+    from densebone.segmentation import config
+
+    (tmp_path / "mine.yml").write_text(text)
+    job = config.load(tmp_path / "mine.yml", pretrained=False)
+    assert len(job.class_names) == job.num_classes
+    assert job.builder.loss["coef"] == [1]
+
+
 @pytest.mark.parametrize("text", DETECTION)
 def test_yaml_examples_use_registered_names(text):
     pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
