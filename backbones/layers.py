@@ -1,6 +1,7 @@
 """Layers that the families share. Every layer that a network runs in sequence carries `out_channels` and `stride`
 where it changes them, so that a network's channels and strides are read off its layers (see `base.py`)."""
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -28,7 +29,7 @@ def conv(in_channels, out_channels, kernel_size, stride=1, padding=None, groups=
 
 
 class ConvNorm(nn.Layer):
-    """Convolution without bias, batch norm and, if given, an activation.
+    """Convolution without bias, batch norm and, if given, an activation; or, without batch norm, convolution with bias.
 
     Args:
         in_channels, out_channels (int): channels.
@@ -38,6 +39,8 @@ class ConvNorm(nn.Layer):
         groups (int): default 1; `in_channels` makes it depthwise.
         activation (Layer | None): applied last. Default None.
         conv_name (str): attribute that holds the convolution, because state-dict keys are the official ones.
+        norm (bool): False leaves the batch norm out and gives the convolution a bias. Default True.
+        epsilon (float): of the batch norm. Default 1e-5.
     """
 
     def __init__(
@@ -50,19 +53,52 @@ class ConvNorm(nn.Layer):
         groups=1,
         activation=None,
         conv_name="conv",
+        norm=True,
+        epsilon=1e-5,
     ):
         super().__init__()
         self.out_channels = out_channels
         self.stride = stride
         self._conv_name = conv_name
-        self.add_sublayer(conv_name, conv(in_channels, out_channels, kernel_size, stride, padding, groups))
-        self.norm = nn.BatchNorm2D(out_channels, epsilon=1e-5)
+        convolution = conv(in_channels, out_channels, kernel_size, stride, padding, groups, bias=not norm)
+        self.add_sublayer(conv_name, convolution)
+        self.norm = nn.BatchNorm2D(out_channels, epsilon=epsilon) if norm else None
         self.activation = activation
 
     def forward(self, x):
         """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
-        x = self.norm(getattr(self, self._conv_name)(x))
+        x = getattr(self, self._conv_name)(x)
+        x = x if self.norm is None else self.norm(x)
         return x if self.activation is None else self.activation(x)
+
+    def merge(self):
+        """Folds the batch norm's stored statistics into the convolution, which gets a bias, in place."""
+        if self.norm is None:
+            return
+        convolution, norm = getattr(self, self._conv_name), self.norm
+        # in float64: rounding would add up over a hundred layers
+        weight, scale, shift, mean, variance = (
+            tensor.numpy().astype("float64")
+            for tensor in (convolution.weight, norm.weight, norm.bias, norm._mean, norm._variance)
+        )
+        factor = scale / np.sqrt(variance + norm._epsilon)
+        convolution.bias = convolution.create_parameter([self.out_channels], is_bias=True)
+        convolution.bias.stop_gradient = convolution.weight.stop_gradient
+        convolution.weight.set_value((weight * factor[:, None, None, None]).astype("float32"))
+        convolution.bias.set_value((shift - mean * factor).astype("float32"))
+        self.norm = None
+
+
+def merge_norms(layer):
+    """Folds the batch norm of every `ConvNorm` below `layer` into its convolution, in place.
+
+    The outputs of eval mode stay the same; the layers are then those that are built with `norm=False`.
+    """
+    for child in layer.sublayers(include_self=True):
+        if isinstance(child, ConvNorm):
+            child.merge()
+        elif getattr(child, "norm", None) is True:  # a network that says how it was built
+            child.norm = False
 
 
 class FrozenBatchNorm2D(nn.Layer):

@@ -6,11 +6,13 @@ even, which all sides that the authors' stem accepts are, this changes nothing.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import paddle
 from paddle import nn
 
-from .base import STAGES, Network
+from ..errors import UserError
+from .base import STAGES, Network, check_choice
 from .layers import ConvNorm
 
 
@@ -37,9 +39,9 @@ class PeleeNetVariant:
 VARIANTS = {"peleenet": PeleeNetVariant()}
 
 
-def conv_relu(in_channels, out_channels, kernel_size, stride=1):
-    """Convolution, batch norm, ReLU."""
-    return ConvNorm(in_channels, out_channels, kernel_size, stride, activation=nn.ReLU())
+def conv_relu(in_channels, out_channels, kernel_size, stride=1, **norm):
+    """Convolution, batch norm, ReLU; `norm` are the options `norm` and `epsilon` of `ConvNorm`."""
+    return ConvNorm(in_channels, out_channels, kernel_size, stride, activation=nn.ReLU(), **norm)
 
 
 class Stem(nn.Layer):
@@ -47,15 +49,15 @@ class Stem(nn.Layer):
 
     stride = 2  # of `forward`
 
-    def __init__(self, in_channels, channels, whole=True):
-        """`whole` says whether to build what follows `stem1`."""
+    def __init__(self, in_channels, channels, whole=True, unit=conv_relu):
+        """`whole` says whether to build what follows `stem1`; `unit` builds each convolution with its norm and ReLU."""
         super().__init__()
         self.out_channels = channels
-        self.stem1 = conv_relu(in_channels, channels, 3, stride=2)
+        self.stem1 = unit(in_channels, channels, 3, stride=2)
         if whole:
-            self.stem2a = conv_relu(channels, channels // 2, 1)
-            self.stem2b = conv_relu(channels // 2, channels, 3, stride=2)
-            self.stem3 = conv_relu(2 * channels, channels, 1)
+            self.stem2a = unit(channels, channels // 2, 1)
+            self.stem2b = unit(channels // 2, channels, 3, stride=2)
+            self.stem3 = unit(2 * channels, channels, 1)
             self.pool = nn.MaxPool2D(2, 2, ceil_mode=True)  # else an odd side has one row less than stem2b gives
 
     def forward(self, x):
@@ -67,15 +69,15 @@ class DenseLayer(nn.Layer):
     """Two branches, with one 3x3 convolution and with two, behind a 1x1 convolution each; both are appended to the
     input."""
 
-    def __init__(self, in_channels, growth_rate, bottleneck_width):
+    def __init__(self, in_channels, growth_rate, bottleneck_width, unit=conv_relu):
         super().__init__()
         half = growth_rate // 2
         middle = int(half * bottleneck_width / 4) * 4
-        self.branch1a = conv_relu(in_channels, middle, 1)
-        self.branch1b = conv_relu(middle, half, 3)
-        self.branch2a = conv_relu(in_channels, middle, 1)
-        self.branch2b = conv_relu(middle, half, 3)
-        self.branch2c = conv_relu(half, half, 3)
+        self.branch1a = unit(in_channels, middle, 1)
+        self.branch1b = unit(middle, half, 3)
+        self.branch2a = unit(in_channels, middle, 1)
+        self.branch2b = unit(middle, half, 3)
+        self.branch2c = unit(half, half, 3)
 
     def forward(self, x):
         """(N, in_channels, H, W) -> (N, in_channels + growth_rate, H, W)."""
@@ -89,10 +91,10 @@ class DenseBlock(nn.Sequential):
 
     recomputable = True
 
-    def __init__(self, in_channels, growth_rate, layers, bottleneck_width):
+    def __init__(self, in_channels, growth_rate, layers, bottleneck_width, unit=conv_relu):
         super().__init__()
         for i in range(layers):
-            layer = DenseLayer(in_channels + i * growth_rate, growth_rate, bottleneck_width)
+            layer = DenseLayer(in_channels + i * growth_rate, growth_rate, bottleneck_width, unit)
             self.add_sublayer(f"denselayer{i + 1}", layer)
         self.out_channels = in_channels + layers * growth_rate
 
@@ -104,25 +106,35 @@ class PeleeNet(Network):
         variant (PeleeNetVariant): a row of `VARIANTS`, or one of your own.
         ceil_mode (bool): the pools between stages round odd sides up, as in Caffe, where the authors trained their
             detector: 304 pixels give 19 and 10 at strides 16 and 32. Default False, down as in the classifier: 9.
+        norm (bool): False builds the network with batch norm merged into its convolutions, which have a bias then, as
+            the authors publish their detector; `layers.merge_norms` makes the same of a trained one. Default True.
+        norm_epsilon (float): of the batch norms: 1e-5 in the authors' classifier, which is the default, 1e-3 in their
+            detector.
         **options: those of `Network`.
     """
 
-    def __init__(self, variant, ceil_mode=False, **options):
+    model = "peleenet"
+
+    def __init__(self, variant, ceil_mode=False, norm=True, norm_epsilon=1e-5, **options):
         super().__init__(**options)
-        self.variant = variant
+        check_choice("norm", norm, (True, False))
+        if isinstance(norm_epsilon, bool) or not isinstance(norm_epsilon, (int, float)) or not 0 < norm_epsilon < 1:
+            raise UserError(f"norm_epsilon is {norm_epsilon!r}; it must be a number between 0 and 1, such as 0.001")
+        self.variant, self.ceil_mode, self.norm, self.norm_epsilon = variant, ceil_mode, norm, norm_epsilon
+        unit = partial(conv_relu, norm=norm, epsilon=norm_epsilon)
         width = variant.stem_channels
         self.features = nn.Sequential()
-        self.features.add_sublayer("stemblock", Stem(self.in_channels, width, whole=self.last_stage > 0))
+        self.features.add_sublayer("stemblock", Stem(self.in_channels, width, self.last_stage > 0, unit))
         rows = zip(range(1, STAGES), variant.layers, variant.bottleneck_widths)
         for i, layers, bottleneck_width in rows:
             if i > self.last_stage:
                 break
             if i > 1:
                 self.features.add_sublayer(f"transition{i - 1}_pool", nn.AvgPool2D(2, 2, ceil_mode=ceil_mode))
-            block = DenseBlock(width, variant.growth_rate, layers, bottleneck_width)
+            block = DenseBlock(width, variant.growth_rate, layers, bottleneck_width, unit)
             width = block.out_channels
             self.features.add_sublayer(f"denseblock{i}", block)
-            self.features.add_sublayer(f"transition{i}", conv_relu(width, width, 1))
+            self.features.add_sublayer(f"transition{i}", unit(width, width, 1))
         if self.with_head:
             self.dropout = nn.Dropout(variant.dropout)
             self.classifier = nn.Linear(width, self.num_classes)
@@ -130,7 +142,7 @@ class PeleeNet(Network):
 
     def as_classifier(self):
         """A new classifier of the same variant, with 1000 classes."""
-        return PeleeNet(self.variant, in_channels=self.in_channels)
+        return PeleeNet(self.variant, in_channels=self.in_channels, norm=self.norm)
 
     def stage(self, index):
         """The layers of stage `index`, in the order in which they run."""

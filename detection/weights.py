@@ -25,6 +25,6 @@ def find_weights(cfg, weights=None):
 def load_detector(model, cfg, weights=None):
     """Fills a detector with the weights that `find_weights` finds, strictly, and returns their path."""
     path = find_weights(cfg, weights)
-    report = load_weights(model, path)
+    report = load_weights(model, path, adapt_input="rgb")  # PaddleDetection's pictures are RGB
     print(report, file=sys.stderr)
     return path

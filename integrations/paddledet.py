@@ -2,6 +2,7 @@
 
     backbone: HarDNet68            # or any other name of `BACKBONES`
     backbone: SSDFeatures          # any registered backbone plus the extra maps that SSD wants
+    backbone: PeleeSSDFeatures     # the same with the residual blocks of Pelee's detector
 
 An unmodified PaddleDetection script picks them up from a line in the configuration:
 `plugin: !!python/module:densebone.integrations.paddledet`.
@@ -17,6 +18,7 @@ from ..backbones.condensenetv2 import CondenseNetV2
 from ..backbones.hardnet import HarDNet
 from ..backbones.peleenet import PeleeNet as PeleeNetwork
 from ..errors import UserError
+from ..necks.pelee import EXTRA_MAPS, WIDTH, PeleeMaps
 from ..necks.ssd import SSDExtraMaps
 from ..registry import find_model, load_pretrained
 from .compat import paddledet as compat
@@ -32,7 +34,7 @@ BACKBONES = (
     "HarDNet85",
     "PeleeNet",
 )
-__all__ = [*BACKBONES, "SSDFeatures"]
+__all__ = [*BACKBONES, "PeleeSSDFeatures", "SSDFeatures"]
 
 NORM_TYPES = ("bn", "sync_bn")
 
@@ -92,7 +94,7 @@ class _DetectionBackbone:
             recompute=recompute,
             **family_options,
         )
-        load_pretrained(self, self.model, pretrained)
+        load_pretrained(self, self.model, pretrained, adapt_input="rgb")  # PaddleDetection's pictures are RGB
 
     @property
     def out_shape(self):
@@ -157,10 +159,12 @@ class PeleeNet(_DetectionBackbone, PeleeNetwork):
         norm_type="bn",
         recompute=False,
         ceil_mode=False,
+        norm=True,
+        norm_epsilon=1e-5,
     ):
-        """`ceil_mode` is that of the network's class."""
+        """`ceil_mode`, `norm` and `norm_epsilon` are those of the network's class."""
         shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
-        self._build(*shared, ceil_mode=ceil_mode)
+        self._build(*shared, ceil_mode=ceil_mode, norm=norm, norm_epsilon=norm_epsilon)
 
 
 @register
@@ -219,21 +223,14 @@ class HarDNet70(_HarDNetBackbone):
     model = "hardnet70"
 
 
-@register
-class SSDFeatures(nn.Layer):
-    """A backbone for SSD, which has no neck: the maps of any registered backbone and smaller ones made from the last.
+class _Features(nn.Layer):
+    """A backbone for SSD, which has no neck: any registered backbone, and `extra`, which makes all of SSD's maps."""
 
-    Args:
-        backbone (Layer): any registered backbone that returns maps in order of falling size, ours or PaddleDetection's.
-        extra_maps (list): rows [channels of the 1x1 convolution, channels of the map, stride, padding]. The default
-            adds three maps, for the six of SSD-300 when the backbone returns strides 8, 16 and 32.
-    """
-
-    def __init__(self, backbone, extra_maps=((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0))):
+    def __init__(self, backbone, neck, **options):
         super().__init__()
         self.backbone = backbone
         spec = backbone.out_shape
-        self.extra = SSDExtraMaps([s.channels for s in spec], [s.stride or 1 for s in spec], extra_maps)
+        self.extra = neck([s.channels for s in spec], [s.stride or 1 for s in spec], **options)
 
     @classmethod
     def from_config(cls, cfg, *args, **kwargs):
@@ -246,8 +243,43 @@ class SSDFeatures(nn.Layer):
         return [ShapeSpec(channels=c, stride=s) for c, s in zip(self.extra.channels, self.extra.strides)]
 
     def forward(self, inputs):
-        """{"image": (N, C, H, W), ...} -> list of maps, those of the backbone first."""
+        """{"image": (N, C, H, W), ...} -> list of maps, in order of falling size."""
         return self.extra(self.backbone(inputs))
+
+
+@register
+class SSDFeatures(_Features):
+    """A backbone for SSD, which has no neck: the maps of any registered backbone and smaller ones made from the last.
+
+    Args:
+        backbone (Layer): any registered backbone that returns maps in order of falling size, ours or PaddleDetection's.
+        extra_maps (list): rows [channels of the 1x1 convolution, channels of the map, stride, padding]. The default
+            adds three maps, for the six of SSD-300 when the backbone returns strides 8, 16 and 32.
+    """
+
+    def __init__(self, backbone, extra_maps=((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0))):
+        super().__init__(backbone, SSDExtraMaps, extra_maps=extra_maps)
+
+
+@register
+class PeleeSSDFeatures(_Features):
+    """The maps of Pelee's detector: six from a backbone's two, each behind a residual block; see `PeleeMaps`.
+
+    The blocks have batch norm as a PeleeNet that is the backbone has it (`norm`, `norm_epsilon`), so that one place
+    says it for the whole detector; behind another backbone they have the authors'.
+
+    Args:
+        backbone (Layer): any registered backbone that returns two maps, of strides 16 and 32 in the paper.
+        extra_maps (list): rows [channels of the 1x1 convolution, channels of the map, stride, padding]; the default
+            makes 5x5, 3x3 and 1x1 of a last map of 10x10.
+        width (int): channels of every map.
+    """
+
+    def __init__(self, backbone, extra_maps=EXTRA_MAPS, width=WIDTH):
+        norm = {}
+        if isinstance(backbone, PeleeNetwork):
+            norm = {"norm": backbone.norm, "norm_epsilon": backbone.norm_epsilon}
+        super().__init__(backbone, PeleeMaps, extra_maps=extra_maps, width=width, **norm)
 
 
 def _keep_channel_numbers_out_of_averages():

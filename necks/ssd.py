@@ -10,8 +10,8 @@ from ..errors import UserError
 class SSDExtraMaps(nn.Layer):
     """Appends maps of falling size to a backbone's maps.
 
-    Each extra map is made from the one before it by a 1x1 convolution and a 3x3 one, both with batch norm and ReLU,
-    so that a detector can also be trained from random weights.
+    Each extra map is made from the one before it by a 1x1 convolution and a 3x3 one, both with batch norm and ReLU
+    unless told otherwise, so that a detector can also be trained from random weights.
 
     Args:
         channels (list of int), strides (list of int): of the backbone's maps, in the order in which they arrive.
@@ -19,9 +19,10 @@ class SSDExtraMaps(nn.Layer):
             and stride (1 or 2) and padding (0 or 1) of the 3x3 convolution. Stride 2 with padding 1 halves the sides,
             rounding up; stride 1 without padding takes 2 off each: 9 -> 5 -> 3 -> 1 is [.., 2, 1], [.., 2, 1],
             [.., 1, 0].
+        norm (bool): False builds them as the paper has them: no batch norm, convolutions with bias. Default True.
     """
 
-    def __init__(self, channels, strides, extra_maps):
+    def __init__(self, channels, strides, extra_maps, norm=True):
         super().__init__()
         self.channels, self.strides = list(channels), list(strides)
         self.extra_maps = nn.LayerList()
@@ -35,8 +36,8 @@ class SSDExtraMaps(nn.Layer):
             middle, out, stride, padding = row
             self.extra_maps.append(
                 nn.Sequential(
-                    ConvNorm(self.channels[-1], middle, 1, activation=nn.ReLU()),
-                    ConvNorm(middle, out, 3, stride, padding=padding, activation=nn.ReLU()),
+                    ConvNorm(self.channels[-1], middle, 1, activation=nn.ReLU(), norm=norm),
+                    ConvNorm(middle, out, 3, stride, padding=padding, activation=nn.ReLU(), norm=norm),
                 )
             )
             self._least_sides.append(1 if padding else 3)

@@ -141,7 +141,7 @@ def _verify(arguments):
 
 def _convert(arguments):
     from ..files import check_writable
-    from ..weights.layouts import DEFAULTS, turned
+    from ..weights.layouts import DEFAULTS, DETECTORS, turned
     from ..weights.writer import check_target, write
 
     check_target(arguments.target, arguments.layout)
@@ -149,7 +149,7 @@ def _convert(arguments):
     if recognised.foreign:
         raise UserError(f"{arguments.source} holds weights of {recognised.foreign}; they are not converted")
     special = {option: value for option, value in recognised.needs.items() if value != DEFAULTS[option]}
-    if special:
+    if special and recognised.model not in DETECTORS:  # whose configuration says it
         needs = ", ".join(f"{option}={value!r}" for option, value in special.items())
         raise UserError(
             f"{arguments.source} has the layout {recognised.layout!r}, whose network needs {needs}; another file could "

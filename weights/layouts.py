@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import UserError, suggest
+from . import caffe
 
 STATISTICS = {"running_mean": "_mean", "running_var": "_variance"}
 
@@ -93,17 +94,22 @@ def recognise(arrays, layout=None):
     wanted = f"not of the layout {layout!r}" if layout else "not recognised"
     raise UserError(
         f"the layout of these weights is {wanted} ({len(arrays)} tensors, first keys {sorted(arrays)[:3]}); known are "
-        f"those of HarDNet, FC-HarDNet, PeleeNet and CondenseNetV2 by their authors, PaddleClas, PaddleSeg, ppim and "
-        f"pytorchcv"
+        f"those of HarDNet, FC-HarDNet, PeleeNet, Pelee-SSD and CondenseNetV2 by their authors, PaddleClas, PaddleSeg, "
+        f"ppim and pytorchcv"
     )
 
 
 def one_framework(arrays):
-    """("PyTorch" | "Paddle", the arrays with Paddle's names and axes), whatever network they are of.
+    """("PyTorch" | "Paddle" | "Caffe", the arrays with Paddle's names and axes), whatever network they are of. Of Caffe
+    that is Pelee's detector alone, and its names stay.
 
     Raises:
-        UserError: the keys are of neither framework, or of both.
+        UserError: the keys are of no framework, or of two.
     """
+    if caffe.is_pelee(arrays):
+        return "Caffe", dict(arrays)
+    if any(key in arrays for key in MERGED_STEMS):  # no batch norms to tell by
+        return "Paddle", dict(arrays)
     leaves = {key.rpartition(".")[2] for key in arrays}
     if "running_mean" in leaves and "_mean" not in leaves:
         return "PyTorch", from_pytorch(arrays)
@@ -155,19 +161,38 @@ def to_layout(arrays, name):
     """
     if name not in WRITTEN:
         raise UserError(f"there is no layout {name!r} to write; give one of {', '.join(WRITTEN)}")
+    if name != "ours" and f"{caffe.STEM}.conv.weight" in arrays:
+        raise UserError(f"a detector is not written in the layout {name!r}, which classifiers have; give ours")
     if name == "pytorch" and LAYOUTS["densebone FC-HarDNet"].matches(set(arrays)):
         arrays = _renamer(*_FC_HARDNET_BACK)(turned(arrays))
     return to_pytorch(arrays) if name == "pytorch" else dict(arrays)
 
 
+#: the first convolution of the networks whose authors' weights are for BGR images
+FIRST_CONVOLUTIONS = ("backbone.base.0.conv.weight", f"{caffe.STEM}.conv.weight")
+
+
 def turned(arrays):
-    """FC-HarDNet-70 with the three input channels of its first convolution in reverse order: RGB for BGR, and back."""
-    key = "backbone.base.0.conv.weight"
+    """FC-HarDNet-70, or Pelee's detector, with the three input channels of its first convolution in reverse order: RGB
+    for BGR, and back."""
+    key = next(key for key in FIRST_CONVOLUTIONS if key in arrays)
     return {**arrays, key: arrays[key][:, ::-1]}
 
 
 #: the options that networks have when nothing is said, of those that weights may need
-DEFAULTS = {"block_activation": "relu6", "stride_padding": "both", "stem_stride": 2, "align_corners": True}
+DEFAULTS = {
+    "block_activation": "relu6",
+    "stride_padding": "both",
+    "stem_stride": 2,
+    "align_corners": True,
+    "norm": True,
+    "norm_epsilon": 1e-5,
+    "ceil_mode": False,
+}
+#: whole detectors, by their networks' names in the catalog; ours is there the layout of PaddleDetection's model
+DETECTORS = ("pelee_ssd304",)
+#: a bias that PeleeNet has, in a backbone or in a detector, when batch norm is merged into its convolutions
+MERGED_STEMS = ("features.stemblock.stem1.conv.bias", f"{caffe.STEM}.conv.bias")
 
 
 def integer_indices(arrays):
@@ -339,10 +364,36 @@ def _is_centernet_encoder(keys):
     return bool(positions) and positions[max(positions)]
 
 
+def _needs_of_caffe_pelee(merged):
+    """Options of the PeleeNet in Pelee's detector."""
+    norm = {"norm": False} if merged else {"norm": True, "norm_epsilon": 1e-3}
+    return lambda model: {"ceil_mode": True, **norm}
+
+
+DETECTOR = "Pelee-SSD304, a detector for BGR images"
 SEGMENTER = "FC-HarDNet-70, a network for segmentation with ReLU"
 ENCODER = "HarDNet-70, the encoder of FC-HarDNet-70, with ReLU and average pools"
 OFFICIAL = "official"
 LAYOUTS = {
+    "Caffe Pelee-SSD, merged": Layout(
+        lambda keys: caffe.is_pelee(keys) and caffe.is_merged(keys),
+        caffe.convert,
+        needs=_needs_of_caffe_pelee(merged=True),
+        apart=f"{DETECTOR}, with batch norm merged into its convolutions",
+        model="pelee_ssd304",
+        channels="bgr",
+    ),
+    "Caffe Pelee-SSD": Layout(
+        caffe.is_pelee,
+        caffe.convert,
+        needs=_needs_of_caffe_pelee(merged=False),
+        apart=DETECTOR,
+        model="pelee_ssd304",
+        channels="bgr",
+    ),
+    "densebone PeleeNet, merged": Layout(
+        _has(r"^features\.stemblock\.stem1\.conv\.bias$"), needs=lambda model: {"norm": False}
+    ),
     "densebone FC-HarDNet": Layout(
         _has(r"^backbone\.base\.3\.conv\.", r"^decoder\.reduce\.3\."), apart=SEGMENTER, model="fchardnet70"
     ),
@@ -384,8 +435,13 @@ LAYOUTS = {
         _from_pytorchcv_hardnet,
         needs=lambda model: {"block_activation": "relu"} if model in ("hardnet68", "hardnet85") else {},
     ),
-    "pytorchcv PeleeNet": Layout(_has(r"^features\.init_block\.first_conv\."), _from_pytorchcv_peleenet),
-    OFFICIAL: Layout(_has(r"^base\.\d+\.|^features\.(stemblock\.|init_conv\.|denseblock_?\d+\.)")),
+    "pytorchcv PeleeNet": Layout(
+        _has(r"^features\.init_block\.first_conv\."), _from_pytorchcv_peleenet, needs=lambda model: {"norm": True}
+    ),
+    OFFICIAL: Layout(
+        _has(r"^base\.\d+\.|^features\.(stemblock\.|init_conv\.|denseblock_?\d+\.)"),
+        needs=lambda model: {"norm": True} if model == "peleenet" else {},
+    ),
 }
 
 

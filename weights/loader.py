@@ -13,7 +13,7 @@ import paddle
 from ..errors import UserError
 from .catalog import find, is_url
 from .download import fetch
-from .layouts import integer_indices, one_framework, recognise
+from .layouts import FIRST_CONVOLUTIONS, integer_indices, one_framework, recognise, turned
 from .reader import SUFFIXES, read_arrays
 
 #: what `adapt_input` may be
@@ -119,13 +119,17 @@ def load_weights(layer, source, strict=True, adapt_input=None, layout=None):
     else:
         name, arrays = str(source), read_arrays(locate(source))
     is_network = hasattr(layer, "last_linear")
-    title, arrays, channels = _ours(name, layer, arrays, layout) if is_network else _plain(layer, arrays)
+    title, arrays, channels = (_ours if is_network else _plain)(name, layer, arrays, layout)
     report = LoadReport(name, title, channels=channels)
     if is_network:
         if adapt_input == "rgb":
             adapt_input = "bgr" if channels == "bgr" else None
         _adapt_input(layer, arrays, adapt_input, report)
         _set_head_apart(layer, arrays, report)
+    elif adapt_input == "rgb" and channels == "bgr":
+        arrays = turned(arrays)
+        report.turned, report.channels = True, "rgb"
+        report.adapted += [key for key in FIRST_CONVOLUTIONS if key in arrays]
     values = _match(layer, arrays, report)
     if strict and not report.complete:
         hint = layer.misfit_hint(arrays) if hasattr(layer, "misfit_hint") else ""
@@ -160,12 +164,18 @@ def locate(source):
     return fetch(entry)
 
 
-def _plain(layer, arrays):
+def _plain(name, layer, arrays, layout):
     """(layout, arrays, channels) for a model that is more than one of our networks, such as a detector."""
     if set(arrays) == set(layer.state_dict()):  # which need not have batch norms
         return "Paddle", integer_indices(arrays), "rgb"
-    framework, arrays = one_framework(arrays)
-    return framework, integer_indices(arrays), "rgb"
+    framework, ours = one_framework(arrays)
+    if framework == "Caffe":  # a detector as its authors have it
+        found = recognise(arrays, layout)
+        for network in layer.sublayers():
+            if hasattr(network, "last_linear"):
+                _check_needs(name, network, found)
+        return found.layout, found.arrays, found.channels
+    return framework, integer_indices(ours), "rgb"
 
 
 def _ours(name, network, arrays, layout):
@@ -174,6 +184,15 @@ def _ours(name, network, arrays, layout):
     if found.foreign or (found.apart and network.model not in (found.model, *ENCODERS.get(found.model, ()))):
         what = found.foreign or found.apart
         raise UserError(f"{name} holds weights of {what}; they are not for this {type(network).__name__}")
+    _check_needs(name, network, found)
+    arrays = found.arrays
+    if prefix := ENCODERS.get(found.model, {}).get(network.model):
+        arrays = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    return found.layout, arrays, found.channels
+
+
+def _check_needs(name, network, found):
+    """UserError when the weights were trained in a network with other options than this one's."""
     wrong = {option: value for option, value in found.needs.items() if getattr(network, option, value) != value}
     if wrong:
         raise UserError(
@@ -181,15 +200,10 @@ def _ours(name, network, arrays, layout):
             f"{', '.join(f'{option}={value!r}' for option, value in wrong.items())} to load it "
             f"(it has {', '.join(repr(getattr(network, option)) for option in wrong)})"
         )
-    arrays = found.arrays
-    if network.model in ENCODERS.get(found.model, ()):
-        prefix = "backbone."
-        arrays = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-    return found.layout, arrays, found.channels
 
 
-#: whole networks whose weights fill a backbone, which takes what is below "backbone." of them
-ENCODERS = {"fchardnet70": ("hardnet70",)}
+#: whole networks whose weights fill a backbone: the backbone's model, and the prefix of its part
+ENCODERS = {"fchardnet70": {"hardnet70": "backbone."}, "pelee_ssd304": {"peleenet": "backbone.backbone."}}
 
 
 def _adapt_input(network, arrays, adapt_input, report):

@@ -39,7 +39,7 @@ def test_keys_of_a_configuration():
     modules = get_registered_modules()
     shared = {"return_idx", "in_channels", "pretrained", "freeze_at", "freeze_norm", "norm_type", "recompute"}
     own = {
-        "PeleeNet": {"ceil_mode"},
+        "PeleeNet": {"ceil_mode", "norm", "norm_epsilon"},
         **{n: {"block_activation", "stride_padding"} for n in CLASSES if n[0] == "H"},
         **{f"CondenseNetV2{v}": {"form", "out_norm"} for v in "ABC"},
     }
