@@ -1,9 +1,10 @@
-"""Checking a COCO-format data set before anything is built on it, and its class names."""
+"""Checking a data set in COCO's or VOC's format before anything is built on it, and its class names."""
 
 import json
 import sys
 from pathlib import Path
 
+from .. import voc
 from ..errors import UserError
 from ..images import looks_like_a_picture
 
@@ -13,22 +14,22 @@ OVERHANG_SHARE = 0.02
 
 
 def check_dataset(settings, name, num_classes):
-    """Raises UserError, one line with the file's name, when a COCO-format set cannot be trained on or evaluated.
+    """Raises UserError, one line with the file's name, when a set cannot be trained on or evaluated.
 
     Args:
-        settings (dict): the TrainDataset or EvalDataset block: dataset_dir, image_dir, anno_path.
+        settings (dict): the TrainDataset or EvalDataset block: dataset_dir, image_dir, anno_path, label_list.
         name (str): TrainDataset or EvalDataset, for the messages.
         num_classes (int): of the detector.
 
-    Checked: the folders and the annotation file exist; the file is COCO's JSON; every annotation names a category and
-    a picture of the file, and its box is four numbers that lie in the picture, but for 2 pixels or 2 % of the side;
-    there are no more categories than classes; at least one picture exists, and those that do begin as pictures do.
-    Other sets than COCODataSet are not checked.
+    Checked: the folders and the annotation file exist; the file is COCO's JSON, or VOC's list of pictures and XML
+    files; every annotation names a category and a picture that are known, and its box is four numbers that lie in the
+    picture, but for 2 pixels or 2 % of the side; there are no more categories than classes; at least one picture
+    exists, and those that do begin as pictures do. Other sets than COCODataSet and VOCDataSet are not checked.
 
     Returns:
         list of str: what a user should know though it is no error: pictures that are missing and will be left out.
     """
-    if settings.get("name") != "COCODataSet":
+    if settings.get("name") not in ("COCODataSet", "VOCDataSet"):
         return []
     root = Path(settings.get("dataset_dir") or ".")
     if not root.is_dir():
@@ -40,13 +41,22 @@ def check_dataset(settings, name, num_classes):
     if not images.is_dir():
         raise UserError(f"{name}: picture folder {images} does not exist; set {name}.image_dir")
     file = root / (settings.get("anno_path") or "")
-    content = read_annotations(file, name)
-    check_annotations(content, file, num_classes)
-    missing = [p["file_name"] for p in content["images"] if not (images / p["file_name"]).is_file()]
-    if len(missing) == len(content["images"]):
+    if settings["name"] == "VOCDataSet":
+        names = _check_voc(settings, name, num_classes)
+    else:
+        content = read_annotations(file, name)
+        check_annotations(content, file, num_classes)
+        names = [picture["file_name"] for picture in content["images"]]
+    return _check_pictures(names, images, file, name)
+
+
+def _check_pictures(names, images, file, name):
+    """The part of `check_dataset` that looks at the pictures, whose names are relative to the folder `images`."""
+    missing = [picture for picture in names if not (images / picture).is_file()]
+    if len(missing) == len(names):
         raise UserError(f"{name}: none of the {len(missing)} pictures that {file} lists is in {images}")
     absent = set(missing)
-    present = [images / p["file_name"] for p in content["images"] if p["file_name"] not in absent]
+    present = [images / picture for picture in names if picture not in absent]
     broken = [path for path in present if not looks_like_a_picture(path)]
     if broken:
         raise UserError(
@@ -55,9 +65,48 @@ def check_dataset(settings, name, num_classes):
     if not missing:
         return []
     return [
-        f"{name}: {len(missing)} of {len(content['images'])} pictures are not in {images} and are left out "
-        f"(first: {missing[0]})"
+        f"{name}: {len(missing)} of {len(names)} pictures are not in {images} and are left out (first: {missing[0]})"
     ]
+
+
+def _check_voc(settings, name, num_classes):
+    """The part of `check_dataset` that looks at VOC's classes and annotations; returns the pictures' names."""
+    root = Path(settings.get("dataset_dir") or ".")
+    images = root / (settings.get("image_dir") or "")
+    if not settings.get("label_list"):
+        raise UserError(f"{name}: VOCDataSet needs class names: set {name}.label_list to a file with one in each line")
+    file = root / settings["label_list"]
+    classes = voc.read_classes(file)
+    if len(classes) > num_classes:
+        raise UserError(
+            f"{file} has {len(classes)} classes but num_classes is {num_classes}; -o num_classes={len(classes)}"
+        )
+    pairs = voc.read_list(root / (settings.get("anno_path") or ""), images)
+    for picture, annotation in pairs:
+        if not picture.is_file():  # left out, with its annotation
+            continue
+        size, objects = voc.read_annotation(annotation)
+        for category, (left, top, right, bottom) in objects:
+            if category not in classes:
+                raise UserError(f"{annotation} has an object {category!r}; the classes of {file} are {_few(classes)}")
+            box = [left, top, right - left, bottom - top]
+            _check_box(box, {"width": size[0], "height": size[1]}, f"{annotation}: {category}")
+    return [str(picture.relative_to(images)) for picture, _ in pairs]
+
+
+def first_picture(settings):
+    """The path of the first picture of a data set's block in a configuration, or None when it is not at hand."""
+    root = Path(settings.get("dataset_dir") or "")
+    file, images = root / (settings.get("anno_path") or ""), root / (settings.get("image_dir") or "")
+    if not file.is_file():
+        return None
+    if settings.get("name") == "COCODataSet":
+        path = images / read_annotations(file)["images"][0]["file_name"]
+    elif settings.get("name") == "VOCDataSet":
+        path = voc.read_list(file, images)[0][0]
+    else:
+        return None
+    return path if path.is_file() else None
 
 
 def read_annotations(file, name="annotations"):
@@ -120,18 +169,21 @@ def _check_box(box, picture, what):
 def categories_of(cfg):
     """[(category id, name)] in class order.
 
-    From TestDataset's annotation file, else EvalDataset's. Without either, COCO's for a detector of 80 classes, else
-    numbers, with a note on how to give names.
+    From TestDataset's annotation file, else EvalDataset's. Without either, COCO's for a detector of 80 classes, VOC's
+    for one of 20 that is evaluated as VOC is, else numbers, with a note on how to give names.
     """
     for key in ("TestDataset", "EvalDataset"):
         settings = cfg.get(key) or {}
-        file = Path(settings.get("dataset_dir") or "") / (settings.get("anno_path") or "")
+        listed = "label_list" if settings.get("name") == "VOCDataSet" else "anno_path"
+        file = Path(settings.get("dataset_dir") or "") / (settings.get(listed) or "")
         if file.suffix == ".json" and file.is_file():
             return [(c["id"], c["name"]) for c in read_annotations(file, key)["categories"]]
         if file.suffix == ".txt" and file.is_file():
             names = [line.strip() for line in file.read_text().splitlines() if line.strip()]
             return list(enumerate(names[1:] if names[0] == "background" else names))
     classes = cfg["num_classes"]
+    if classes == len(voc.CLASSES) and cfg.get("metric") == "VOC":
+        return list(enumerate(voc.CLASSES))
     if classes != 80:
         print("note: class names are unknown; --data DIR names the data set that has them", file=sys.stderr)
         return [(i, f"class {i}") for i in range(classes)]
@@ -139,3 +191,7 @@ def categories_of(cfg):
 
     class_to_category, names = get_categories("COCO", None)
     return [(class_to_category[i], names[class_to_category[i]]) for i in sorted(class_to_category)]
+
+
+def _few(items, count=8):
+    return ", ".join(items[:count]) + (", ..." if len(items) > count else "")

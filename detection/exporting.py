@@ -11,7 +11,7 @@ from ppdet.engine import Trainer
 from ..backbones.base import deploy_networks
 from ..images import read_image
 from ..inference import exported_folder, run
-from .data import read_annotations
+from .data import first_picture
 from .prediction import record, split_batch
 from .weights import load_detector
 
@@ -86,12 +86,7 @@ def _check_picture(cfg, check):
     if check is not None:
         read_image(check)
         return Path(check)
-    settings = cfg.get("EvalDataset") or {}
-    root = Path(settings.get("dataset_dir") or "")
-    file = root / (settings.get("anno_path") or "")
-    if settings.get("name") == "COCODataSet" and file.is_file():
-        first = root / (settings.get("image_dir") or "") / read_annotations(file)["images"][0]["file_name"]
-        if first.is_file():
-            return first
+    if first := first_picture(cfg.get("EvalDataset") or {}):
+        return first
     print("note: no picture at hand to check the exported model on; give one with --check PICTURE", file=sys.stderr)
     return None

@@ -98,5 +98,5 @@ def test_named_configurations_ship():
     from densebone.scripts.options import shipped_configs
 
     for page in PAGES:
-        for name in re.findall(r"-c (\w+_(?:coco|sample|\d+k))\b", page.read_text()):
+        for name in re.findall(r"-c (\w+_(?:coco|voc|sample|\d+k))\b", page.read_text()):
             assert name in shipped_configs(), f"{page.name} names {name}"

@@ -230,7 +230,9 @@ RETINANET_192 = [
     "RetinaHead.nms.score_threshold=1.0e-9",  # after 30 steps no score is high
     "TrainReader.shuffle=false",  # its loss follows the batch more than 30 steps move it: the same batches again
 ]
+PELEE_304 = ["TrainReader.batch_size=5", "LearningRate.base_lr=0.001", "LearningRate.schedulers.0.milestones=[2,3]"]
 COCO = {
+    "pelee_ssd_304_100k_coco": PELEE_304,
     "ssd_hardnet39ds_300_150e_coco": SSD_300,
     "ssd_hardnet68_300_150e_coco": SSD_300,
     "ssd_peleenet_300_150e_coco": SSD_300,
