@@ -20,11 +20,11 @@ _FEATURES, _EXTRA, _BLOCKS = "backbone.backbone.features", "backbone.extra.extra
 # Patterns of layer names, and the layer of ours that each stands for.
 _PLACES = (
     (r"(stem\w+)", lambda m: f"{_FEATURES}.stemblock.{m[1]}"),
-    (r"stage(\d)_tb", lambda m: f"{_FEATURES}.transition{m[1]}"),
-    (r"stage(\d)_(\d)/(branch\w+)", lambda m: f"{_FEATURES}.denseblock{m[1]}.denselayer{m[2]}.{m[3]}"),
-    (r"(?:stage4_tb/relu/)?ext1/fe(\d)_(\d)", lambda m: f"{_EXTRA}.{int(m[1]) - 1}.{int(m[2]) - 1}"),
-    (r"stage4_tb/ext/pm(\d)", lambda m: f"{_BLOCKS}.{int(m[1]) - 2}.shortcut"),
-    (r"stage4_tb/ext/pm(\d)/b2([abc])", lambda m: f"{_BLOCKS}.{int(m[1]) - 2}.branch.{'abc'.index(m[2])}"),
+    (r"stage([1-4])_tb", lambda m: f"{_FEATURES}.transition{m[1]}"),
+    (r"stage([1-4])_(\d)/(branch\w+)", lambda m: f"{_FEATURES}.denseblock{m[1]}.denselayer{m[2]}.{m[3]}"),
+    (r"(?:stage4_tb/relu/)?ext1/fe([1-3])_([12])", lambda m: f"{_EXTRA}.{int(m[1]) - 1}.{int(m[2]) - 1}"),
+    (r"stage4_tb/ext/pm([2-6])", lambda m: f"{_BLOCKS}.{int(m[1]) - 2}.shortcut"),
+    (r"stage4_tb/ext/pm([2-6])/b2([abc])", lambda m: f"{_BLOCKS}.{int(m[1]) - 2}.branch.{'abc'.index(m[2])}"),
 )
 
 
@@ -40,20 +40,26 @@ def is_merged(keys):
 
 def convert(arrays):
     """Arrays under LAYER.NUMBER, or LAYER.weight and LAYER.bias -> under our keys; unknown names stay as they are."""
-    layers, result = defaultdict(dict), {}
+    norms, result = defaultdict(dict), {}
     for key, value in arrays.items():
         layer, _, leaf = key.rpartition(".")
-        leaf = {"weight": "0", "bias": "1"}.get(leaf, leaf)
-        layers[layer][leaf] = value if leaf == "0" and value.ndim == 4 else value.reshape(-1)
-    for layer, blobs in layers.items():
-        name, _, part = layer.rpartition("/")
-        if part == "bn" and (place := _place(name)) and set(blobs) == {"0", "1", "2"}:
-            factor = float(blobs["2"][0]) or 1.0  # 0 in a network that was never trained
-            result[f"{place}.norm._mean"] = (blobs["0"] / factor).astype("float32")
-            result[f"{place}.norm._variance"] = (blobs["1"] / factor).astype("float32")
+        number = {"weight": "0", "bias": "1"}.get(leaf, leaf)
+        if layer.endswith("/bn") and number in ("0", "1", "2") and (place := _place(layer.removesuffix("/bn"))):
+            norms[place][number] = key
+        elif ours := _key(layer, number):
+            # OpenCV has biases as columns
+            value = value.reshape(-1) if ours.endswith(("bias", "norm.weight")) else value
+            result[ours] = _background_last(layer, value)
+        else:
+            result[key] = value
+    for place, keys in norms.items():
+        if len(keys) < 3:
+            result.update({key: arrays[key] for key in keys.values()})
             continue
-        for number, value in blobs.items():
-            result[_key(layer, number) or f"{layer}.{number}"] = _background_last(layer, value)
+        mean, variance, factor = (arrays[keys[number]].reshape(-1) for number in "012")
+        factor = float(factor[0]) or 1.0  # 0 in a network that was never trained
+        result[f"{place}.norm._mean"] = (mean / factor).astype("float32")
+        result[f"{place}.norm._variance"] = (variance / factor).astype("float32")
     return result
 
 
@@ -70,7 +76,7 @@ def _key(layer, number):
     leaf = {"0": "weight", "1": "bias"}.get(number)
     if leaf is None:
         return None
-    if match := re.fullmatch(r"ext/pm(\d)_mbox_(loc|conf)", layer):
+    if match := re.fullmatch(r"ext/pm([1-6])_mbox_(loc|conf)", layer):
         return f"ssd_head.{'boxes' if match[2] == 'loc' else 'scores'}{int(match[1]) - 1}.{leaf}"
     name = layer.removesuffix("/scale")
     place = _place(name)

@@ -12,6 +12,7 @@ import tiny
 import densebone as db
 from densebone.backbones.layers import merge_norms
 from densebone.necks.pelee import PeleeMaps, ResidualBlock
+from densebone.weights.caffe import convert
 
 # layers of the reference's graph and of ours
 LAYERS = {
@@ -100,7 +101,7 @@ def test_merging_keeps_the_numbers(freeze_norm):
     with paddle.no_grad():
         expected, got = two[1](two[0](x)), one[1](merged(x))
     for a, b in zip(expected, got, strict=True):
-        assert abs(a - b).max() <= 3e-5 * a.numpy().std()
+        assert np.abs(a.numpy() - b.numpy()).max() <= 3e-5 * a.numpy().std()
     assert backbone.norm and not one[0].norm
 
 
@@ -276,8 +277,23 @@ def test_weights_for_another_form_are_refused(tmp_path):
     short = {key: value for key, value in pelee.weights().items() if key != "stage3_tb.bias"}
     with pytest.raises(db.UserError, match=r"1 missing \(backbone.*transition3.conv.bias"):
         db.load_weights(pelee.detector(norm=False), short)
-    with pytest.raises(db.UserError, match=r"1 unexpected \(stage5_tb"):
+    with pytest.raises(db.UserError, match=r"1 unexpected \(stage5_tb.weight\)"):
         db.load_weights(pelee.detector(norm=False), {**pelee.weights(), "stage5_tb.weight": np.zeros((1, 1, 1, 1))})
+    theirs = unmerged_weights()[0]
+    del theirs["stem1/bn.2"]
+    with pytest.raises(db.UserError, match=r"stem1.norm._mean, .*; 2 unexpected \(stem1/bn.0, stem1/bn.1\)"):
+        db.load_weights(pelee.detector(), theirs)
+
+
+def test_arrays_as_opencv_has_them_and_a_network_that_was_never_trained():
+    key = "backbone.backbone.features.stemblock.stem1"
+    column = convert({"stem1.1": np.ones((4, 1), "float32")})
+    assert column[f"{key}.conv.bias"].shape == (4,)
+    new = convert({f"stem1/bn.{number}": np.full(1, value, "float32") for number, value in enumerate((3, 4, 0))})
+    assert {key: value.tolist() for key, value in new.items()} == {
+        f"{key}.norm._mean": [3],
+        f"{key}.norm._variance": [4],
+    }
 
 
 def test_the_classifiers_weights_and_the_merged_form():
