@@ -12,9 +12,9 @@ import logging
 from densebone.backbones import condensenetv2, hardnet, peleenet
 from densebone.backbones.base import STAGES, Network, check_indices
 from densebone.errors import UserError, suggest
-from densebone.necks import fchardnet
+from densebone.necks import centernet, fchardnet
 from densebone.weights.catalog import default_for
-from densebone.weights.loader import load_weights
+from densebone.weights.loader import ENCODERS, load_weights
 
 logger = logging.getLogger("densebone")
 
@@ -23,6 +23,7 @@ _FAMILIES = (
     (peleenet.PeleeNet, peleenet.VARIANTS),
     (condensenetv2.CondenseNetV2, condensenetv2.VARIANTS),
     (fchardnet.FCHarDNet70, fchardnet.VARIANTS),
+    (centernet.CenterNetHarDNet, centernet.VARIANTS),
 )
 MODELS = {name: (network, variant) for network, variants in _FAMILIES for name, variant in variants.items()}
 
@@ -40,15 +41,17 @@ def find_model(name):
 
 
 def create_model(name, pretrained=None, num_classes=None, in_channels=3, **options):
-    """A whole network: a classifier, (N, in_channels, H, W) -> logits (N, num_classes); or fchardnet70, for
-    segmentation: (N, in_channels, H, W) -> logits (N, num_classes, H, W).
+    """A whole network: a classifier, (N, in_channels, H, W) -> logits (N, num_classes); fchardnet70, for segmentation:
+    -> logits (N, num_classes, H, W); or centernet_hardnet85, for detection: -> (heatmap before the sigmoid
+    (N, num_classes, H / 4, W / 4), boxes (N, 4, H / 4, W / 4)), which `necks.centernet.CenterNetHead` explains.
 
     Args:
         name (str): one of `list_models()`.
         pretrained (bool | path | str | mapping | None): True takes the model's default weights, a name of
             `densebone weights list` others; a path, a URL or arrays are read by `load_weights`. Published weights are
             downloaded once. Default None: random weights.
-        num_classes (int | None): default None: those of the published weights, 1000 or, for fchardnet70, 19.
+        num_classes (int | None): default None: those of the published weights, 1000; 19 for fchardnet70, 80 for
+            centernet_hardnet85.
         in_channels (int): default 3.
         **options: freeze_at, freeze_norm, recompute (see `backbones.base.Network`) and those of the family, such as
             ceil_mode of `PeleeNet` and form of `CondenseNetV2`.
@@ -70,7 +73,7 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
     Args:
         name (str): one of `list_models()`.
         out_indices (sequence of int): ascending numbers from 0..4, the last maps at strides 2, 4, 8, 16, 32; hardnet70
-            has one more, 5, at stride 64. Default (1, 2, 3, 4).
+            has one more, 5, at stride 64, and centernet_hardnet85_base ends with 3. Default (1, 2, 3, 4).
         pretrained, in_channels, **options: as in `create_model`. The weights may be a classifier's.
 
     Raises:
@@ -78,7 +81,9 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
     """
     network, variant = find_model(name)
     if not issubclass(network, Network):
-        raise UserError(f"{name} is a whole network for segmentation, no backbone; its encoder is 'hardnet70'")
+        raise UserError(
+            f"{name} is a whole network for {network.task}, no backbone; its encoder is {ENCODERS[name][0]!r}"
+        )
     _check_options(network, options)
     if out_indices is None:  # which would make a classifier
         check_indices(out_indices, "out_indices", STAGES)

@@ -27,9 +27,10 @@ class Network(nn.Layer):
         in_channels (int): channels of the image, at least 1. Default 3.
         num_classes (int): outputs of the classifier's last layer, at least 1. Ignored by a backbone. Default 1000.
         out_indices (sequence of int | None): None makes a classifier. Otherwise ascending numbers from 0..4 (0..5 for
-            hardnet70): map i is the last one at stride 2 ** (i + 1). Stages past the last one asked for are not built.
+            hardnet70, 0..3 for centernet_hardnet85_base): map i is the last one at stride 2 ** (i + 1). Stages past the
+            last one asked for are not built.
         freeze_at (int): stages 0..freeze_at learn nothing, neither weights nor batch-norm statistics; -1 freezes
-            none, 4 (5 for hardnet70) all. Default -1.
+            none, the number of the last stage all. Default -1.
         freeze_norm (bool): every batch norm uses its stored statistics and does not learn. Default False.
         recompute (bool): in training, dense blocks keep only their input and are run again in the backward pass:
             less memory for more time (docs/training.md has the figures). Default False.
@@ -198,6 +199,22 @@ def deploy_networks(layer, engine):
         for name, child in list(parent.named_children()):
             if isinstance(child, Network):
                 setattr(parent, name, child.deploy(engine))
+
+
+def deployed_copy(layer, engine):
+    """A copy of a whole network that stands on a `Network`, in eval mode, as `Network.deploy` makes one.
+
+    Raises:
+        UserError: unknown engine, or the layer is such a copy itself.
+    """
+    check_choice("engine", engine, ENGINES)
+    if layer.deployed:
+        raise UserError(f"this network is a copy for {layer.deployed} already; deploy the one that it was made from")
+    copy = deepcopy(layer)
+    copy.eval()
+    deploy_networks(copy, engine)
+    copy.deployed = engine
+    return copy
 
 
 def check_choice(name, value, allowed):

@@ -23,12 +23,13 @@ class HarDNetVariant:
         stem_channels: widths of the stem convolutions: two, which halve the image once, or four, which halve it twice.
         growth_rates: of each block (`k` in the paper).
         layers: number of layers in each block.
-        channels: of the 1x1 convolution after each block.
+        channels: of the 1x1 convolution after each block; None where there is none.
         downsample_after: whether the resolution is halved after that convolution.
         growth_multiplier: a layer's width is multiplied by it once per link after the first (`m` in the paper).
         depthwise: each 3x3 convolution becomes 1x1 then depthwise 3x3, and pools become depthwise convolutions.
         activation: "relu6" or "relu", after every batch norm that has one.
-        average_pool: the pools between blocks take averages instead of maxima.
+        average_pool: the pools take averages instead of maxima; that of a stem counts the zeros of its padding.
+        ceil_first_pool: the first pool between blocks rounds odd sides up; the others round down.
         dropout: before the classifier's linear layer.
         inner_dropout: before the last 1x1 convolution.
     """
@@ -42,11 +43,13 @@ class HarDNetVariant:
     depthwise: bool = False
     activation: str = "relu6"
     average_pool: bool = False
+    ceil_first_pool: bool = False
     dropout: float = 0.1
     inner_dropout: float = 0.0
 
 
-# Figures of the paper's table 2 and of the authors' networks; hardnet70 is the encoder of their FC-HarDNet-70.
+# Figures of the paper's table 2 and of the authors' networks; hardnet70 is the encoder of their FC-HarDNet-70,
+# centernet_hardnet85_base that of their CenterNet-HarDNet-85, which ends at stride 16.
 VARIANTS = {
     "hardnet39ds": HarDNetVariant(
         stem_channels=(24, 48),
@@ -91,6 +94,17 @@ VARIANTS = {
         downsample_after=(True, True, True, True, False),
         activation="relu",
         average_pool=True,
+    ),
+    "centernet_hardnet85_base": HarDNetVariant(
+        stem_channels=(48, 96),
+        growth_rates=(24, 24, 28, 36, 48),
+        layers=(8, 16, 16, 16, 16),
+        channels=(192, 256, 320, 480, None),
+        downsample_after=(True, False, True, False, False),
+        activation="relu",
+        average_pool=True,
+        ceil_first_pool=True,
+        dropout=0.2,
     ),
 }
 
@@ -179,7 +193,8 @@ class HarDNet(Network):
             large, at four times the cost.
         block_maps (bool): the maps are taken before the 1x1 convolution that ends their stage, but for the last one and
             that at stride 2. So the decoder of FC-HarDNet wants them. Default False.
-        **options: those of `Network`. A variant with four down-samplings has six maps, 0..5; the others five.
+        **options: those of `Network`. There are two maps more than down-samplings between the blocks: five for most,
+            0..5 for hardnet70, 0..3 for centernet_hardnet85_base.
     """
 
     def __init__(
@@ -196,15 +211,16 @@ class HarDNet(Network):
         self.base = nn.LayerList()
         self._stage_ends = []  # positions in `base` where stages end
         self._build_stem(variant)
+        width = variant.stem_channels[-1]
         if self.last_stage > 0:
-            self._build_blocks(variant, variant.stem_channels[-1])
+            width = self._build_blocks(variant, width)
         if self.with_head:
             self.base.append(
                 nn.Sequential(
                     nn.AdaptiveAvgPool2D(1),
                     nn.Flatten(),
                     nn.Dropout(variant.dropout),
-                    nn.Linear(variant.channels[-1], self.num_classes),
+                    nn.Linear(width, self.num_classes),
                 )
             )
         self.finish()
@@ -229,13 +245,19 @@ class HarDNet(Network):
             if i == 1:
                 self._end_stage()
         if len(variant.stem_channels) == 2 and self.last_stage > 0:
-            self.base.append(
-                depthwise_conv(widths[-1], stride=2)
-                if variant.depthwise
-                else nn.MaxPool2D(kernel_size=3, stride=2, padding=1)
-            )
+            self.base.append(self._downsample(widths[-1], kernel_size=3, padding=1))
+
+    def _downsample(self, width, kernel_size=2, padding=0, ceil_mode=False):
+        """What halves the resolution after the stem or a block."""
+        if self.variant.depthwise:
+            return depthwise_conv(width, stride=2)
+        if not self.variant.average_pool:
+            return nn.MaxPool2D(kernel_size, 2, padding, ceil_mode=ceil_mode)
+        # a window that is rounded up past the edge averages what is inside; one on the padding divides by all nine
+        return nn.AvgPool2D(kernel_size, 2, padding, ceil_mode=ceil_mode, exclusive=padding == 0)
 
     def _build_blocks(self, variant, width):
+        """Appends blocks to `base` until the last stage that is wanted; returns the channels of the last layer."""
         last = len(variant.layers) - 1
         rows = zip(variant.growth_rates, variant.layers, variant.channels, variant.downsample_after)
         for i, (growth_rate, layers, channels, downsample) in enumerate(rows):
@@ -245,17 +267,16 @@ class HarDNet(Network):
             self.base.append(block)
             if i == last and variant.inner_dropout:
                 self.base.append(nn.Dropout(variant.inner_dropout))
-            self.base.append(self._conv(block.out_channels, channels, kernel_size=1))
-            width = channels
+            if channels is not None:
+                self.base.append(self._conv(block.out_channels, channels, kernel_size=1))
+            width = block.out_channels if channels is None else channels
             if downsample or i == last:
                 self._end_stage()
             if len(self._stage_ends) > self.last_stage:
-                return
+                break
             if downsample:
-                pool = nn.AvgPool2D if variant.average_pool else nn.MaxPool2D
-                self.base.append(
-                    depthwise_conv(width, stride=2) if variant.depthwise else pool(kernel_size=2, stride=2)
-                )
+                self.base.append(self._downsample(width, ceil_mode=variant.ceil_first_pool and i == 0))
+        return width
 
     def _end_stage(self):
         self._stage_ends.append(len(self.base))

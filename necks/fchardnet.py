@@ -4,13 +4,12 @@ Chao et al., arXiv 1909.00948. FC-HarDNet-70 follows the authors' network in eve
 `hardnet70` under the official keys, the names of the decoder are ours.
 """
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import paddle
 from paddle import nn
 
-from ..backbones.base import ENGINES, check_choice, check_count, deploy_networks
+from ..backbones.base import check_count, deployed_copy
 from ..backbones.hardnet import VARIANTS as HARDNETS
 from ..backbones.hardnet import HarDBlock, HarDNet, HarDNetVariant, dense_conv
 from ..backbones.layers import conv, freeze_norms, recompute, resize_to
@@ -131,14 +130,7 @@ class FCHarDNet(nn.Layer):
 
     def deploy(self, engine):
         """A copy for inference on `engine`, as `Network.deploy` makes of a backbone."""
-        check_choice("engine", engine, ENGINES)
-        if self.deployed:
-            raise UserError(f"this network is a copy for {self.deployed} already; deploy the one that it was made from")
-        copy = deepcopy(self)
-        copy.eval()
-        deploy_networks(copy, engine)
-        copy.deployed = engine
-        return copy
+        return deployed_copy(self, engine)
 
 
 class FCHarDNet70(FCHarDNet):
@@ -153,6 +145,9 @@ class FCHarDNet70(FCHarDNet):
         freeze_at (int): stages 0..freeze_at of the encoder learn nothing; -1 (default) freezes none, 5 all.
         freeze_norm, recompute (bool): of encoder and decoder. Default False.
     """
+
+    #: what it is for, in words
+    task = "segmentation"
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import checkpoints
 from ..errors import UserError
-from ..weights.catalog import find, is_url
+from ..weights.catalog import find, is_published, is_url
 from ..weights.layouts import one_framework
 from ..weights.loader import load_weights, locate
 from ..weights.reader import read_arrays, read_pickle
@@ -29,7 +29,7 @@ def load_segmenter(model, job, weights=None):
         UserError: there is no such file, it is half written, it is of another model or number of classes, or it was
             trained on pictures that were normalised otherwise.
     """
-    if weights is not None and (is_url(weights) or _is_published(weights)):
+    if weights is not None and (is_url(weights) or is_published(weights)):
         path = Path(locate(weights))
     else:
         path = checkpoints.find_weights(job.folder, weights, what="segmentation model")
@@ -54,14 +54,6 @@ def load_segmenter(model, job, weights=None):
 
 # Layouts of published weights: an entry of the catalog that says how their pictures were prepared.
 _PUBLISHED = {"FC-HarDNet": "fchardnet70.official", "PaddleSeg HarDNet": "fchardnet70.paddleseg"}
-
-
-def _is_published(name):
-    try:
-        find(name)
-    except UserError:
-        return False
-    return not Path(name).exists()
 
 
 def _check_normalisation(job, report):

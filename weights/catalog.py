@@ -171,6 +171,15 @@ def default_for(model):
     return find(defaults[model])
 
 
+def is_published(text):
+    """Whether a text is the name of published weights, and of no file."""
+    try:
+        find(text)
+    except UserError:
+        return False
+    return not Path(text).exists()
+
+
 def is_url(text):
     """Whether a text is meant as a URL: it begins with a scheme and ://."""
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(text)))

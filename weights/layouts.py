@@ -89,13 +89,13 @@ def recognise(arrays, layout=None):
             if row.foreign:
                 return Recognised(title, None, converted, foreign=row.foreign)
             model = row.model or model_of(converted)
-            apart = row.apart or (ENCODER if model == "hardnet70" else "")
+            apart = row.apart or ENCODERS_APART.get(model, "")
             return Recognised(title, model, converted, row.needs(model), apart=apart, channels=row.channels)
     wanted = f"not of the layout {layout!r}" if layout else "not recognised"
     raise UserError(
         f"the layout of these weights is {wanted} ({len(arrays)} tensors, first keys {sorted(arrays)[:3]}); known are "
-        f"those of HarDNet, FC-HarDNet, PeleeNet, Pelee-SSD and CondenseNetV2 by their authors, PaddleClas, PaddleSeg, "
-        f"ppim and pytorchcv"
+        f"those of HarDNet, FC-HarDNet, CenterNet-HarDNet, PeleeNet, Pelee-SSD and CondenseNetV2 by their authors, "
+        f"PaddleClas, PaddleSeg, ppim and pytorchcv"
     )
 
 
@@ -153,8 +153,8 @@ WRITTEN = ("ours", "paddleclas", "pytorch")
 
 
 def to_layout(arrays, name):
-    """Arrays in our layout -> those of a layout of `WRITTEN`. FC-HarDNet-70, for RGB images here, is for BGR ones in
-    its authors' layout.
+    """Arrays in our layout -> those of a layout of `WRITTEN`. FC-HarDNet-70 and CenterNet-HarDNet-85, for RGB images
+    here, are for BGR ones in their authors' layouts.
 
     Raises:
         UserError: no such layout.
@@ -163,18 +163,19 @@ def to_layout(arrays, name):
         raise UserError(f"there is no layout {name!r} to write; give one of {', '.join(WRITTEN)}")
     if name != "ours" and f"{caffe.STEM}.conv.weight" in arrays:
         raise UserError(f"a detector is not written in the layout {name!r}, which classifiers have; give ours")
-    if name == "pytorch" and LAYOUTS["densebone FC-HarDNet"].matches(set(arrays)):
-        arrays = _renamer(*_FC_HARDNET_BACK)(turned(arrays))
+    for layout, back in (("densebone FC-HarDNet", _FC_HARDNET_BACK), ("densebone CenterNet-HarDNet", _CENTERNET_BACK)):
+        if name == "pytorch" and LAYOUTS[layout].matches(set(arrays)):
+            arrays = _renamer(*back)(turned(arrays))
     return to_pytorch(arrays) if name == "pytorch" else dict(arrays)
 
 
-#: the first convolution of the networks whose authors' weights are for BGR images
+#: the first convolution of FC-HarDNet-70 and CenterNet-HarDNet-85, and of Pelee's detector, in our layout
 FIRST_CONVOLUTIONS = ("backbone.base.0.conv.weight", f"{caffe.STEM}.conv.weight")
 
 
 def turned(arrays):
-    """FC-HarDNet-70, or Pelee's detector, with the three input channels of its first convolution in reverse order: RGB
-    for BGR, and back."""
+    """A network whose authors' weights are for BGR images, with the three input channels of its first convolution in
+    reverse order: RGB for BGR, and back."""
     key = next(key for key in FIRST_CONVOLUTIONS if key in arrays)
     return {**arrays, key: arrays[key][:, ::-1]}
 
@@ -315,6 +316,25 @@ _FC_HARDNET_BACK = (
     (r"^decoder\.blocks\.", "denseBlocksUp."),
     (r"^classifier\.", "finalConv."),
 )
+#: the authors' CenterNet-HarDNet-85 -> ours, which is also that of PaddleDetection's CenterNet with our components
+_CENTERNET = (
+    (r"^base\.", "backbone.base."),
+    (r"^last_proj\.", "neck.project."),
+    (r"^last_blk\.", "neck.bottom."),
+    (r"^conv1x1_up\.", "neck.reduce."),
+    (r"^denseBlocksUp\.", "neck.blocks."),
+    (r"^hm\.", "head.heatmap."),
+    (r"^wh\.", "head.boxes."),
+)
+_CENTERNET_BACK = (
+    (r"^backbone\.base\.", "base."),
+    (r"^neck\.project\.", "last_proj."),
+    (r"^neck\.bottom\.", "last_blk."),
+    (r"^neck\.reduce\.", "conv1x1_up."),
+    (r"^neck\.blocks\.", "denseBlocksUp."),
+    (r"^head\.heatmap\.", "hm."),
+    (r"^head\.boxes\.", "wh."),
+)
 
 
 def _from_paddleseg(arrays):
@@ -358,10 +378,12 @@ def _has(*patterns, without=()):
     return matches
 
 
-def _is_centernet_encoder(keys):
-    """Its last block has no 1x1 convolution behind it, which every stage of HarDNet ends with."""
-    positions = {int(m[1]): ".layers." in key for key in keys if (m := re.match(r"base\.(\d+)\.", key))}
-    return bool(positions) and positions[max(positions)]
+def _last_block(keys, prefix):
+    """The position of an encoder's last layer when it is a HarDBlock, else None. CenterNet's has no 1x1 convolution
+    behind its last block, which every stage of HarDNet ends with."""
+    pattern = re.compile(rf"{prefix}(\d+)\.")
+    positions = {int(m[1]): ".layers." in key for key in keys if (m := pattern.match(key))}
+    return max(positions) if positions and positions[max(positions)] else None
 
 
 def _needs_of_caffe_pelee(merged):
@@ -370,16 +392,21 @@ def _needs_of_caffe_pelee(merged):
     return lambda model: {"ceil_mode": True, **norm}
 
 
-DETECTOR = "Pelee-SSD304, a detector for BGR images"
+PELEE = "Pelee-SSD304, a detector for BGR images"
 SEGMENTER = "FC-HarDNet-70, a network for segmentation with ReLU"
-ENCODER = "HarDNet-70, the encoder of FC-HarDNet-70, with ReLU and average pools"
+DETECTOR = "CenterNet-HarDNet-85, a detector whose encoder has HarDNet's shapes, but ReLU and average pools"
+#: encoders that other HarDNets could be taken for
+ENCODERS_APART = {
+    "hardnet70": "HarDNet-70, the encoder of FC-HarDNet-70, with ReLU and average pools",
+    "centernet_hardnet85_base": "the encoder of CenterNet-HarDNet-85, with ReLU and average pools",
+}
 OFFICIAL = "official"
 LAYOUTS = {
     "Caffe Pelee-SSD, merged": Layout(
         lambda keys: caffe.is_pelee(keys) and caffe.is_merged(keys),
         caffe.convert,
         needs=_needs_of_caffe_pelee(merged=True),
-        apart=f"{DETECTOR}, with batch norm merged into its convolutions",
+        apart=f"{PELEE}, with batch norm merged into its convolutions",
         model="pelee_ssd304",
         channels="bgr",
     ),
@@ -387,7 +414,7 @@ LAYOUTS = {
         caffe.is_pelee,
         caffe.convert,
         needs=_needs_of_caffe_pelee(merged=False),
-        apart=DETECTOR,
+        apart=PELEE,
         model="pelee_ssd304",
         channels="bgr",
     ),
@@ -404,9 +431,21 @@ LAYOUTS = {
         apart="PaddleSeg's HarDNet, which has the shapes of FC-HarDNet-70 and other strides, padding and up-sampling",
         model="fchardnet70",
     ),
+    "densebone CenterNet-HarDNet": Layout(
+        _has(r"^backbone\.base\.13\.layers\.", r"^neck\.project\.", r"^head\.boxes\."),
+        apart=DETECTOR,
+        model="centernet_hardnet85",
+    ),
     "CenterNet-HarDNet": Layout(
-        _has(r"^base\.0\.conv\.", r"^(hm|last_proj|conv1x1_up)\.", without=(r"^finalConv\.",)),
-        foreign="CenterNet-HarDNet, whose encoder has HarDNet's shapes, but ReLU and average pools",
+        _has(r"^base\.13\.layers\.", r"^(hm|last_proj)\.", without=(r"^finalConv\.",)),
+        _renamer(*_CENTERNET),
+        apart=f"{DETECTOR}, for BGR images",
+        model="centernet_hardnet85",
+        channels="bgr",
+    ),
+    "CenterNet-HarDNet-68": Layout(
+        _has(r"^base\.0\.conv\.", r"^(hm|last_proj)\.", without=(r"^finalConv\.",)),
+        foreign="CenterNet-HarDNet-68, whose encoder has HarDNet's shapes, but ReLU and average pools",
     ),
     "FC-HarDNet": Layout(
         _has(r"^base\.0\.conv\.", r"^(finalConv|denseBlocksUp)\."),
@@ -416,16 +455,27 @@ LAYOUTS = {
         model="fchardnet70",
         channels="bgr",
     ),
+    "PaddleDetection HarDNet": Layout(
+        lambda keys: _last_block(keys, r"base\.") is not None,
+        foreign="PaddleDetection's HarDNet, which has the keys and shapes of CenterNet-HarDNet's encoder, but ReLU6 "
+        "and other average pools (an encoder of densebone's own is loaded with layout=\"CenterNet-HarDNet's encoder\")",
+    ),
+    "CenterNet-HarDNet's encoder": Layout(
+        lambda keys: _last_block(keys, r"(?:base\.)?") == 13,
+        _renamer((r"^(?:base\.)?", "base.")),
+        apart=ENCODERS_APART["centernet_hardnet85_base"],
+        model="centernet_hardnet85_base",
+    ),
+    "CenterNet-HarDNet-68's encoder": Layout(
+        lambda keys: _last_block(keys, "") is not None,
+        foreign="the encoder of CenterNet-HarDNet-68, which has HarDNet's shapes, but ReLU and average pools",
+    ),
     "FC-HarDNet's encoder": Layout(
         _has(r"^0\.conv\."),
         _renamer((r"^", "base.")),
         needs=lambda model: {"stem_stride": 2, "stride_padding": "both"},
-        apart=ENCODER,
+        apart=ENCODERS_APART["hardnet70"],
         model="hardnet70",
-    ),
-    "PaddleDetection HarDNet": Layout(
-        _is_centernet_encoder,
-        foreign="PaddleDetection's HarDNet, the encoder of CenterNet, which has HarDNet's shapes and average pools",
     ),
     "notebook HarDNet68": Layout(
         _has(r"^base\.0\.conv_bn\.0\."), _from_notebook, needs=lambda model: {"stride_padding": "before"}
@@ -462,4 +512,6 @@ def model_of(arrays):
     names = {24: "hardnet39ds", 32: "hardnet68ds" if depthwise else "hardnet68", 48: "hardnet85"}
     if (width("base.0.conv.weight"), width("base.3.conv.weight")) == (16, 48):
         return "hardnet70"
+    if "base.13.layers.0.conv.weight" in arrays and "base.14.conv.weight" not in arrays and width("base.14.3.weight"):
+        return "centernet_hardnet85_base"  # as a classifier: no 1x1 convolution behind its last block
     return names.get(width("base.0.conv.weight"))

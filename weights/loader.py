@@ -13,7 +13,7 @@ import paddle
 from ..errors import UserError
 from .catalog import find, is_url
 from .download import fetch
-from .layouts import FIRST_CONVOLUTIONS, integer_indices, one_framework, recognise, turned
+from .layouts import ENCODERS_APART, FIRST_CONVOLUTIONS, integer_indices, one_framework, recognise, turned
 from .reader import SUFFIXES, read_arrays
 
 #: what `adapt_input` may be
@@ -168,21 +168,32 @@ def _plain(name, layer, arrays, layout):
     """(layout, arrays, channels) for a model that is more than one of our networks, such as a detector."""
     if set(arrays) == set(layer.state_dict()):  # which need not have batch norms
         return "Paddle", integer_indices(arrays), "rgb"
-    framework, ours = one_framework(arrays)
-    if framework == "Caffe":  # a detector as its authors have it
-        found = recognise(arrays, layout)
+    framework, plain = one_framework(arrays)
+    found = _recognised(arrays, layout)  # perhaps the published file of a whole detector
+    if framework == "Caffe" and found:
         for network in layer.sublayers():
             if hasattr(network, "last_linear"):
                 _check_needs(name, network, found)
         return found.layout, found.arrays, found.channels
-    return framework, integer_indices(ours), "rgb"
+    if found and found.apart and not found.needs and set(found.arrays) == set(layer.state_dict()):
+        return found.layout, found.arrays, found.channels
+    return framework, integer_indices(plain), "rgb"
+
+
+def _recognised(arrays, layout):
+    """What the arrays are of, or None: weights of other detectors have layouts that nobody knows."""
+    try:
+        return recognise(arrays, layout)
+    except UserError:
+        return None
 
 
 def _ours(name, network, arrays, layout):
     """(layout, arrays, channels), once the weights are known to be of this network and no look-alike."""
     found = recognise(arrays, layout)
-    if found.foreign or (found.apart and network.model not in (found.model, *ENCODERS.get(found.model, ()))):
-        what = found.foreign or found.apart
+    its_own = network.model in (found.model, *ENCODERS.get(found.model, ()))
+    if found.foreign or (not its_own and (found.apart or network.model in ALONE)):
+        what = found.foreign or found.apart or found.model or "another network"
         raise UserError(f"{name} holds weights of {what}; they are not for this {type(network).__name__}")
     _check_needs(name, network, found)
     arrays = found.arrays
@@ -203,7 +214,11 @@ def _check_needs(name, network, found):
 
 
 #: whole networks whose weights fill a backbone: the backbone's model, and the prefix of its part
-ENCODERS = {"fchardnet70": {"hardnet70": "backbone."}, "pelee_ssd304": {"peleenet": "backbone.backbone."}}
+ENCODERS = {
+    "fchardnet70": {"hardnet70": "backbone."},
+    "centernet_hardnet85": {"centernet_hardnet85_base": "backbone."},
+    "pelee_ssd304": {"peleenet": "backbone.backbone."},
+}
 
 
 def _adapt_input(network, arrays, adapt_input, report):
@@ -248,7 +263,9 @@ def _set_head_apart(network, arrays, report):
 
 
 #: models whose published weights have no last layer
-HEADLESS = ("hardnet70",)
+HEADLESS = tuple(ENCODERS_APART)
+#: models that take weights of no other, since parts of theirs fit and say nothing of it: HarDNet-85's here
+ALONE = ("centernet_hardnet85_base",)
 
 
 def _match(layer, arrays, report):

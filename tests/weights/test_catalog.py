@@ -74,11 +74,11 @@ def test_schema(entry):
         assert entry.file.endswith(f"-{stated.sha256_prefix}.pth")
     if entry.model:
         assert entry.model == entry.network and entry.model in db.list_models() and entry.reason is None
-        if entry.model == "hardnet70":  # published without its classifier
+        if entry.model in ("hardnet70", "centernet_hardnet85_base"):  # published without a classifier
             assert entry.accuracy is None
         else:
-            claim = "Cityscapes mIoU " if entry.model == "fchardnet70" else "ImageNet top-1 "
-            assert entry.accuracy.startswith(claim)
+            claims = {"fchardnet70": "Cityscapes mIoU ", "centernet_hardnet85": "COCO mAP "}
+            assert entry.accuracy.startswith(claims.get(entry.model, "ImageNet top-1 "))
     else:
         assert entry.reason
 
@@ -89,7 +89,7 @@ def test_preprocessing(entry):
     assert p.backend in ("pil", "opencv") and p.channels in ("rgb", "bgr")
     assert (p.interpolation in ("bilinear", "bicubic")) == (p.resize is not None)
     assert len(p.mean) == len(p.std) == 3 and all(0 < value < 1 for value in (*p.mean, *p.std))
-    if entry.model and entry.model != "fchardnet70":
+    if entry.model and entry.model not in ("fchardnet70", "centernet_hardnet85"):
         assert (p.resize, p.crop, p.channels) == (256, 224, "rgb")
 
 
@@ -100,6 +100,8 @@ def test_preprocessing_that_differs():
     assert kinds == ["bicubic", "bicubic", "bilinear"]
     fchardnet = find("fchardnet70.official").preprocessing
     assert fchardnet.channels == "bgr" and fchardnet.mean == find("hardnet68.official").preprocessing.mean[::-1]
+    sizes = [find(f"centernet_hardnet85.{name}").preprocessing.resize for name in ("official", "official_608")]
+    assert sizes == [[512, 512], [608, 608]]
     assert str(fchardnet) == "not resized, BGR, mean 0.406 0.456 0.485, std 0.225 0.224 0.229"
 
 
@@ -126,8 +128,10 @@ def test_names_that_do_not_exist():
 
 
 def test_weights_that_cannot_be_loaded_say_why():
-    with pytest.raises(db.UserError, match=r"centernet_hardnet85.official cannot be loaded: CenterNet-HarDNet is not"):
-        find("centernet_hardnet85.official").check_loadable()
+    words = r"centernet_hardnet68_base.official cannot be loaded: CenterNet-HarDNet-68 is not built here"
+    with pytest.raises(db.UserError, match=words):
+        find("centernet_hardnet68_base.official").check_loadable()
+    find("centernet_hardnet85.official").check_loadable()
     find("hardnet68.official").check_loadable()
     of_url("https://example.org/mine.pth").check_loadable()
 

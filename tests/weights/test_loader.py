@@ -391,8 +391,8 @@ def test_no_pretrained(cache, pretrained):
         ("https://example.org/w.pth", r"https://example\.org/w\.pth is not in the cache, .* DENSEBONE_OFFLINE is set"),
         ("peleenet.offical", r"weights file peleenet\.offical does not exist, and there are no weights called"),
         (
-            "centernet_hardnet85.official",
-            "centernet_hardnet85.official cannot be loaded: CenterNet-HarDNet is not built",
+            "centernet_hardnet68_base.official",
+            "centernet_hardnet68_base.official cannot be loaded: CenterNet-HarDNet-68 is not built",
         ),
         ("nowhere/w.pth", "weights file nowhere/w.pth does not exist"),
     ],

@@ -33,9 +33,11 @@ def zeros(name):
 @pytest.mark.parametrize("name, layout", FOREIGN.items())
 def test_relatives_are_recognised(name, layout):
     found = recognise(zeros(name))
-    ours = layout in ("FC-HarDNet", "PaddleSeg HarDNet")
-    assert found.layout == layout and found.model == ("fchardnet70" if ours else None)
-    assert bool(found.apart) == ours and bool(found.foreign) != ours
+    ours = {
+        "FC-HarDNet": "fchardnet70", "PaddleSeg HarDNet": "fchardnet70", "CenterNet-HarDNet": "centernet_hardnet85"
+    }  # fmt: skip
+    assert found.layout == layout and found.model == ours.get(layout)
+    assert bool(found.apart) == (layout in ours) and bool(found.foreign) != (layout in ours)
 
 
 @pytest.mark.parametrize("strict", [True, False])
