@@ -21,13 +21,14 @@ _ENGINE_KEYS = frozenset(
 )
 
 
-def load(path, overrides=(), data=None):
+def load(path, overrides=(), data=None, pretrained=True):
     """The configuration of PaddleDetection, with its components and ours registered and its keys checked.
 
     Args:
         path (Path): a .yml file.
         overrides (iterable of str): "key.sub.0.name=value"; numbers step into lists, values are YAML.
         data (str | None): folder that becomes dataset_dir of TrainDataset, EvalDataset and TestDataset.
+        pretrained (bool): False builds our backbones without their `pretrained` weights, which trained ones replace.
 
     Returns:
         PaddleDetection's global configuration.
@@ -35,7 +36,7 @@ def load(path, overrides=(), data=None):
     Raises:
         UserError: PaddleDetection is not installed; not a YAML mapping; unknown key; an override that leads nowhere.
     """
-    workspace = _import_toolkit()
+    workspace, paddledet = _import_toolkit()
     try:
         cfg = workspace.load_config(str(path))
     except (yaml.YAMLError, OSError, AssertionError, AttributeError, TypeError) as error:
@@ -49,6 +50,10 @@ def load(path, overrides=(), data=None):
         if key not in cfg:
             raise UserError(f"{path} has no {key!r}; a detection configuration needs it")
     _check_keys(cfg, path)
+    if not pretrained:
+        for name in paddledet.__all__:
+            if (cfg.get(name) or {}).get("pretrained"):
+                cfg[name]["pretrained"] = None
     _set_device(cfg)
     return cfg
 
@@ -62,9 +67,9 @@ def _import_toolkit():
             f'PaddleDetection cannot be imported ({error}); pip install "densebone[detection]", or put a checkout '
             f"of it on PYTHONPATH"
         ) from error
-    from ..integrations import paddledet  # noqa: F401
+    from ..integrations import paddledet
 
-    return workspace
+    return workspace, paddledet
 
 
 def _check_keys(cfg, path):

@@ -3,6 +3,7 @@
     backbone: HarDNet68            # or any other name of `BACKBONES`
     backbone: SSDFeatures          # any registered backbone plus the extra maps that SSD wants
     backbone: PeleeSSDFeatures     # the same with the residual blocks of Pelee's detector
+    backbone: CenterNetHarDNet85   # the encoder of CenterNet-HarDNet-85; paddledet_centernet.py has the rest of it
 
 An unmodified PaddleDetection script picks them up from a line in the configuration:
 `plugin: !!python/module:densebone.integrations.paddledet`.
@@ -22,6 +23,7 @@ from ..necks.pelee import EXTRA_MAPS, WIDTH, PeleeMaps
 from ..necks.ssd import SSDExtraMaps
 from ..registry import find_model, load_pretrained
 from .compat import paddledet as compat
+from .paddledet_centernet import CenterNetHarDNetHead, CenterNetHarDNetNeck
 
 BACKBONES = (
     "CondenseNetV2A",
@@ -34,7 +36,9 @@ BACKBONES = (
     "HarDNet85",
     "PeleeNet",
 )
-__all__ = [*BACKBONES, "PeleeSSDFeatures", "SSDFeatures"]
+__all__ = [
+    *BACKBONES, "CenterNetHarDNet85", "CenterNetHarDNetHead", "CenterNetHarDNetNeck", "PeleeSSDFeatures", "SSDFeatures",
+]  # fmt: skip
 
 NORM_TYPES = ("bn", "sync_bn")
 
@@ -48,6 +52,8 @@ class _DetectionBackbone:
 
     __shared__ = ["norm_type"]  # noqa: RUF012  (PaddleDetection reads a list)
     model = ""
+    #: how many maps there are from stride 4 on
+    maps = 4
 
     def __init__(
         self,
@@ -64,7 +70,7 @@ class _DetectionBackbone:
             return_idx (list of int): maps to return, ascending numbers from 0..3 for strides 4, 8, 16, 32.
             in_channels (int): channels of the image.
             pretrained (bool | str | None): true for the model's default weights, the name of others, a file or a URL;
-                loaded strictly.
+                loaded strictly. Weights of BGR images are turned round, since PaddleDetection's images are RGB.
             freeze_at (int): as in PaddleDetection's ResNet: -1 freezes nothing, 0 all up to stride 4, 3 everything.
             freeze_norm (bool): batch norms keep their stored statistics and do not learn.
             norm_type (str): bn, or sync_bn: PaddleDetection's trainer then synchronises batch norm over several GPUs.
@@ -76,13 +82,12 @@ class _DetectionBackbone:
         self, return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, **family_options
     ):
         network, variant = find_model(self.model)
-        maps = 5 if self.model == "hardnet70" else 4
-        indices = check_indices(list(return_idx), f"{type(self).__name__}.return_idx", maps)
+        indices = check_indices(list(return_idx), f"{type(self).__name__}.return_idx", self.maps)
         if norm_type not in NORM_TYPES:
             raise UserError(f"{type(self).__name__}.norm_type is {norm_type!r}; give one of {', '.join(NORM_TYPES)}")
-        if freeze_at not in range(-1, maps):
+        if freeze_at not in range(-1, self.maps):
             raise UserError(
-                f"{type(self).__name__}.freeze_at is {freeze_at!r}; give -1 (freeze nothing) or 0..{maps - 1}"
+                f"{type(self).__name__}.freeze_at is {freeze_at!r}; give -1 (freeze nothing) or 0..{self.maps - 1}"
             )
         network.__init__(
             self,
@@ -221,6 +226,23 @@ class HarDNet70(_HarDNetBackbone):
     """HarDNet-70, the encoder of FC-HarDNet-70; `return_idx` goes to 4 there, for stride 64."""
 
     model = "hardnet70"
+    maps = 5
+
+
+@register
+class CenterNetHarDNet85(_DetectionBackbone, HarDNet):
+    """The encoder of CenterNet-HarDNet-85, which returns the three maps that `CenterNetHarDNetNeck` reads: those of its
+    HarDBlocks at strides 4, 8 and 16, before the 1x1 convolutions behind them."""
+
+    model = "centernet_hardnet85_base"
+    maps = 3
+
+    def __init__(
+        self, in_channels=3, pretrained=None, freeze_at=-1, freeze_norm=False, norm_type="bn", recompute=False
+    ):
+        """As in the other backbones."""
+        shared = (in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
+        self._build((0, 1, 2), *shared, block_maps=True)
 
 
 class _Features(nn.Layer):

@@ -34,7 +34,7 @@ def parser(command, doc):
 
 def add_weights(result):
     """-w, for the commands that use trained weights."""
-    result.add_argument("-w", "--weights", help="a .pdparams file; default: what training left in save_dir")
+    result.add_argument("-w", "--weights", help="a file, or a name of published weights; default: what training left")
 
 
 def add_test_config(result):
@@ -93,17 +93,17 @@ def load(arguments):
             given = getattr(arguments, name, None)
             if other != task and given is not None and given is not False:
                 raise UserError(f"--{name.replace('_', '-')} is for {other}, and {path} is for {task}; leave it out")
+    trained = hasattr(arguments, "weights")  # the command fills the model with trained weights
     if task == "segmentation":
         from ..segmentation import config
 
-        trained = hasattr(arguments, "weights")  # the command fills the model with trained weights
         return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
     if getattr(arguments, "weights", "") is None:  # PaddleDetection's own spelling of -w
         given = [o.partition("=")[2] for o in arguments.override if o.startswith("weights=")]
         arguments.weights = given[-1] if given else None
     from ..detection import config
 
-    return task, config.load(path, arguments.override, arguments.data)
+    return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
 
 
 def test_config(arguments, job):

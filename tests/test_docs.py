@@ -83,15 +83,15 @@ def test_linked_pages_exist():
 
 def test_model_table_is_the_registry():
     readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| (\w+) \| ([\d,]+) \| [\d.]+ G \| ((?:\d+ ){4,}\d+) \|", readme, flags=re.M)
-    parameters = re.search(r"^\| fchardnet70 \| ([\d,]+) \|", readme, flags=re.M)[1]
-    assert sorted([*(name for name, _, _ in rows), "fchardnet70"]) == db.list_models()
-    segmenter = db.create_model("fchardnet70")
-    assert sum(p.size for p in segmenter.parameters() if not p.stop_gradient) == int(parameters.replace(",", ""))
-    for name, parameters, channels in rows:
+    rows = re.findall(r"^\| (\w+) \| ([\d,]+) \| [\d.]+ G \| ((?:\d+ ){3,}\d+) \|", readme, flags=re.M)
+    whole = re.findall(r"^\| (fchardnet70|centernet_hardnet85) \| ([\d,]+) \| [\d.]+ G \| (\d+) \|", readme, flags=re.M)
+    assert sorted(name for name, _, _ in [*rows, *whole]) == db.list_models()
+    for name, parameters, numbers in [*rows, *whole]:
         net = db.create_model(name)
         assert sum(p.size for p in net.parameters() if not p.stop_gradient) == int(parameters.replace(",", ""))
-        assert net.channels == [int(c) for c in channels.split()]
+        assert ([net.num_classes] if (name, parameters, numbers) in whole else net.channels) == [
+            int(number) for number in numbers.split()
+        ]
 
 
 def test_named_configurations_ship():

@@ -185,6 +185,8 @@ def _recognised(arrays, layout):
     try:
         return recognise(arrays, layout)
     except UserError:
+        if layout is not None:
+            raise
         return None
 
 

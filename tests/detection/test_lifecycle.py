@@ -231,7 +231,21 @@ RETINANET_192 = [
     "TrainReader.shuffle=false",  # its loss follows the batch more than 30 steps move it: the same batches again
 ]
 PELEE_304 = ["TrainReader.batch_size=5", "LearningRate.base_lr=0.001", "LearningRate.schedulers.0.milestones=[2,3]"]
+# the same crop of the same pictures in every epoch, or the loss follows them more than 30 steps move it
+CENTERNET_128 = [
+    "CenterNetHarDNet85.pretrained=null",
+    "TrainReader.batch_size=5",
+    "TrainReader.shuffle=false",
+    "TrainReader.sample_transforms.1.CenterNetStretch.size=[128,128]",
+    "TrainReader.sample_transforms.1.CenterNetStretch.random=false",
+    "EvalReader.sample_transforms.1.CenterNetStretch.size=[128,128]",
+    "TestReader.sample_transforms.1.CenterNetStretch.size=[128,128]",
+    "TestReader.inputs_def.image_shape=[3,128,128]",
+    "LearningRate.base_lr=0.001",  # the recipe's 0.01 is for 48 pictures a step
+]
 COCO = {
+    "centernet_hardnet85_512_300e_coco": CENTERNET_128,
+    "centernet_hardnet85_608_300e_coco": CENTERNET_128,
     "pelee_ssd_304_100k_coco": PELEE_304,
     "ssd_hardnet39ds_300_150e_coco": SSD_300,
     "ssd_hardnet68_300_150e_coco": SSD_300,
