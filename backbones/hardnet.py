@@ -193,19 +193,34 @@ class HarDNet(Network):
             large, at four times the cost.
         block_maps (bool): the maps are taken before the 1x1 convolution that ends their stage, but for the last one and
             that at stride 2. So the decoder of FC-HarDNet wants them. Default False.
+        activation (str | None): "relu6" or "relu" after every batch norm, in the blocks too unless `block_activation`
+            says otherwise; default None, the variant's. The authors' SSD has "relu". Depthwise variants have "relu6".
+        ceil_first_pool (bool): the first pool between blocks halves odd sides rounding up, as in the authors' SSD. The
+            convolutions that depthwise variants have for pools do so anyway. Default False, or the variant's.
         **options: those of `Network`. There are two maps more than down-samplings between the blocks: five for most,
             0..5 for hardnet70, 0..3 for centernet_hardnet85_base.
     """
 
     def __init__(
-        self, variant, block_activation=None, stride_padding="both", stem_stride=2, block_maps=False, **options
+        self,
+        variant,
+        block_activation=None,
+        stride_padding="both",
+        stem_stride=2,
+        block_maps=False,
+        activation=None,
+        ceil_first_pool=False,
+        **options,
     ):
         super().__init__(stages=sum(variant.downsample_after) + 2, **options)
-        block_activation = variant.activation if block_activation is None else block_activation
-        check_choice("block_activation", block_activation, ["relu6"] if variant.depthwise else ACTIVATIONS)
+        activation = variant.activation if activation is None else activation
+        block_activation = activation if block_activation is None else block_activation
+        for name, value in (("activation", activation), ("block_activation", block_activation)):
+            check_choice(name, value, ["relu6"] if variant.depthwise else ACTIVATIONS)
         check_choice("stride_padding", stride_padding, PADDINGS)
         check_choice("stem_stride", stem_stride, (1, 2))
         self.variant = variant
+        self.activation, self.ceil_first_pool = activation, ceil_first_pool
         self.block_activation, self.stride_padding = block_activation, stride_padding
         self.stem_stride, self.block_maps = stem_stride, block_maps
         self.base = nn.LayerList()
@@ -232,7 +247,7 @@ class HarDNet(Network):
 
     def _conv(self, in_channels, out_channels, kernel_size=3, stride=1):
         padding = PADDINGS[self.stride_padding] if stride > 1 else None
-        return dense_conv(in_channels, out_channels, kernel_size, stride, padding, self.variant.activation)
+        return dense_conv(in_channels, out_channels, kernel_size, stride, padding, self.activation)
 
     def _build_stem(self, variant):
         widths = (self.in_channels, *variant.stem_channels)
@@ -275,7 +290,8 @@ class HarDNet(Network):
             if len(self._stage_ends) > self.last_stage:
                 break
             if downsample:
-                self.base.append(self._downsample(width, ceil_mode=variant.ceil_first_pool and i == 0))
+                ceil_mode = (variant.ceil_first_pool or self.ceil_first_pool) and i == 0
+                self.base.append(self._downsample(width, ceil_mode=ceil_mode))
         return width
 
     def _end_stage(self):

@@ -4,6 +4,7 @@
     backbone: SSDFeatures          # any registered backbone plus the extra maps that SSD wants
     backbone: PeleeSSDFeatures     # the same with the residual blocks of Pelee's detector
     backbone: CenterNetHarDNet85   # the encoder of CenterNet-HarDNet-85; paddledet_centernet.py has the rest of it
+    backbone: HarDNetSSDFeatures   # the seven maps of HarDNet-SSD512
 
 An unmodified PaddleDetection script picks them up from a line in the configuration:
 `plugin: !!python/module:densebone.integrations.paddledet`.
@@ -20,7 +21,7 @@ from ..backbones.hardnet import HarDNet
 from ..backbones.peleenet import PeleeNet as PeleeNetwork
 from ..errors import UserError
 from ..necks.pelee import EXTRA_MAPS, WIDTH, PeleeMaps
-from ..necks.ssd import SSDExtraMaps
+from ..necks.ssd import EXTRA_MAPS_512, HarDNetSSDMaps, SSDExtraMaps
 from ..registry import find_model, load_pretrained
 from .compat import paddledet as compat
 from .paddledet_centernet import CenterNetHarDNetHead, CenterNetHarDNetNeck
@@ -37,7 +38,8 @@ BACKBONES = (
     "PeleeNet",
 )
 __all__ = [
-    *BACKBONES, "CenterNetHarDNet85", "CenterNetHarDNetHead", "CenterNetHarDNetNeck", "PeleeSSDFeatures", "SSDFeatures",
+    *BACKBONES, "CenterNetHarDNet85", "CenterNetHarDNetHead", "CenterNetHarDNetNeck", "HarDNetSSDFeatures",
+    "PeleeSSDFeatures", "SSDFeatures",
 ]  # fmt: skip
 
 NORM_TYPES = ("bn", "sync_bn")
@@ -124,10 +126,18 @@ class _HarDNetBackbone(_DetectionBackbone, HarDNet):
         recompute=False,
         block_activation=None,
         stride_padding="both",
+        activation=None,
+        ceil_first_pool=False,
     ):
-        """`block_activation` and `stride_padding` are those of `HarDNet`."""
+        """`block_activation`, `stride_padding`, `activation` and `ceil_first_pool` are those of `HarDNet`."""
         shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
-        self._build(*shared, block_activation=block_activation, stride_padding=stride_padding)
+        self._build(
+            *shared,
+            block_activation=block_activation,
+            stride_padding=stride_padding,
+            activation=activation,
+            ceil_first_pool=ceil_first_pool,
+        )
 
 
 class _CondenseNetV2Backbone(_DetectionBackbone, CondenseNetV2):
@@ -302,6 +312,20 @@ class PeleeSSDFeatures(_Features):
         if isinstance(backbone, PeleeNetwork):
             norm = {"norm": backbone.norm, "norm_epsilon": backbone.norm_epsilon}
         super().__init__(backbone, PeleeMaps, extra_maps=extra_maps, width=width, **norm)
+
+
+@register
+class HarDNetSSDFeatures(_Features):
+    """The maps of HarDNet-SSD512: seven from a backbone's two, as `HarDNetSSDMaps` makes them.
+
+    Args:
+        backbone (Layer): any registered backbone that returns two maps, of strides 8 and 16 in the authors' detectors.
+        bridge_channels (int), bridge_dilation (int), extra_maps (list), scale (float): as in `HarDNetSSDMaps`.
+    """
+
+    def __init__(self, backbone, bridge_channels=640, bridge_dilation=4, extra_maps=EXTRA_MAPS_512, scale=20.0):
+        options = {"bridge_channels": bridge_channels, "bridge_dilation": bridge_dilation, "scale": scale}
+        super().__init__(backbone, HarDNetSSDMaps, extra_maps=extra_maps, **options)
 
 
 def _keep_channel_numbers_out_of_averages():

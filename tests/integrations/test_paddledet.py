@@ -13,6 +13,7 @@ from ppdet.core.workspace import create, get_registered_modules
 from densebone.integrations import paddledet
 from densebone.integrations.paddledet import HarDNet39DS, SSDFeatures
 
+HARDNET_KEYS = {"block_activation", "stride_padding", "activation", "ceil_first_pool"}
 CLASSES = {name: getattr(paddledet, name) for name in paddledet.BACKBONES}
 
 
@@ -41,7 +42,7 @@ def test_keys_of_a_configuration():
     shared = {"return_idx", "in_channels", "pretrained", "freeze_at", "freeze_norm", "norm_type", "recompute"}
     own = {
         "PeleeNet": {"ceil_mode", "norm", "norm_epsilon"},
-        **{n: {"block_activation", "stride_padding"} for n in CLASSES if n[0] == "H"},
+        **{n: HARDNET_KEYS for n in CLASSES if n[0] == "H"},
         **{f"CondenseNetV2{v}": {"form", "out_norm"} for v in "ABC"},
     }
     for name in CLASSES:
