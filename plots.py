@@ -247,7 +247,8 @@ def draw_labels(image, labels, names, palette, opacity=0.5, ignore_index=255):
     return canvas
 
 
-def _png_path(path):
+def png_path(path):
+    """The path, as a Path; UserError unless its name ends in .png."""
     if Path(path).suffix.lower() != ".png":
         raise UserError(f"{path}: the picture is written as PNG; give a name that ends in .png")
     return Path(path)
@@ -332,7 +333,7 @@ def plot_training(history, path):
     Raises:
         UserError: no row to draw, a row without iteration, or a path that is not a PNG or cannot be written.
     """
-    path = _png_path(path)
+    path = png_path(path)
     rows = list(history)
     train = [row for row in rows if row.get("kind") == "train" and row.get("loss") is not None]
     evals = [row for row in rows if row.get("kind") == "eval"]
@@ -364,7 +365,7 @@ def plot_sheet(images, titles, path, columns=4, cell=256):
         UserError: no pictures, not as many titles, a size out of range, or a path that is not a PNG or cannot
             be written.
     """
-    path = _png_path(path)
+    path = png_path(path)
     pictures, titles = [_as_picture(image) for image in images], [str(title) for title in titles]
     if not pictures or len(pictures) != len(titles):
         raise UserError(f"{len(pictures)} pictures and {len(titles)} titles; give at least one, and one title each")
