@@ -145,3 +145,48 @@ def gpu_to_use(asked):
     if asked and not available:
         print("note: use_gpu is set and Paddle sees no GPU; running on the CPU", file=sys.stderr)
     return available and (asked is None or bool(asked))
+
+
+def flatten(files, text):
+    """One YAML text of the keys of `files`, each file and its bases over those before, and of `text` over all.
+
+    Comments are lost; tags and anchors' values stay, and nothing that a tag names is run.
+
+    Args:
+        files (iterable of Path): .yml files.
+        text (str): YAML of one mapping.
+
+    Raises:
+        UserError: as `with_bases`.
+    """
+    merged = yaml.compose("{}", Loader=yaml.SafeLoader)
+    for file in files:
+        _merge(merged, _flattened(Path(file)))
+    _merge(merged, yaml.compose(text, Loader=yaml.SafeLoader))
+    merged.flow_style = False
+    return yaml.serialize(merged, Dumper=yaml.SafeDumper, width=200)
+
+
+def _flattened(path):
+    (_, node), *_ = with_bases(path)
+    whole = yaml.MappingNode(node.tag, [], flow_style=False)
+    for key, value in node.value:
+        if key.value in _BASE_KEYS:
+            for base in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                _merge(whole, _flattened(path.parent / Path(str(base.value)).expanduser()))
+    _merge(whole, yaml.MappingNode(node.tag, [pair for pair in node.value if pair[0].value not in _BASE_KEYS]))
+    return whole
+
+
+def _merge(under, over):
+    """Puts the keys of one mapping node over those of another, in place; mappings are merged, all else replaced."""
+    places = {key.value: i for i, (key, _) in enumerate(under.value)}
+    for key, value in over.value:
+        if key.value not in places:
+            under.value.append((key, value))
+            continue
+        _, old = under.value[places[key.value]]
+        if isinstance(old, yaml.MappingNode) and isinstance(value, yaml.MappingNode):
+            _merge(old, value)
+        else:
+            under.value[places[key.value]] = (key, value)

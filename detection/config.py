@@ -36,7 +36,7 @@ def load(path, overrides=(), data=None, pretrained=True):
     Raises:
         UserError: PaddleDetection is not installed; not a YAML mapping; unknown key; an override that leads nowhere.
     """
-    workspace, paddledet = _import_toolkit()
+    workspace, paddledet = import_toolkit()
     try:
         cfg = workspace.load_config(str(path))
     except (yaml.YAMLError, OSError, AssertionError, AttributeError, TypeError) as error:
@@ -58,7 +58,7 @@ def load(path, overrides=(), data=None, pretrained=True):
     return cfg
 
 
-def _import_toolkit():
+def import_toolkit():
     try:
         import ppdet.core.workspace as workspace
         import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)

@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": "make a downloaded data set ready for training",
     "sample-data": "write a small data set to try things on",
     "run": "execute an unmodified script of a toolkit with densebone's names registered",
+    "compat": "try every head of the toolkits on every backbone; the configuration of a pair",
     "doctor": "versions, toolkits, registered names and repairs",
 }
 

@@ -98,7 +98,7 @@ def load(path, overrides=(), data=None, pretrained=True):
         UserError: PaddleSeg is not installed; not a YAML mapping; an unknown key, type or argument; settings that
             contradict each other; an override that leads nowhere.
     """
-    parse = _import_toolkit()
+    parse = import_toolkit()
     from . import checks
     from .builder import Builder, Settings
 
@@ -134,7 +134,7 @@ def load(path, overrides=(), data=None, pretrained=True):
     return Job(path, dic, config, Builder(config), **run)
 
 
-def _import_toolkit():
+def import_toolkit():
     """PaddleSeg's reader of a file and its bases, once everything that a configuration can name is registered."""
     try:
         import paddleseg.datasets

@@ -195,7 +195,7 @@ class Run:
     def _step(self, batch, data):
         """One step of the optimizer; returns the losses as floats, their sum first."""
         with _mixed_precision() if self.scaler else nullcontext():
-            losses = self._losses(self.network(data["img"]), data)
+            losses = self.losses_of(self.network(data["img"]), data)
             total = sum(losses)
         values = [float(total), *map(float, losses)]
         if not math.isfinite(values[0]):
@@ -219,7 +219,7 @@ class Run:
             schedule.step()
         return values
 
-    def _losses(self, outputs, data):
+    def losses_of(self, outputs, data):
         """The loss of every output of the model, a list of Tensors."""
         if hasattr(self.model, "loss_computation"):
             return self.model.loss_computation(outputs, self.losses, data)

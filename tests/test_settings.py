@@ -89,3 +89,21 @@ def test_the_device(gpus, asked, expected, monkeypatch, capsys):
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: gpus)
     assert settings.gpu_to_use(asked) is expected
     assert ("Paddle sees no GPU" in capsys.readouterr().err) == (asked is True and gpus == 0)
+
+
+def test_flatten_puts_files_over_their_bases_and_text_over_all(tmp_path):
+    (tmp_path / "low.yml").write_text("a: 1\nblock: {x: 1, y: [1, 2]}  # a remark\nplugin: !!python/module:os\n")
+    (tmp_path / "middle.yml").write_text("_BASE_: [low.yml]\na: 2\nblock: {y: [3]}\n")
+    (tmp_path / "other.yml").write_text("b: &anchor {k: v}\nc: *anchor\nblock: {z: ~}\n")
+    (tmp_path / "top.yml").write_text("_BASE_: [middle.yml, other.yml]\nb: 5\n")
+    text = settings.flatten([tmp_path / "top.yml"], "block: {x: 9}\nlast: yes\n")
+    assert text == (
+        "a: 2\nblock: {x: 9, y: [3], z: ~}\nplugin: !!python/module:os ''\nb: 5\nc: &id001 {k: v}\nlast: yes\n"
+    ).replace("&id001 ", "")
+
+
+def test_flatten_of_what_builds_on_itself(tmp_path):
+    (tmp_path / "a.yml").write_text("_base_: b.yml\n")
+    (tmp_path / "b.yml").write_text("_base_: a.yml\n")
+    with pytest.raises(UserError, match="which builds on"):
+        settings.flatten([tmp_path / "a.yml"], "x: 1")

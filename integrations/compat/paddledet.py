@@ -12,10 +12,12 @@ import inspect
 from types import SimpleNamespace
 
 import paddle
+import paddle.nn.functional as F
 from paddle.framework import in_dynamic_or_pir_mode
 from PIL import ImageDraw
 from ppdet.engine.export_utils import _prune_input_spec
 from ppdet.modeling.bbox_utils import nonempty_bbox
+from ppdet.modeling.ops import get_static_shape
 
 from . import RepairTable
 
@@ -93,6 +95,57 @@ def atss_labels(original):
 def task_aligned_labels(original):
     """The task-aligned assigner adds int32 to int64 as ATSS does: cast the labels."""
     return _with_int64_labels(original)
+
+
+@TABLE.repair(
+    symptom=PROMOTION,
+    why="GFL training",
+    paddle="3.0",
+    sources={"ppdet.modeling.losses.gfocal_loss:quality_focal_loss": "b2837143622941c7"},
+)
+def gfl_quality_loss(original):
+    """GFL's loss multiplies losses with a mask of bools: restated with one target for every class."""
+    return quality_focal_loss
+
+
+def quality_focal_loss(pred, target, beta=2.0, use_sigmoid=True):
+    """The quality focal loss (arXiv 2006.04388, eq. 6) of each prediction, summed over the classes: (N,).
+
+    `pred` is (N, classes), logits, or probabilities without `use_sigmoid`; `target` is the label (N,), which is no
+    class for background, and the quality 0..1 of its box (N,).
+    """
+    label, quality = target
+    entropy = F.binary_cross_entropy_with_logits if use_sigmoid else F.binary_cross_entropy
+    classes = paddle.arange(pred.shape[1], dtype=label.dtype)
+    is_label = (label.unsqueeze(1) == classes).astype(pred.dtype)
+    wanted = is_label * quality.astype(pred.dtype).unsqueeze(1)
+    distance = wanted - (F.sigmoid(pred) if use_sigmoid else pred)
+    return (entropy(pred, wanted, reduction="none") * distance.abs().pow(beta)).sum(axis=1)
+
+
+@TABLE.repair(
+    symptom=ZERO_D,
+    why="TOOD, every stage",
+    paddle="2.6",
+    sources={"ppdet.modeling.heads.tood_head:TOODHead._reg_grid_sample": "452e82292aef64f5"},
+)
+def tood_aligned_boxes(original):
+    """TOOD concatenates width and height, 0-D since Paddle 2.5, where it moves its boxes: restated with `stack`."""
+    return boxes_at_offsets
+
+
+def boxes_at_offsets(self, feat, offset, anchor_points):
+    """Each side of a box from where the network points: (N, 4, H, W), read off `feat`, of the same shape.
+
+    `offset` is (N, 8, H, W): x and y for every side, in cells, from `anchor_points` (1, H, W, 2), the centres of the
+    cells. At module level, because Paddle reads and rewrites the source when it makes a static graph.
+    """
+    batch, _, height, width = get_static_shape(feat)
+    sides = feat.reshape([-1, 1, height, width])
+    places = offset.reshape([-1, 2, height, width]).transpose([0, 2, 3, 1]) + anchor_points
+    shares = places / paddle.stack([width, height]).astype("float32")
+    sides = F.grid_sample(sides, shares.clip(0.0, 1.0) * 2 - 1)
+    return sides.reshape([batch, -1, height, width])
 
 
 @TABLE.repair(

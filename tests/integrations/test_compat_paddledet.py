@@ -30,6 +30,8 @@ NAMES = [
     "ssd_hard_examples",
     "atss_labels",
     "task_aligned_labels",
+    "gfl_quality_loss",
+    "tood_aligned_boxes",
     "rpn_proposals",
     "rcnn_predictions",
     "rcnn_targets",
@@ -85,6 +87,27 @@ def assign_task_aligned(label_type="int32"):
     points = tensor([[5, 5], [15, 5], [5, 15], [15, 15]])
     objects = tensor([[[2]]], label_type), tensor([[[1, 1, 9, 9]]]), paddle.ones([1, 1, 1])
     return assigner(paddle.full([1, 4, 4], 0.5), tensor([SQUARE_ANCHORS]), points, [4], *objects, 4)
+
+
+LOGITS = [[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.0, 0.0], [3.0, -3.0, 0.5]]
+LABELS, QUALITIES = [2, 3, 0, 1], [0.8, 0.0, 0.4, 1.0]  # the second is background
+
+
+def quality_loss(logits=LOGITS, labels=LABELS, **options):
+    loss = ppdet_module("modeling.losses.gfocal_loss").quality_focal_loss
+    # the head gives the qualities as float64
+    return loss(tensor(logits), (tensor(labels, "int32"), tensor(QUALITIES, "float64")), **options)
+
+
+def boxes_and_offsets():
+    rng = np.random.RandomState(0)
+    rows, columns = np.mgrid[0:3, 0:5] + 0.5
+    return rng.rand(2, 4, 3, 5), rng.randn(2, 8, 3, 5), np.stack([columns, rows], axis=-1)[None]
+
+
+def align_boxes(sides, offsets, centres):
+    align = ppdet_module("modeling.heads.tood_head").TOODHead._reg_grid_sample
+    return align(None, sides, offsets, centres)
 
 
 def rpn_inputs(levels):
@@ -242,6 +265,8 @@ def without_repairs(folder):
         "ssd_hard_examples": mine_without_objects,
         "atss_labels": assign_atss,
         "task_aligned_labels": assign_task_aligned,
+        "gfl_quality_loss": quality_loss,
+        "tood_aligned_boxes": lambda: align_boxes(*map(tensor, boxes_and_offsets())),
         "rpn_proposals": propose,
         "rcnn_predictions": rescale,
         "rcnn_targets": sample_proposals,
@@ -277,6 +302,8 @@ ERRORS = {
     "ssd_hard_examples": ["Type promotion only support", "no negative was chosen"],
     "atss_labels": ["Type promotion only support"],
     "task_aligned_labels": ["Type promotion only support"],
+    "gfl_quality_loss": ["Type promotion only support"],
+    "tood_aligned_boxes": ["Expected axis >= -rank"],
     "rpn_proposals": ["Expected axis >= -rank"],
     "rcnn_predictions": ["Expected axis >= -rank"],
     "rcnn_targets": ["Expected axis >= -rank"],
@@ -332,6 +359,42 @@ def test_assigners_take_both_integer_types(assign):
     assert positive[0, 0].numpy().tolist() == [1, 0, 0, 0]
     for small, large in zip((labels, boxes, scores, positive), assign("int64")):
         assert np.array_equal(small.numpy(), large.numpy())
+
+
+@pytest.mark.parametrize("beta", [1.0, 2.0])
+def test_quality_focal_loss(beta):
+    logits = np.array(LOGITS)
+    probability = 1 / (1 + np.exp(-logits))
+    wanted = np.zeros_like(logits)
+    wanted[0, 2], wanted[2, 0], wanted[3, 1] = 0.8, 0.4, 1.0
+    entropy = -wanted * np.log(probability) - (1 - wanted) * np.log(1 - probability)
+    expected = (entropy * np.abs(wanted - probability) ** beta).sum(axis=1)
+    assert np.allclose(quality_loss(beta=beta).numpy(), expected, atol=1e-6)
+    assert np.allclose(quality_loss(probability, beta=beta, use_sigmoid=False).numpy(), expected, atol=1e-6)
+
+
+def test_quality_focal_loss_of_background_alone():
+    probability = 1 / (1 + np.exp(-np.array(LOGITS)))
+    expected = (-np.log(1 - probability) * probability**2).sum(axis=1)
+    assert np.allclose(quality_loss(labels=[3, 3, 3, 3]).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("run", [lambda f, *x: f(*map(tensor, x)), in_static_graph], ids=["eager", "static"])
+def test_tood_reads_every_side_where_its_offset_points(run):
+    sides, offsets, centres = boxes_and_offsets()
+    found = run(align_boxes, sides, offsets, centres).numpy()
+    assert found.shape == sides.shape
+    height, width = sides.shape[2:]
+    for n, side, y, x in np.ndindex(sides.shape):
+        # a point in cells, as a share of the map, which goes from the first cell's value to the last one's
+        point = (offsets[n, 2 * side : 2 * side + 2, y, x] + centres[0, y, x]) / (width, height)
+        column, row = np.clip(point, 0, 1) * (width - 1, height - 1)
+        left, top = min(int(column), width - 2), min(int(row), height - 2)
+        upper, lower = (
+            sides[n, side, r, left] * (left + 1 - column) + sides[n, side, r, left + 1] * (column - left)
+            for r in (top, top + 1)
+        )
+        assert np.isclose(found[n, side, y, x], upper * (top + 1 - row) + lower * (row - top), atol=1e-5)
 
 
 @pytest.mark.parametrize(("levels", "limit"), [(1, 1000), (2, 1000), (2, 7)])

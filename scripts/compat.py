@@ -1,0 +1,86 @@
+"""Try the toolkits' heads on our backbones, or print the configuration of a pair.
+
+densebone compat                                   every pair: builds, trains a step, exports, runs what was exported
+densebone compat --backbones HarDNet68 --heads FCOS GFL
+densebone compat --show HarDNet68 FCOS > my.yml    a configuration that works, for densebone train -c my.yml
+
+Each pair has a process of its own, on the CPU. What is found is kept in DIR/results.jsonl, so that a run which was
+killed goes on: pairs that worked with the same versions and the same configuration are not tried again.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from .. import compatibility
+from ..errors import UserError
+from . import options
+
+
+def main(argv=None):
+    """Returns the exit status: 1 when a pair does not work."""
+    arguments = _parser().parse_args(argv)
+    if arguments.show:
+        print(_configuration(*arguments.show), end="")
+        return 0
+    if arguments.jobs < 1:
+        raise UserError(f"--jobs is {arguments.jobs}; give 1 or more")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a forked process cannot use a GPU that its parent has opened
+    pairs = _pairs(arguments)
+    if arguments.overwrite:
+        for name in ("results.jsonl", "data", "logs"):
+            path = arguments.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    rows = compatibility.run(pairs, arguments.folder, arguments.jobs, lambda line: print(line, flush=True))
+    for title, lines, reasons in compatibility.tables(rows):
+        print(f"\n{title}\n{options.table(lines)}")
+        print("".join(f"({i}) {reason}\n" for i, reason in enumerate(reasons, 1)), end="")
+    output = arguments.output or arguments.folder / "compatibility.md"
+    compatibility.write(rows, output)
+    print(f"\n{sum(row['works'] for row in rows)} of {len(rows)} pairs work; the table is in {output}")
+    return 0 if all(row["works"] for row in rows) else 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="densebone compat", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--show", nargs=2, metavar=("BACKBONE", "HEAD"), help="print the configuration of a pair")
+    parser.add_argument("--toolkit", choices=compatibility.TOOLKITS, help="only the heads of this one; default both")
+    parser.add_argument("--backbones", nargs="+", metavar="NAME", help="default all: HarDNet68, PeleeNet, ...")
+    parser.add_argument("--heads", nargs="+", metavar="NAME", help="default all: FCOS, SSD, DeepLabV3P, ...")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trials at a time (1)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the table as Markdown (DIR/compatibility.md)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("output/compat"), metavar="DIR", help="results and logs (output/compat)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="forget what was found earlier")
+    return parser
+
+
+def _heads():
+    """{head: toolkit} of all."""
+    return {head: toolkit for toolkit in compatibility.TOOLKITS for head in compatibility.job(toolkit).HEADS}
+
+
+def _configuration(backbone, head):
+    heads = _heads()
+    (head,) = compatibility.choose([head], heads, "head")
+    _, backbones = compatibility.job(heads[head]).prepare()
+    (backbone,) = compatibility.choose([backbone], backbones, "backbone")
+    return f"# {head} on {backbone}, tried with densebone compat.\n" + compatibility.job(heads[head]).yaml_of(
+        backbone, head
+    )
+
+
+def _pairs(arguments):
+    """[(toolkit, backbone, head)] that were asked for, head by head."""
+    heads = {h: t for h, t in _heads().items() if arguments.toolkit in (None, t)}
+    chosen = compatibility.choose(arguments.heads, heads, "head")
+    pairs = []
+    for head in chosen:
+        _, known = compatibility.job(heads[head]).prepare()
+        backbones = compatibility.choose(arguments.backbones, known, "backbone")
+        pairs += [(heads[head], backbone, head) for backbone in backbones]
+    return pairs
