@@ -109,8 +109,8 @@ def run(pairs, folder, jobs=1, report=print):
         report (callable): called with a line for every pair that is done.
 
     Returns:
-        list of dict: what `describe` says, and works (bool), why ("" or what keeps it from working), seconds and what
-        `try_pair` returns.
+        list of dict: what `describe` says, and works (bool), why ("" or what keeps it from working), seconds, absent
+        (true for a head that the installed toolkit does not have) and what `try_pair` returns.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -229,7 +229,7 @@ def _work(row, data, folder, log, sender):
         module.prepare()
         why = module.unavailable(row["head"])
         if why:
-            sender.send({"works": False, "why": why})
+            sender.send({"works": False, "why": why, "absent": True})
             return
         config = folder / "pair.yml"
         config.write_text(module.yaml_of(row["backbone"], row["head"]))
@@ -277,7 +277,7 @@ INTRODUCTION = """\
 What `densebone compat` found. "yes": a configuration of the head on the backbone was built, trained for a step on
 generated pictures, with finite losses, gradients and weights, and exported; the exported model ran on a picture and
 gave what the trained one gave. Heads that begin with another assignment of targets were trained for a step with each.
-Images were small and weights random: this says that the parts fit together, not how well they detect or segment. Each
+Images were small, weights random and score thresholds near 0: this says that the parts fit together, not how well they detect or segment. Each
 pair ran in a process of its own, on a CPU.
 
 `densebone compat --show HarDNet68 FCOS` prints the configuration of a pair, complete in itself and ready to train on.

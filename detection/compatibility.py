@@ -170,7 +170,7 @@ def _shrink(cfg, side):
 
 
 def _find_more(block):
-    """Lets boxes of low scores through, so that a network which knows nothing finds some, and exports can be compared."""
+    """Lets boxes of low scores through: a network that knows nothing finds some, and its export can be compared."""
     for key, value in block.items():
         if isinstance(value, dict):
             _find_more(value)

@@ -70,6 +70,7 @@ def test_each_pair_has_a_process_of_its_own_and_says_why_it_fails(tried, tmp_pat
     for row in rows:
         assert row["works"] == (row["head"] == "works")
         assert row["why"].startswith(WHY[row["head"]]) and bool(row["why"]) == (not row["works"])
+    assert [row["head"] for row in rows if row.get("absent")] == ["missing"]
     assert rows[0]["parameters"] == 7 and rows[0]["paddle"] == paddle.__version__
     assert "some words" in (tmp_path / "logs" / "detection-works-A.log").read_text()
     assert not list((tmp_path / "work").iterdir())
