@@ -277,8 +277,8 @@ INTRODUCTION = """\
 What `densebone compat` found. "yes": a configuration of the head on the backbone was built, trained for a step on
 generated pictures, with finite losses, gradients and weights, and exported; the exported model ran on a picture and
 gave what the trained one gave. Heads that begin with another assignment of targets were trained for a step with each.
-Images were small, weights random and score thresholds near 0: this says that the parts fit together, not how well they detect or segment. Each
-pair ran in a process of its own, on a CPU.
+Images were small, weights random and score thresholds near 0: this says that the parts fit together, not how well they
+detect or segment. Each pair ran in a process of its own, on a CPU.
 
 `densebone compat --show HarDNet68 FCOS` prints the configuration of a pair, complete in itself and ready to train on.
 """

@@ -55,7 +55,10 @@ HEADS = {
     # the nearest cells of every map are candidates; the coarsest has one
     "TOOD": Head(("tood_fpn", "schedule_retinanet_12e"), "TOOD", trial=("TOODHead.static_assigner.topk=1",)),
     "GFL": Head(("gfl_fpn", "schedule_retinanet_12e"), "GFL"),
-    "RT-DETR": Head(("rtdetr", "schedule_rtdetr_72e"), "DETR", side=96, needs="RTDETRTransformer"),
+    # below 128 pixels its maps have fewer cells than it has queries
+    "RT-DETR": Head(
+        ("rtdetr", "schedule_rtdetr_72e"), "DETR", side=160, trial=("eval_size=[160,160]",), needs="RTDETRTransformer"
+    ),
 }
 
 
