@@ -82,7 +82,7 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
     network, variant = find_model(name)
     if not issubclass(network, Network):
         raise UserError(
-            f"{name} is a whole network for {network.task}, no backbone; its encoder is {ENCODERS[name][0]!r}"
+            f"{name} is a whole network for {network.task}, no backbone; its encoder is {next(iter(ENCODERS[name]))!r}"
         )
     _check_options(network, options)
     if out_indices is None:  # which would make a classifier

@@ -18,6 +18,8 @@ from densebone.errors import UserError
 from densebone.integrations import paddledet  # noqa: F401  (registers transforms)
 from densebone.scripts.options import CONFIGS
 
+# FlipWarpAffine, refused below; transforms that a development checkout has
+NOT_HERE = ("centernet_dlafpn", "rtdetr")
 SIZE = (160, 120)
 OBJECTS = [[20, 30, 60, 40], [70, 20, 50, 80], [40, 50, 90, 30]]  # x, y, width, height
 
@@ -26,7 +28,8 @@ def readers():
     """TrainReader of every shipped file that has one."""
     files = sorted((CONFIGS / "detection").glob("**/*.yml"))
     blocks = {file.stem: yaml.load(file.read_text(), Loader=yaml.Loader).get("TrainReader") for file in files}
-    return {name: block for name, block in blocks.items() if block and "batch_size" in block}
+    wanted = {name: block for name, block in blocks.items() if block and name not in NOT_HERE}
+    return {name: block for name, block in wanted.items() if "batch_size" in block}
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +80,12 @@ def test_boxes_lie_on_the_objects(name, data):
             assert image.dtype == np.uint8 and image.shape[2] == 3
             boxes, labels, scores = browsing._boxes(sample["labels"], image, ["odd", "even"], transforms)
             assert scores is None
-            if not len(boxes):  # moved out of the picture
+            assert labels in ([], ["odd" if number % 2 else "even"])
+            (height, width), slack = image.shape[:2], 0.03 * max(image.shape)
+            box = np.clip(boxes, 0, [width, height, width, height]).reshape(-1)
+            if not box.size or min(box[2:] - box[:2]) < 2:  # moved out of the picture
                 continue
             seen += 1
-            assert labels == ["odd" if number % 2 else "even"]
-            (height, width), slack = image.shape[:2], 0.03 * max(image.shape)
-            box = np.clip(boxes[0], 0, [width, height, width, height])
             assert np.abs(box - white(image)).max() <= slack, (number, boxes, white(image))
     assert seen >= 8
 
