@@ -199,6 +199,7 @@ def highest_memory():
 
 
 def main(argv=None):
+    """Returns the exit status: 1 when a file ended the reader, took too long or took memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=20000, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same files")

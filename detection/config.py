@@ -59,6 +59,11 @@ def load(path, overrides=(), data=None, pretrained=True):
 
 
 def import_toolkit():
+    """(PaddleDetection's workspace, our adapter), once all that a configuration can name is registered.
+
+    Raises:
+        UserError: PaddleDetection cannot be imported.
+    """
     try:
         import ppdet.core.workspace as workspace
         import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)

@@ -42,6 +42,7 @@ def smooth_noise(rng, height, width, cells):
 
 
 def soften(coverage, radius):
+    """(H, W) of 0..1 -> the same, blurred by a Gaussian of `radius` pixels."""
     blurred = Image.fromarray(np.uint8(coverage * 255)).filter(ImageFilter.GaussianBlur(radius))
     return np.asarray(blurred, np.float32) / 255
 
@@ -62,6 +63,7 @@ def camera(rng, scene, light):
 
 
 def is_int(value):
+    """Whether a value is a whole number, of Python or NumPy, and no truth value."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 

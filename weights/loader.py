@@ -255,10 +255,11 @@ def _set_head_apart(network, arrays, report):
         return
     if not all(key in arrays for key in keys):
         return
-    ours = [list(state[key].shape) for key in keys]
+    weight, bias = (list(state[key].shape) for key in keys)
     theirs = [list(np.shape(arrays[key])) for key in keys]
-    published = [[network.published_classes if side == network.num_classes else side for side in s] for s in ours]
-    if theirs != ours and theirs == published:
+    published = list(weight)
+    published[1 if len(weight) == 2 else 0] = network.published_classes  # linear (in, out), convolution (out, in, h, w)
+    if theirs != [weight, bias] and theirs == [published, [network.published_classes]]:
         for key in keys:
             del arrays[key]
         report.reinitialised = keys

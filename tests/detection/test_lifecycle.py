@@ -6,14 +6,11 @@ configuration on real photographs: too long for every run (minutes each), so it 
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from killing import kill_after, start
 from PIL import Image
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
@@ -27,25 +24,6 @@ def sample(tmp_path_factory, densebone):
     done = densebone("sample-data", "coco", folder, "--train", 16, "--val", 4)
     assert done.returncode == 0, done.stderr
     return folder
-
-
-def start(arguments, cwd, log):
-    """Starts `densebone train` in the background, its output in a file."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "densebone.scripts", "train", *map(str, arguments)],
-        cwd=cwd, stdout=log.open("w"), stderr=subprocess.STDOUT,
-    )  # fmt: skip
-
-
-def kill_after(process, line, log, limit=600):
-    """Kills the process with SIGKILL as soon as its log holds the line."""
-    ends = time.monotonic() + limit
-    while line not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < ends, log.read_text()
-        time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
 
 
 def losses(folder):

@@ -87,6 +87,7 @@ def test_what_was_written_is_read_whatever_its_ending(tmp_path, container, suffi
 def test_arrays_can_be_written_to(tmp_path, container):
     for value in read_arrays(CONTAINERS[container](tmp_path / "w", ARRAYS)).values():
         value[...] = 1
+        assert (value == 1).all()
 
 
 def test_a_compressed_npz_is_read(tmp_path):
