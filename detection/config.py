@@ -20,6 +20,9 @@ _ENGINE_KEYS = frozenset(
     """.split()  # noqa: SIM905
 )
 
+# Components that a development checkout has and the release 2.6.0 does not, with the detector that they make.
+_DEVELOPMENT = {"HybridEncoder": "RT-DETR", "RTDETRTransformer": "RT-DETR"}
+
 
 def load(path, overrides=(), data=None, pretrained=True):
     """The configuration of PaddleDetection, with its components and ours registered and its keys checked.
@@ -87,6 +90,11 @@ def _check_keys(cfg, path):
     known = _ENGINE_KEYS | shared | set(modules)
     anchored = anchored_keys(path)
     for key in cfg:
+        if key in _DEVELOPMENT and key not in known:
+            raise UserError(
+                f"{path}: {_DEVELOPMENT[key]} needs a {key}, which the installed PaddleDetection does not have; put a "
+                f"development checkout (October 2024) on PYTHONPATH"
+            )
         if key not in known and key not in anchored:
             raise UserError(f"{path}: unknown key {key!r}; {suggest(key, known)}")
     for name, module in modules.items():
