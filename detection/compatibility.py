@@ -28,6 +28,8 @@ class Head:
         side: of the images in a trial, in pixels; the coarsest map must keep a cell.
         trial: settings that a small image asks for.
         needs: a component that not every version of PaddleDetection has, or "".
+        spread: key of the weight that makes the scores, where it starts so near 0 that they are alike to 1e-5 and
+            rounding decides which is the largest of its neighbours; a trial makes it 1000 times larger. Or "".
     """
 
     bases: tuple
@@ -36,6 +38,7 @@ class Head:
     side: int = 64
     trial: tuple = ()
     needs: str = ""
+    spread: str = ""
 
 
 # a head of its own for each of hundreds of boxes takes most of the time of a trial
@@ -51,7 +54,12 @@ HEADS = {
     "RetinaNet": Head(("retinanet_fpn", "schedule_retinanet_12e"), "RetinaNet"),
     "Faster-RCNN": Head(("faster_rcnn_fpn", "schedule_retinanet_12e"), "FasterRCNN", (0, 1, 2, 3), trial=_FEW_BOXES),
     "Mask-RCNN": Head(("mask_rcnn_fpn", "schedule_retinanet_12e"), "MaskRCNN", (0, 1, 2, 3), trial=_FEW_BOXES),
-    "CenterNet": Head(("centernet_dlafpn", "schedule_centernet_140e"), "CenterNet", (0, 1, 2, 3)),
+    "CenterNet": Head(
+        ("centernet_dlafpn", "schedule_centernet_140e"),
+        "CenterNet",
+        (0, 1, 2, 3),
+        spread="head.heatmap.2.conv.weight",
+    ),
     # the nearest cells of every map are candidates; the coarsest has one
     "TOOD": Head(("tood_fpn", "schedule_retinanet_12e"), "TOOD", trial=("TOODHead.static_assigner.topk=1",)),
     "GFL": Head(("gfl_fpn", "schedule_retinanet_12e"), "GFL"),
@@ -135,6 +143,9 @@ def try_pair(path, head, data, folder, enter):
     for epoch in (0, last) if assigns_anew else (0,):
         _step(trainer, next(iter(trainer.loader)), epoch, enter)
     enter("export")
+    if key := HEADS[head].spread:
+        weight = model.state_dict()[key]
+        weight.set_value(weight * 1000)
     paddle.save(model.state_dict(), str(weights))
     cfg["model"] = model  # not built again: PicoDet's neck is another network the second time in a process
     picture = sorted((data / "val2017").iterdir())[0]

@@ -183,6 +183,8 @@ def test_exported_boxes_are_compared_by_class_and_score():
 
     boxes = np.array([[0, 0.9, 1, 2, 30, 40], [1, 0.5, 5, 6, 70, 80]], "float32")
     assert compare(boxes, boxes[::-1]) == 0
+    filled_up = np.array([[1, 0, 3, 3, 4, 4]], "float32")
+    assert compare(np.concatenate([boxes, filled_up]), boxes) == 0
     with pytest.raises(RuntimeError, match="differ from the trained one's"):
         compare(boxes, boxes + np.array([0, 0, 1, 0, 0, 0], "float32"))
     with pytest.raises(RuntimeError, match="finds 1 boxes where the trained one finds 2"):
