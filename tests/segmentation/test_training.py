@@ -18,6 +18,7 @@ from paddleseg.cvlibs import manager
 
 from densebone import UserError, checkpoints
 from densebone.history import read_history
+from densebone.loading import load
 from densebone.segmentation import batches, training
 from densebone.weights.reader import read_arrays
 
@@ -273,7 +274,7 @@ def test_pictures_that_cannot_be_loaded_are_named_in_one_line(tmp_path, workers)
     dataset = batches.SeededDataset(job.builder.train_dataset, SEED)
     (tmp_path / "3_label.png").write_bytes(b"broken")
     with pytest.raises(UserError) as caught:
-        list(batches.load(dataset, batches.Batches(dataset, 2, 0, 3), workers))
+        list(load(dataset, batches.Batches(dataset, 2, 0, 3), workers))
     assert isinstance(dataset[0, 3], UserError)
     files = f"{tmp_path}/3.png and {tmp_path}/3_label.png"
     assert str(caught.value).startswith(f"train_dataset: cannot prepare {files}: cannot identify image")
@@ -281,7 +282,7 @@ def test_pictures_that_cannot_be_loaded_are_named_in_one_line(tmp_path, workers)
     (tmp_path / "3_label.png").write_bytes((tmp_path / "2_label.png").read_bytes())
     dataset.dataset.transforms.transforms = dataset.dataset.transforms.transforms[:1]  # pictures of all sizes
     with pytest.raises(UserError, match=r"^train_dataset gives pictures of different sizes for one batch \(\d+ x \d+ "):
-        list(batches.load(dataset, batches.Batches(dataset, 6, 0, 1), workers))
+        list(load(dataset, batches.Batches(dataset, 6, 0, 1), workers))
 
 
 def test_batches_cover_each_epoch_and_start_anywhere():
