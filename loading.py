@@ -1,10 +1,8 @@
 """Batches that follow from the seed and the iteration alone, not from workers or from where a run was resumed."""
 
 import os
-import random
 import threading
 import time
-from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from itertools import count, islice
@@ -21,19 +19,6 @@ _ERROR = "error"
 def seeds(*numbers):
     """Two seeds, 0 to 2^32 - 1, that follow from integers from 0 on; other integers give seeds unrelated to them."""
     return np.random.SeedSequence(numbers).generate_state(2).tolist()
-
-
-@contextmanager
-def generators_at(*numbers):
-    """Python's and NumPy's global generators, which transforms draw from, seeded for a while."""
-    before = random.getstate(), np.random.get_state()
-    for seed, generator in zip(seeds(*numbers), (random, np.random)):
-        generator.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
 
 
 class EpochSampler(paddle.io.BatchSampler):
@@ -103,49 +88,12 @@ class Batches:
             done = 0
 
 
-class SeededDataset(paddle.io.Dataset):
-    """A data set whose augmentation follows from (seed, epoch, number of the picture), in any process and any order.
-
-    Args:
-        dataset: number -> dict of arrays, one of them `img`; draws from Python's and NumPy's global generators.
-        seed (int): from 0 on.
-    """
-
-    def __init__(self, dataset, seed):
-        super().__init__()
-        self.dataset = dataset
-        self.seed = seed
-
-    def __len__(self):
-        return len(self.dataset)
-
-    def __getitem__(self, key):
-        """(epoch, number) -> dict of what training needs.
-
-        A UserError is returned, not raised, because Paddle loses what is raised in a worker.
-        """
-        epoch, index = key
-        try:
-            with generators_at(self.seed, epoch, index):
-                return self.prepare(index)
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return UserError(f"train_dataset: cannot prepare {self.files(index)}: {reason}")
-
-    def prepare(self, index):
-        """The dict of one picture, the global generators being seeded for it."""
-        return self.dataset[index]
-
-    def files(self, index):
-        """The names of a picture's files, as text."""
-        raise NotImplementedError
-
-
 def load(dataset, batches, workers):
     """Yields (batch of `Batches`, dict of name to Tensor with N in front) for every batch.
 
     Args:
-        dataset (SeededDataset): the pictures.
+        dataset (paddle.io.Dataset): (epoch, number) -> dict of arrays, one of them `img`, or a UserError, which is
+            returned, not raised, because Paddle loses what is raised in a worker.
         batches (Batches): which, in which order.
         workers (int): processes that load beside this one; with 0 this process loads.
 
@@ -185,7 +133,7 @@ def _end_with(parent, _):
 
 
 def _stack(samples):
-    """What `SeededDataset` gave for a batch -> dict of arrays with N in front, or of the text of an error."""
+    """What the data set gave for a batch -> dict of arrays with N in front, or of the text of an error."""
     errors = [str(sample) for sample in samples if isinstance(sample, UserError)]
     shapes = {np.shape(sample["img"]) for sample in samples if not errors}
     if len(shapes) > 1:

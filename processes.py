@@ -54,9 +54,11 @@ def average_gradients(parameters):
         flat = paddle.concat([gradient.flatten() for gradient in gradients])
         with together():
             distributed.all_reduce(flat)
-        pieces = paddle.split(flat / ranks, [gradient.size for gradient in gradients])
-        for gradient, piece in zip(gradients, pieces):
-            gradient.set_value(piece.reshape(gradient.shape))
+        flat /= ranks
+        start = 0
+        for gradient in gradients:
+            gradient.set_value(flat[start : start + gradient.size].reshape(gradient.shape))
+            start += gradient.size
 
 
 @contextmanager
