@@ -33,6 +33,11 @@ class Model:
     options: Mapping = setting("block", {})
 
 
+def _exempt():
+    # of which parameters weight_decay leaves alone: "norm", those of batch norms; "bias", biases of all other layers
+    return setting("texts", [], choices=("norm", "bias"))
+
+
 @dataclass(kw_only=True)
 class Momentum:
     """SGD with momentum."""
@@ -40,6 +45,7 @@ class Momentum:
     momentum: float = setting("number", 0.9, least=0, most=1)
     nesterov: bool = setting("flag", False)
     weight_decay: float = setting("number", 0.0, least=0)
+    no_weight_decay: list = _exempt()
 
 
 @dataclass(kw_only=True)
@@ -47,6 +53,7 @@ class SGD:
     """Plain stochastic gradient descent."""
 
     weight_decay: float = setting("number", 0.0, least=0)
+    no_weight_decay: list = _exempt()
 
 
 @dataclass(kw_only=True)
@@ -57,6 +64,7 @@ class Adam:
     beta2: float = setting("number", 0.999, least=0, most=1)
     epsilon: float = setting("number", 1e-8, least=0)
     weight_decay: float = setting("number", 0.0, least=0)
+    no_weight_decay: list = _exempt()
 
 
 @dataclass(kw_only=True)
@@ -69,9 +77,11 @@ OPTIMIZERS = {cls.__name__: cls for cls in (Momentum, SGD, Adam, AdamW)}
 
 @dataclass(kw_only=True)
 class Constant:
-    """One learning rate, after a linear warm-up from `warmup_start_lr` over `warmup_epochs`; set every iteration."""
+    """One learning rate, after a warm-up over `warmup_epochs` that rises from `warmup_start_lr` ("linear") or stays
+    there ("constant"); set every iteration."""
 
     learning_rate: float = setting("number", least=0)
+    warmup: str = setting("text", "linear", choices=("linear", "constant"))
     warmup_epochs: float = setting("number", 0, least=0)
     warmup_start_lr: float = setting("number", 0.0, least=0)
 
@@ -110,9 +120,12 @@ class Job:
         epochs (int).
         ema (float | None): decay of the averaged weights; None: none.
         label_smoothing, mixup, cutmix (float): the last two are the alpha of their beta distribution, 0: none.
-        amp (str): "O0" (float32), "O1" or "O2".
+        lasso (float): weight of the group lasso of a learned CondenseNetV2; 0: none.
+        clip_norm (float | None): the length that the gradient of all parameters together is cut to; None: any.
+        amp (str): mixed precision on a GPU: "O0" (float32), "O1" or "O2".
+        amp_dtype (str): "float16", "bfloat16", or "auto": the latter where the GPU has it.
         sync_bn (bool): batch norms over all processes.
-        log_iters (int), save_interval (int): iterations between two lines of the history, epochs between two snapshots.
+        log_iters (int), save_interval (float): iterations between two lines of the history, epochs between two snapshots.
         keep_checkpoints (int): snapshots that are kept; 0 keeps all.
         num_workers (int): processes that read pictures; 0 reads them in this one.
         save_dir (str): results go to save_dir/NAME.
@@ -136,10 +149,13 @@ class Job:
     label_smoothing: float = setting("number", 0.0, least=0, most=1)
     mixup: float = setting("number", 0.0, least=0)
     cutmix: float = setting("number", 0.0, least=0)
+    lasso: float = setting("number", 0.0, least=0)
+    clip_norm: float | None = setting("number", None, least=1e-9)
     amp: str = setting("text", "O0", choices=("O0", "O1", "O2"))
+    amp_dtype: str = setting("text", "auto", choices=("auto", "float16", "bfloat16"))
     sync_bn: bool = setting("flag", False)
     log_iters: int = setting("whole", 10, least=1)
-    save_interval: int = setting("whole", 1, least=1)
+    save_interval: float = setting("number", 1, least=1e-6)
     keep_checkpoints: int = setting("whole", 5, least=0)
     num_workers: int = setting("whole", 0, least=0)
     save_dir: str = setting("text", "output")
