@@ -1,6 +1,6 @@
 """Reading a classification configuration: a file and its bases, overrides, and a check of every key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,38 +33,33 @@ class Model:
     options: Mapping = setting("block", {})
 
 
-def _exempt():
-    # of which parameters weight_decay leaves alone: "norm", those of batch norms; "bias", biases of all other layers
-    return setting("texts", [], choices=("norm", "bias"))
+@dataclass(kw_only=True)
+class _Decaying:
+    weight_decay: float = setting("number", 0.0, least=0)
+    # which parameters are left out of it: "norm", those of batch norms; "bias", the biases of all other layers
+    no_weight_decay: Sequence = setting("texts", [], choices=("norm", "bias"))
 
 
 @dataclass(kw_only=True)
-class Momentum:
+class Momentum(_Decaying):
     """SGD with momentum."""
 
     momentum: float = setting("number", 0.9, least=0, most=1)
     nesterov: bool = setting("flag", False)
-    weight_decay: float = setting("number", 0.0, least=0)
-    no_weight_decay: list = _exempt()
 
 
 @dataclass(kw_only=True)
-class SGD:
+class SGD(_Decaying):
     """Plain stochastic gradient descent."""
 
-    weight_decay: float = setting("number", 0.0, least=0)
-    no_weight_decay: list = _exempt()
-
 
 @dataclass(kw_only=True)
-class Adam:
+class Adam(_Decaying):
     """Adam; weight_decay is added to the gradient."""
 
     beta1: float = setting("number", 0.9, least=0, most=1)
     beta2: float = setting("number", 0.999, least=0, most=1)
     epsilon: float = setting("number", 1e-8, least=0)
-    weight_decay: float = setting("number", 0.0, least=0)
-    no_weight_decay: list = _exempt()
 
 
 @dataclass(kw_only=True)
@@ -125,7 +120,8 @@ class Job:
         amp (str): mixed precision on a GPU: "O0" (float32), "O1" or "O2".
         amp_dtype (str): "float16", "bfloat16", or "auto": the latter where the GPU has it.
         sync_bn (bool): batch norms over all processes.
-        log_iters (int), save_interval (float): iterations between two lines of the history, epochs between two snapshots.
+        log_iters (int), save_interval (float): iterations between two lines of the history, epochs between two
+            snapshots.
         keep_checkpoints (int): snapshots that are kept; 0 keeps all.
         num_workers (int): processes that read pictures; 0 reads them in this one.
         save_dir (str): results go to save_dir/NAME.
