@@ -1,6 +1,6 @@
 """Reading a classification configuration: a file and its bases, overrides, and a check of every key."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Model:
 class _Decaying:
     weight_decay: float = setting("number", 0.0, least=0)
     # which parameters are left out of it: "norm", those of batch norms; "bias", the biases of all other layers
-    no_weight_decay: Sequence = setting("texts", [], choices=("norm", "bias"))
+    no_weight_decay: tuple = setting("texts", (), choices=("norm", "bias"))
 
 
 @dataclass(kw_only=True)
