@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ..errors import UserError
+from ..errors import UserError, suggest
 from ..settings import apply_override, gpu_to_use, plain, with_bases
 from ..weights import catalog
 from .data import DATASETS
@@ -175,23 +175,23 @@ class Job:
     @property
     def preprocessing(self):
         """How pictures are prepared for the weights that training starts from; see `preprocessing_for`."""
-        pretrained = self.model.pretrained
+        pretrained, entry = self.model.pretrained, None
         if pretrained is True:
-            return self.preprocessing_for(catalog.default_for(self.model.name))
-        if isinstance(pretrained, str) and catalog.is_published(pretrained):
-            return self.preprocessing_for(catalog.find(pretrained))
-        return self.preprocessing_for(None)
+            entry = catalog.default_for(self.model.name)
+        elif isinstance(pretrained, str) and catalog.is_published(pretrained):
+            entry = catalog.find(pretrained)
+        return self.preprocessing_for(entry and entry.preprocessing)
 
-    def preprocessing_for(self, entry):
-        """The `Preprocessing` of a checkpoint, with what the configuration sets itself in place of its values.
+    def preprocessing_for(self, own):
+        """How pictures are prepared: as weights want it, but for what the configuration sets itself.
 
         Args:
-            entry (catalog.Entry | None): of published weights; None, and one that does not say, stands for the
-                model's default weights.
+            own (Preprocessing | None): of the weights; None stands for that of the model's default weights, or of
+                HarDNet-68's where those were made for something else.
         """
-        base = entry.preprocessing if entry is not None else None
-        base = base or catalog.default_for(self.model.name).preprocessing
-        return replace(base, **self.given_preprocessing)
+        for name in (self.model.name, "hardnet68"):
+            own = own or catalog.default_for(name).preprocessing
+        return replace(own, **self.given_preprocessing)
 
     def checkpoint_facts(self):
         """What training keeps with each checkpoint, in its list of files, so that the weights are used as they were
@@ -310,13 +310,17 @@ def _job(dic, path):
 
 
 def _model(block, path):
-    from ..registry import find_model
+    from ..backbones.base import Network
+    from ..registry import find_model, list_models
 
     model = build(Model, block, f"{path}: model.")
     try:
-        find_model(model.name)
+        network, _ = find_model(model.name)
     except UserError as error:
         raise UserError(f"{path}: model.name: {error}") from None
+    if not issubclass(network, Network):
+        known = [name for name in list_models() if issubclass(find_model(name)[0], Network)]
+        raise UserError(f"{path}: model.name is {model.name!r}, a network for {network.task}; {suggest('', known)}")
     return model
 
 

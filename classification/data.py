@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..images import EXTENSIONS, looks_like_a_picture, normalize, prepare, read_image
+from ..loading import load
 from .cifar import read_cifar
 from .imagenet import NAMES, SYNSETS
 from .schema import setting
@@ -391,22 +392,49 @@ class EvalSamples(paddle.io.Dataset):
     Args:
         pictures (PictureSet).
         preprocessing (weights.catalog.Preprocessing).
-        numbers (sequence of int): which pictures, in this order.
     """
 
-    def __init__(self, pictures, preprocessing, numbers):
+    def __init__(self, pictures, preprocessing):
         super().__init__()
-        self.pictures, self.preprocessing, self.numbers = pictures, preprocessing, numbers
+        self.pictures, self.preprocessing = pictures, preprocessing
+        # the one size of all pictures, (height, width), or None when it depends on them
+        self.size = None
+        if preprocessing.crop is not None:
+            self.size = (preprocessing.crop, preprocessing.crop)
+        elif isinstance(preprocessing.resize, (list, tuple)):
+            self.size = tuple(preprocessing.resize)[::-1]
+        elif pictures.in_memory and preprocessing.resize is None:
+            self.size = pictures.pictures.shape[1:3]
 
     def __len__(self):
-        return len(self.numbers)
+        return len(self.pictures)
 
-    def __getitem__(self, place):
-        """Place in `numbers` -> {"img": float32 (3, H, W), "label": int64}, or a UserError that names the file."""
-        index = self.numbers[place]
+    def __getitem__(self, key):
+        """(0, number) -> {"img": float32 (3, H, W), "label": int64}; a picture that cannot be read has label -1."""
+        _, index = key
         try:
-            image = prepare(self.pictures.read(index), self.preprocessing)
+            return {"img": self._prepared(index), "label": self.pictures.labels[index]}
+        except UserError:
+            return {"img": np.zeros((3, *(self.size or (32, 32))), np.float32), "label": np.int64(-1)}
+
+    def batches(self, batch_size, workers=0, rank=0, ranks=1):
+        """Yields (numbers (N,), Tensor (N, 3, H, W), labels (N,)) for this process's share of the pictures.
+
+        Pictures that come in many sizes are given one by one.
+        """
+        batch_size = batch_size if self.size else 1
+        numbers = np.arange(rank, len(self), ranks)
+        parts = [numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)]
+        for batch, data in load(self, [[(0, number) for number in part.tolist()] for part in parts], workers):
+            yield np.array([number for _, number in batch]), data["img"], data["label"].numpy()
+
+    def fault(self, index):
+        """Why a picture cannot be read, in one line without its name."""
+        try:
+            self._prepared(index)
         except UserError as error:
-            name = self.pictures.name(index)
-            return UserError(str(error) if str(error).startswith(name) else f"{name}: {error}")
-        return {"img": image, "label": self.pictures.labels[index]}
+            return str(error).removeprefix(f"{self.pictures.name(index)}: ")
+        return "it could not be read before, and can now"
+
+    def _prepared(self, index):
+        return prepare(self.pictures.read(index), self.preprocessing)
