@@ -98,7 +98,7 @@ def score(model, job, pictures=None, preprocessing=None, progress=False):
 
 
 def _places(logits, labels):
-    """int32 (N,): 1 where the label's logit is the largest, 2 where it is the second, ...; 0 for none of the first five."""
+    """int32 (N,): 1 where the label has the largest logit, 2 the second largest, ...; 0 where not one of five."""
     logits = logits.astype("float32")
     if not bool(paddle.isfinite(logits).all()):
         raise UserError("the network returns values that are not finite; these weights cannot be used")
