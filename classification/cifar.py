@@ -42,14 +42,20 @@ def read_cifar(root, classes, part):
         batches = [read(name) for name in (train if part == "train" else [test])]
         labels = [label for batch in batches for label in _entry(batch, label_key, list, root)]
         values = [_entry(batch, "data", np.ndarray, root) for batch in batches]
-        texts = _entry(read(names), name_key, list, root)
+        names = [_text(name) for name in _entry(read(names), name_key, list, root)]
     if any(array.ndim != 2 or array.shape[1] != 3072 or array.dtype != np.uint8 for array in values):
         raise UserError(f"{root} is no CIFAR-{classes}: its pictures are not 32 x 32 of 8 bits; fetch it again")
     pictures = np.concatenate(values).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     labels = np.array(labels, np.int64)
     if len(labels) != len(pictures) or not len(labels) or not 0 <= labels.min() <= labels.max() < classes:
         raise UserError(f"{root} is no CIFAR-{classes}: its labels are not its pictures'; fetch it again")
-    return pictures, labels, [_text(name) for name in texts]
+    return pictures, labels, names
+
+
+def read_names(root, classes):
+    """The class names of CIFAR-10 or -100, from the file of names alone; else as `read_cifar`."""
+    with _files(Path(root), classes) as read:
+        return [_text(name) for name in _entry(read(LAYOUTS[classes][3]), LAYOUTS[classes][5], list, root)]
 
 
 @contextmanager

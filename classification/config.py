@@ -9,7 +9,7 @@ import yaml
 from ..errors import UserError, suggest
 from ..settings import apply_override, gpu_to_use, plain, with_bases
 from ..weights import catalog
-from .data import DATASETS
+from .data import DATASETS, class_names
 from .schema import build, build_typed, setting
 from .transforms import TRANSFORMS
 
@@ -195,9 +195,13 @@ class Job:
 
     def checkpoint_facts(self):
         """What training keeps with each checkpoint, in its list of files, so that the weights are used as they were
-        trained: {"model", "num_classes", "preprocessing"}."""
-        facts = {"model": self.model.name, "num_classes": self.num_classes}
-        return {**facts, "preprocessing": asdict(self.preprocessing)}
+        trained: {"model", "num_classes", "classes", "preprocessing"}."""
+        return {
+            "model": self.model.name,
+            "num_classes": self.num_classes,
+            "classes": class_names(self),
+            "preprocessing": asdict(self.preprocessing),
+        }
 
 
 @dataclass(kw_only=True)

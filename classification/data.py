@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import UserError
 from ..images import EXTENSIONS, looks_like_a_picture, normalize, prepare, read_image
 from ..loading import load
-from .cifar import read_cifar
+from .cifar import read_cifar, read_names
 from .imagenet import NAMES, SYNSETS
 from .schema import setting
 from .transforms import AFTER_NORMALIZING, RandomFlip, RandomResizedCrop
@@ -71,6 +71,11 @@ class Folder:
         """Names of the classes' folders, sorted; None when there is no such folder."""
         place = self._place(part)
         return _sub_folders(place) if place.is_dir() else None
+
+    def class_names(self):
+        """The names of the classes in words; None when the folder is not there."""
+        folders = self.class_folders("train")
+        return folders and readable(folders)
 
     def _place(self, part):
         return Path(self.root) / (self.part or "")
@@ -135,6 +140,9 @@ class ListFile:
     root: str | None = setting("text", None)
 
     def class_folders(self, part):
+        """None: a list has no folders."""
+
+    def class_names(self):
         """None: a list has no names of classes."""
 
     def open(self, part, num_classes, classes=None):
@@ -155,7 +163,14 @@ class Cifar10:
     count = 10
 
     def class_folders(self, part):
-        """None: the names are in the archive."""
+        """None: CIFAR has no folders."""
+
+    def class_names(self):
+        """The names that the archive has; None when it is not there."""
+        try:
+            return read_names(self.root, self.count)
+        except UserError:
+            return None
 
     def open(self, part, num_classes, classes=None):
         """The PictureSet, in memory."""
@@ -317,16 +332,14 @@ def class_names(job, pictures=None):
 
     Args:
         job: from `classification.config.load`.
-        pictures (PictureSet | None): None looks for the training folder, if there is one.
+        pictures (PictureSet | None): None asks the training data, if they are there.
 
     Raises:
         UserError: class_names that cannot be read or are not num_classes different names.
     """
     names = job.class_names
     if names is None:
-        names = pictures.classes if pictures is not None else None
-        folders = job.train_dataset.class_folders("train")
-        names = names or (folders and readable(folders))
+        names = job.train_dataset.class_names() if pictures is None else pictures.classes
         if names is None or len(names) != job.num_classes:
             names = NAMES if job.num_classes == len(NAMES) else [f"class {i}" for i in range(job.num_classes)]
         return list(names)
@@ -340,6 +353,13 @@ def class_names(job, pictures=None):
             f"{job.path}: class_names must be {job.num_classes} different names, in a list or in the lines of a file"
         )
     return [str(name) for name in names]
+
+
+def input_size(preprocessing):
+    """(height, width) in pixels that every picture has when it is prepared; None when it depends on the picture."""
+    if preprocessing.crop is not None:
+        return (preprocessing.crop, preprocessing.crop)
+    return tuple(preprocessing.resize)[::-1] if isinstance(preprocessing.resize, (list, tuple)) else None
 
 
 class TrainSamples(paddle.io.Dataset):
@@ -397,13 +417,8 @@ class EvalSamples(paddle.io.Dataset):
     def __init__(self, pictures, preprocessing):
         super().__init__()
         self.pictures, self.preprocessing = pictures, preprocessing
-        # the one size of all pictures, (height, width), or None when it depends on them
-        self.size = None
-        if preprocessing.crop is not None:
-            self.size = (preprocessing.crop, preprocessing.crop)
-        elif isinstance(preprocessing.resize, (list, tuple)):
-            self.size = tuple(preprocessing.resize)[::-1]
-        elif pictures.in_memory and preprocessing.resize is None:
+        self.size = input_size(preprocessing)
+        if pictures.in_memory and self.size is None and preprocessing.resize is None:
             self.size = pictures.pictures.shape[1:3]
 
     def __len__(self):
@@ -417,15 +432,15 @@ class EvalSamples(paddle.io.Dataset):
         except UserError:
             return {"img": np.zeros((3, *(self.size or (32, 32))), np.float32), "label": np.int64(-1)}
 
-    def batches(self, batch_size, workers=0, rank=0, ranks=1):
-        """Yields (numbers (N,), Tensor (N, 3, H, W), labels (N,)) for this process's share of the pictures.
-
-        Pictures that come in many sizes are given one by one.
-        """
+    def parts(self, batch_size, rank=0, ranks=1):
+        """The numbers of the pictures of each batch of this process; pictures that come in many sizes are alone."""
         batch_size = batch_size if self.size else 1
-        numbers = np.arange(rank, len(self), ranks)
-        parts = [numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)]
-        for batch, data in load(self, [[(0, number) for number in part.tolist()] for part in parts], workers):
+        numbers = list(range(rank, len(self), ranks))
+        return [numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)]
+
+    def batches(self, parts, workers=0):
+        """Yields (numbers (N,), Tensor (N, 3, H, W), labels (N,)) for each of `parts`."""
+        for batch, data in load(self, [[(0, number) for number in part] for part in parts], workers):
             yield np.array([number for _, number in batch]), data["img"], data["label"].numpy()
 
     def fault(self, index):

@@ -82,8 +82,9 @@ def score(model, job, pictures=None, preprocessing=None, progress=False):
     found = np.zeros(len(pictures), np.int32)  # what became of each picture: the rank of its class from 1 on, 0, or -1
     training = model.training
     model.eval()
-    batches = samples.batches(job.batch_size, job.num_workers, rank, ranks)
-    for numbers, images, labels in tqdm(batches, desc="evaluating", unit="batch", disable=not progress):
+    parts = samples.parts(job.batch_size, rank, ranks)
+    batches = samples.batches(parts, job.num_workers)
+    for numbers, images, labels in tqdm(batches, "evaluating", len(parts), unit="batch", disable=not progress):
         if labels.max() >= 0:
             found[numbers] = _places(model(images), labels)
         found[numbers[labels < 0]] = -1

@@ -15,6 +15,7 @@ from ..weights.catalog import Preprocessing
 from ..weights.integrity import digests, owners
 from ..weights.loader import load_weights, locate
 from ..weights.reader import read_arrays
+from .data import class_names
 
 
 @dataclass
@@ -27,7 +28,8 @@ class Classifier:
         entry (catalog.Entry | None): what is known of them, when they are published ones.
         preprocessing (Preprocessing): how their pictures are prepared.
         options (dict): those that the network was built with.
-        about (dict): what training kept with the checkpoint.
+        classes (list of str): one name for each output: the configuration's, else those that training kept with the
+            weights, else as `data.class_names` finds them.
     """
 
     model: paddle.nn.Layer
@@ -35,7 +37,7 @@ class Classifier:
     entry: catalog.Entry | None
     preprocessing: Preprocessing
     options: dict
-    about: dict
+    classes: list
 
 
 def load_classifier(job, weights=None):
@@ -74,7 +76,7 @@ def load_classifier(job, weights=None):
         )  # fmt: skip
     print(report, file=sys.stderr)
     model.eval()
-    return Classifier(model, path, entry, _preprocessing(job, entry, about, path), options, about)
+    return Classifier(model, path, entry, _preprocessing(job, entry, about, path), options, _classes(job, about))
 
 
 def _options(job, path):
@@ -86,6 +88,12 @@ def _options(job, path):
             if leaf in leaves:
                 options["form"] = form
     return options
+
+
+def _classes(job, about):
+    kept = about.get("classes")
+    is_whole = isinstance(kept, list) and len(kept) == job.num_classes and all(isinstance(name, str) for name in kept)
+    return kept if is_whole and job.class_names is None else class_names(job)
 
 
 def _preprocessing(job, entry, about, path):
