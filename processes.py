@@ -27,11 +27,11 @@ def agree(seed):
     return seed
 
 
-def share_state(layer):
-    """Gives every process the parameters and statistics that the first one has."""
+def share(tensors):
+    """Fills the tensors of every process with what the first one has."""
     if distributed.get_world_size() > 1:
         with together():
-            for value in layer.state_dict().values():
+            for value in tensors:
                 distributed.broadcast(value, 0)
 
 

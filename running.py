@@ -19,7 +19,7 @@ from . import checkpoints, processes
 from .backbones.pruning import learned_convs, set_progress
 from .errors import UserError
 from .history import History
-from .loading import load, seeds
+from .loading import Batches, load, seeds
 from .weights.loader import load_weights
 from .weights.reader import read_pickle
 
@@ -60,12 +60,11 @@ def train(make, folder, resume=None, vdl=False, seed=None, overwrite=False, chec
 class Run:
     """One training run: what is trained, how far it is, and what is kept of it.
 
-    A subclass gives `build`, `batches`, `losses_of` and `score`. An iteration is one step of the optimizer.
+    A subclass gives `open_data`, `build`, `losses_of` and `score`. An iteration is one step of the optimizer.
 
     Args:
-        job: with name, folder, log_iters, save_interval (both in iterations), keep_checkpoints, num_workers.
+        job: with name, folder, log_iters, keep_checkpoints, num_workers.
         seed (int): see `train`.
-        iters (int): iterations of the whole training.
         batch_size (int): pictures that this process puts through the network at once.
         evaluates (bool): evaluate after every snapshot.
         accumulate (int): batches that one iteration takes. Default 1.
@@ -74,30 +73,30 @@ class Run:
     #: the entry of `score` that says which snapshot is the best
     best_score = None
     #: the key of the configuration that is to be lowered when a loss is not finite
-    rate_key = "learning_rate"
+    rate_key = "lr_scheduler.learning_rate"
 
-    def __init__(self, job, seed, iters, batch_size, evaluates=False, accumulate=1):
+    def __init__(self, job, seed, batch_size, evaluates=False, accumulate=1):
         self.job, self.folder, self.seed, self.evaluates = job, job.folder, seed, evaluates
-        self.iters, self.batch_size, self.accumulate = iters, batch_size, accumulate
-        self.iteration, self.best = 0, None
+        self.batch_size, self.accumulate = batch_size, accumulate
+        self.iteration, self.best, self.scaler = 0, None, None
         self.rank, self.ranks = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
-        self.scaler = None
         self._seed_generators()
-        self.build()
-        self.per_epoch = self.batches(0).per_epoch
+        self.open_data()
+        self.per_epoch = Batches(self.sampler, 0, 0, accumulate).per_epoch
         if self.per_epoch < 1:
             size = f"one batch of {batch_size}" if accumulate == 1 else f"{accumulate} batches of {batch_size}"
             raise UserError(
                 f"train_dataset has {len(self.dataset)} pictures, fewer than {size}"
                 f"{f' in each of {self.ranks} processes' if self.ranks > 1 else ''}; set a smaller batch_size"
             )
+        self.build()
 
-    def build(self):
-        """Sets `dataset` (a `loading.SeededDataset`), `model`, `optimizer` and, if any, `scaler`."""
+    def open_data(self):
+        """Sets `dataset` (see `loading.load`) and `sampler` (see `loading.Batches`)."""
         raise NotImplementedError
 
-    def batches(self, start):
-        """The `loading.Batches` of the iterations from `start` on."""
+    def build(self):
+        """Sets `model`, `optimizer`, if there is one `scaler`, and `iters` and `save_interval`, in iterations."""
         raise NotImplementedError
 
     def losses_of(self, data):
@@ -108,18 +107,28 @@ class Run:
         """What evaluation finds, a dict of floats."""
         raise NotImplementedError
 
+    def after_update(self):
+        """What follows a step of the optimizer."""
+
     def precision(self):
         """The context in which `losses_of` runs."""
         return nullcontext()
+
+    def facts(self):
+        """JSON values to keep with a checkpoint, beside those that every run keeps."""
+        return {}
 
     def states(self):
         """What a checkpoint holds: suffix of the file to what `paddle.save` writes."""
         return {".pdparams": self.model.state_dict(), ".pdopt": self.optimizer.state_dict()}
 
-    def load_states(self, checkpoint, about):
-        """Takes up what `states` gave."""
+    def shared(self):
+        """The tensors that every process is to have as the first one has them: parameters, statistics, masks."""
+        return self.model.state_dict().values()
+
+    def load_weights(self, checkpoint):
+        """Fills the model from the weights of a checkpoint."""
         load_weights(self.model, checkpoint.with_name(checkpoint.name + ".pdparams"))
-        self.iteration = self._load_optimizer(checkpoint, about)
 
     def start(self, checkpoint, about, vdl):
         """Goes to where the checkpoint stands, if any, and opens what is kept beside checkpoints."""
@@ -128,7 +137,7 @@ class Run:
         self.history = History(self.folder, self.iteration, write=self.rank == 0)
         scores = [row[self.best_score] for row in self.history.rows if row["kind"] == "eval"]
         self.best = max(scores, default=about.get(self._best_key))
-        processes.share_state(self.model)
+        processes.share(self.shared())
         self.is_learned = bool(learned_convs(self.model))
         self.log = _visualdl(self.folder / "vdl") if vdl and self.rank == 0 else None
 
@@ -137,7 +146,8 @@ class Run:
         return f"best_{self.best_score.lower()}"
 
     def _resume(self, checkpoint, about):
-        self.load_states(checkpoint, about)
+        self.load_weights(checkpoint)
+        self.iteration = self._load_optimizer(checkpoint, about)
         if self.scaler and about.get("scaler"):
             self.scaler.load_state_dict({**about["scaler"], "scale": np.array([about["scaler"]["scale"]], "float32")})
         if self.rank == 0 and self.iteration < self.iters:
@@ -182,7 +192,7 @@ class Run:
             rate = self.optimizer.get_lr()
             meter.add(self._step(parts))
             self.iteration += 1
-            is_snapshot = self.iteration % self.job.save_interval == 0 or self.iteration == self.iters
+            is_snapshot = self.iteration % self.save_interval == 0 or self.iteration == self.iters
             if is_snapshot or self.iteration % self.job.log_iters == 0:
                 self._report(meter, rate)
             if is_snapshot:
@@ -193,7 +203,8 @@ class Run:
 
     def _parts(self):
         """The batches of each iteration, a list of (numbers of the pictures, data)."""
-        loaded = load(self.dataset, self.batches(self.iteration), self.job.num_workers)
+        batches = Batches(self.sampler, self.iteration, self.iters, self.accumulate)
+        loaded = load(self.dataset, batches, self.job.num_workers)
         return zip(*[loaded] * self.accumulate)
 
     def _step(self, parts):
@@ -214,6 +225,7 @@ class Run:
         else:
             self.optimizer.step()
         self.optimizer.clear_grad(set_to_zero=False)
+        self.after_update()
         schedule = self.optimizer._learning_rate
         if isinstance(schedule, ReduceOnPlateau):
             schedule.step(total.detach())
@@ -252,7 +264,7 @@ class Run:
 
     def _snapshot(self):
         # plain batch norm has other statistics in every process: what is evaluated is what is saved
-        processes.share_state(self.model)
+        processes.share(self.shared())
         self._check_weights()
         self._save("model_final" if self.iteration == self.iters else str(self.iteration))
         self._forget()
@@ -290,6 +302,7 @@ class Run:
             self._best_key: self.best,
             "seed": self.seed,
             "optimizer": type(self.optimizer).__name__,
+            **self.facts(),
         }
         if self.scaler:
             about["scaler"] = {key: np.asarray(value).item() for key, value in self.scaler.state_dict().items()}

@@ -6,26 +6,17 @@ from contextlib import contextmanager
 import numpy as np
 import paddle
 
-from .. import loading
 from ..errors import UserError
+from ..loading import seeds
 
 # What PaddleSeg's transforms leave for evaluation alone.
 _EVALUATION_KEYS = ("trans_info", "gt_fields")
 
 
-class Batches(loading.Batches):
-    """Each epoch has the order in which PaddleSeg takes its pictures, and leaves out the last ones that do not fill a
-    batch; with several processes each gets its own part.
-
-    Args:
-        dataset: of PaddleSeg.
-        batch_size (int): pictures a process.
-        start, iters (int): see `loading.Batches`.
-    """
-
-    def __init__(self, dataset, batch_size, start, iters):
-        sampler = paddle.io.DistributedBatchSampler(dataset, batch_size, shuffle=True, drop_last=True)
-        super().__init__(sampler, start, iters)
+def sampler(dataset, batch_size):
+    """For `loading.Batches`: each epoch has the order in which PaddleSeg takes its pictures, and leaves out the last
+    ones that do not fill a batch of `batch_size`; with several processes each gets its own part."""
+    return paddle.io.DistributedBatchSampler(dataset, batch_size, shuffle=True, drop_last=True)
 
 
 class SeededDataset(paddle.io.Dataset):
@@ -68,7 +59,7 @@ class SeededDataset(paddle.io.Dataset):
 def _generators_at(*numbers):
     """Python's and NumPy's global generators, which PaddleSeg's transforms draw from, seeded for a while."""
     before = random.getstate(), np.random.get_state()
-    for seed, generator in zip(loading.seeds(*numbers), (random, np.random)):
+    for seed, generator in zip(seeds(*numbers), (random, np.random)):
         generator.seed(seed)
     try:
         yield

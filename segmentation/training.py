@@ -11,7 +11,7 @@ import paddle
 
 from .. import running
 from ..errors import UserError
-from .batches import Batches, SeededDataset
+from .batches import SeededDataset, sampler
 from .data import check_dataset
 from .evaluation import score
 
@@ -64,22 +64,22 @@ class Run(running.Run):
     """
 
     best_score = "mIoU"
-    rate_key = "lr_scheduler.learning_rate"
 
     def __init__(self, job, seed, evaluates, amp):
         self.amp = amp
-        super().__init__(job, seed, job.config.iters, job.config.batch_size, evaluates)
+        super().__init__(job, seed, job.config.batch_size, evaluates)
+
+    def open_data(self):
+        """PaddleSeg's data set, in its order."""
+        self.dataset = SeededDataset(self.job.builder.train_dataset, self.seed)
+        self.sampler = sampler(self.dataset, self.batch_size)
 
     def build(self):
-        """Everything is PaddleSeg's."""
+        """The model and all that trains it are PaddleSeg's."""
         builder = self.job.builder
-        self.dataset = SeededDataset(builder.train_dataset, self.seed)
+        self.iters, self.save_interval = self.job.config.iters, self.job.save_interval
         self.model, self.optimizer, self.losses = builder.model, builder.optimizer, builder.loss
         self.scaler = paddle.amp.GradScaler(init_loss_scaling=1024) if self.amp else None
-
-    def batches(self, start):
-        """See `running.Run`."""
-        return Batches(self.dataset, self.batch_size, start, self.iters)
 
     def start(self, checkpoint, about, vdl):
         """See `running.Run`."""
