@@ -76,10 +76,10 @@ _KINDS = {  # kind: (what one value is called, how it is told)
 
 
 def _expected(limits):
-    kind, plural = limits["kind"], limits["kind"].endswith("s")
+    kind = limits["kind"]
     what = _KINDS[kind.removesuffix("s")][0]
-    if plural:
-        what = f"a list of {limits['count']} values, each {what}" if "count" in limits else f"a list, each {what}"
+    if kind.endswith("s"):
+        what = " ".join(["a list of", *([str(limits["count"])] if "count" in limits else []), f"{what[2:]}s"])
     if "choices" in limits:
         return _one_of(limits["choices"])
     bounds = [f"of at {bound} {limits[bound]}" for bound in ("least", "most") if bound in limits]
