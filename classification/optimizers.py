@@ -19,6 +19,7 @@ def build_optimizer(settings, schedule, model, clip_norm=None, multi_precision=F
         multi_precision (bool): keep float32 copies of parameters of fewer bits. Default False.
     """
     exempt = set(exempt_parameters(model, settings.no_weight_decay))
+    # the statistics of batch norms are parameters, too, for Paddle
     trained = [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
     decayed = [parameter for name, parameter in trained if name not in exempt]
     others = [parameter for name, parameter in trained if name in exempt]
@@ -49,5 +50,6 @@ def exempt_parameters(model, kinds):
         kind = "norm" if isinstance(layer, _NORMS) else "bias"
         if kind in kinds:
             own = layer.named_parameters(prefix=prefix, include_sublayers=False)
-            names += [name for name, _ in own if kind == "norm" or name.rpartition(".")[2] == "bias"]
+            leaves = ("weight", "bias") if kind == "norm" else ("bias",)
+            names += [name for name, _ in own if name.rpartition(".")[2] in leaves]
     return names

@@ -148,4 +148,5 @@ class Run(running.Run):
             iteration = checkpoints.info(checkpoint)["iteration"]
             self.average = MovingAverage(self.model.state_dict(), self.job.ema, iteration)
         if trained.is_file():
-            load_weights(self.model, read_pickle(trained))
+            arrays = {name: value for name, value in read_pickle(trained).items() if isinstance(value, np.ndarray)}
+            load_weights(self.model, arrays)
