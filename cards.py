@@ -1,4 +1,4 @@
-"""Model cards: what an exported model is, in a JSON file beside it, so that it can be used without its configuration."""
+"""Model cards: what an exported model is, in a JSON file beside it, enough to use it without its configuration."""
 
 import hashlib
 import json
@@ -34,12 +34,14 @@ def model_card(name, model, layer, weights, preprocessing, input_shape, classes=
 
     from densebone import __version__
 
+    statistics = ("_mean", "_variance")
+    counts = [parameter.size for key, parameter in layer.named_parameters() if not key.endswith(statistics)]
     return {
         "name": name,
         "task": task,
         "model": model,
         "options": dict(options or {}),
-        "parameters": int(sum(parameter.size for parameter in layer.parameters())),
+        "parameters": int(sum(counts)),
         "weights": None if weights is None else {"source": Path(weights).name, "sha256": sha256_of(weights)},
         "preprocessing": asdict(preprocessing) if is_dataclass(preprocessing) else dict(preprocessing),
         "classes": None if classes is None else list(classes),

@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 from PIL import Image
 
+from ..backbones.base import MIN_SIDE
 from ..errors import UserError
 from ..images import EXTENSIONS, looks_like_a_picture, normalize, prepare, read_image
 from ..loading import load
@@ -362,6 +363,16 @@ def input_size(preprocessing):
     return tuple(preprocessing.resize)[::-1] if isinstance(preprocessing.resize, (list, tuple)) else None
 
 
+def network_input(image, preprocessing):
+    """What `images.prepare` makes of a picture; UserError when it is smaller than a network takes."""
+    values = prepare(image, preprocessing)
+    if min(values.shape[1:]) < MIN_SIDE:
+        raise UserError(
+            f"is prepared to {values.shape[2]} x {values.shape[1]} pixels; both sides must be {MIN_SIDE} or more"
+        )
+    return values
+
+
 class TrainSamples(paddle.io.Dataset):
     """Augmented pictures that follow from (seed, epoch, number of the picture), in any process and any order.
 
@@ -452,4 +463,4 @@ class EvalSamples(paddle.io.Dataset):
         return "it could not be read before, and can now"
 
     def _prepared(self, index):
-        return prepare(self.pictures.read(index), self.preprocessing)
+        return network_input(self.pictures.read(index), self.preprocessing)

@@ -7,9 +7,9 @@ import paddle
 
 from ..cards import model_card, write_card
 from ..errors import UserError
-from ..images import prepare, read_image
+from ..images import read_image
 from ..inference import exported_folder, run, save_program
-from .data import input_size, open_set
+from .data import input_size, network_input, open_set
 from .weights import load_classifier
 
 #: largest difference of a logit, in standard deviations of the logits; rounding alone gives less than a tenth of it
@@ -78,5 +78,5 @@ def _check_batch(job, trained, picture, check):
         except UserError:
             size = input_size(trained.preprocessing) or (224, 224)
             picture, name = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8), "noise"
-    image = prepare(picture, trained.preprocessing)
+    image = network_input(picture, trained.preprocessing)
     return np.stack([image, image[:, :, ::-1]]), str(name)

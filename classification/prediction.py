@@ -10,9 +10,9 @@ from tqdm import tqdm
 from ..cards import read_card
 from ..errors import UserError
 from ..files import atomic_path, check_writable
-from ..images import find_images, prepare, read_image
-from ..inference import open_program
-from .data import input_size
+from ..images import find_images, read_image
+from ..inference import PARAMETERS, open_program
+from .data import input_size, network_input
 from .weights import load_classifier
 
 BATCH_SIZE = 32
@@ -58,6 +58,8 @@ def predict_exported(folder, paths, output, top=5):
     card = read_card(folder)
     if card["classes"] is None:
         raise UserError(f"{folder} holds {card['name']}, which is no classifier; its card names no classes")
+    if not (Path(folder) / PARAMETERS).is_file():
+        raise UserError(f"{folder} holds no exported model ({PARAMETERS} is missing); export it again")
     found = _look(paths, output, top, len(card["classes"]))
     program = open_program(folder)
     batch_size = None if card["input_shape"][0] == -1 else card["input_shape"][0]
@@ -104,7 +106,7 @@ def _batches(paths, batch_size, preprocessing, skipped):
     for path in paths:
         try:
             image = read_image(path, min_side=1)
-            batch.append((path, image.shape[:2], prepare(image, preprocessing)))
+            batch.append((path, image.shape[:2], network_input(image, preprocessing)))
         except UserError as error:
             skipped.append((path, str(error).removeprefix(f"{path}: ")))
         if len(batch) == batch_size:

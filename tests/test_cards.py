@@ -15,7 +15,7 @@ RECIPE = catalog.find("hardnet68.official").preprocessing
 
 def _card(tmp_path, **changes):
     (tmp_path / "w.safetensors").write_bytes(b"weights")
-    layer = paddle.nn.Linear(3, 2)
+    layer = paddle.nn.Sequential(paddle.nn.Linear(3, 2), paddle.nn.BatchNorm1D(2))
     card = model_card("flowers", "hardnet68", layer, tmp_path / "w.safetensors", RECIPE, (-1, 3, 224, 224), ["a", "ä"])
     return {**card, **changes}
 
@@ -26,7 +26,7 @@ def test_a_card_says_what_the_model_is(tmp_path):
     assert json.loads((tmp_path / FILE).read_text())["classes"] == ["a", "ä"]
     read = read_card(tmp_path)
     assert read["preprocessing"] == RECIPE
-    assert read["parameters"] == 3 * 2 + 2
+    assert read["parameters"] == 3 * 2 + 2 + 2 * 2  # weight and bias of both; mean and variance do not count
     assert read["weights"] == {"source": "w.safetensors", "sha256": hashlib.sha256(b"weights").hexdigest()}
     assert (read["paddle"], read["options"], read["task"]) == (paddle.__version__, {}, None)
 

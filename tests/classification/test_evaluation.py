@@ -12,7 +12,7 @@ import pytest
 import recipe
 import yaml
 from safetensors.numpy import save_file
-from tiny_pictures import picture, tree
+from tiny_pictures import CLASSES, SETTINGS, picture, tree
 
 from densebone import checkpoints, create_model
 from densebone.classification import evaluation, weights
@@ -21,20 +21,6 @@ from densebone.errors import UserError
 from densebone.images import prepare, read_image
 from densebone.scripts import main
 from densebone.weights import catalog
-
-CLASSES = ("a", "b", "c", "d", "e", "f", "g")
-SETTINGS = {
-    "task": "classification",
-    "model": {"name": "hardnet39ds", "num_classes": len(CLASSES)},
-    "train_dataset": {"type": "ImageNetFolder", "root": "data"},
-    "val_dataset": {"type": "ImageNetFolder", "root": "data"},
-    "optimizer": {"type": "Momentum"},
-    "lr_scheduler": {"type": "Constant", "learning_rate": 0.1},
-    "epochs": 1,
-    "batch_size": 4,
-    "preprocessing": {"resize": 36, "crop": 32},
-    "use_gpu": False,
-}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,21 @@ from densebone.classification.cifar import LAYOUTS
 
 SYNSETS = ("n01440764", "n01443537", "n01484850")  # tench, goldfish, great white shark: classes 0, 1 and 2
 
+CLASSES = ("a", "b", "c", "d", "e", "f", "g")
+#: a configuration for pictures of `tree(root / "data", CLASSES)`
+SETTINGS = {
+    "task": "classification",
+    "model": {"name": "hardnet39ds", "num_classes": len(CLASSES)},
+    "train_dataset": {"type": "ImageNetFolder", "root": "data"},
+    "val_dataset": {"type": "ImageNetFolder", "root": "data"},
+    "optimizer": {"type": "Momentum"},
+    "lr_scheduler": {"type": "Constant", "learning_rate": 0.1},
+    "epochs": 1,
+    "batch_size": 4,
+    "preprocessing": {"resize": 36, "crop": 32},
+    "use_gpu": False,
+}
+
 
 def picture(path, number=0, size=(40, 36)):
     """Writes a picture that differs with its number."""
