@@ -150,6 +150,13 @@ class Run:
         self.iteration = self._load_optimizer(checkpoint, about)
         if self.scaler and about.get("scaler"):
             self.scaler.load_state_dict({**about["scaler"], "scale": np.array([about["scaler"]["scale"]], "float32")})
+        before = about.get("iterations_per_epoch", self.per_epoch)
+        if self.rank == 0 and before != self.per_epoch:
+            print(
+                f"note: an epoch has {self.per_epoch} iterations here and had {before}, so other pictures follow; the "
+                f"run goes on in epoch {self.iteration // self.per_epoch + 1}",
+                file=sys.stderr,
+            )
         if self.rank == 0 and self.iteration < self.iters:
             print(f"resuming from {checkpoint}: iteration {self.iteration} of {self.iters}", flush=True)
         elif self.rank == 0:
@@ -299,6 +306,7 @@ class Run:
             "config": self.job.name,
             "epoch": self.iteration // self.per_epoch,
             "iteration": self.iteration,
+            "iterations_per_epoch": self.per_epoch,
             self._best_key: self.best,
             "seed": self.seed,
             "optimizer": type(self.optimizer).__name__,
