@@ -2,7 +2,7 @@
 
 densebone eval -c ssd_hardnet68_300_150e_coco --data dataset/coco -w best_model.pdparams
 densebone eval -c fchardnet70_cityscapes_1024x1024_90k --data dataset/cityscapes --flip
-densebone eval -c hardnet68_imagenet_224_150e --data dataset/imagenet -w hardnet68.official
+densebone eval -c hardnet68_150e_imagenet --data dataset/imagenet -w hardnet68.official
 
 A classifier's pictures that cannot be read are named, counted and left out; the exit status is then 1.
 """

@@ -2,7 +2,7 @@
 
 densebone export -c ssd_hardnet68_300_150e_coco -O output_inference --check picture.jpg
 densebone export -c fchardnet70_cityscapes_1024x1024_90k --input-size 1024 2048
-densebone export -c hardnet68_imagenet_224_150e -w hardnet68.official
+densebone export -c hardnet68_150e_imagenet -w hardnet68.official
 
 A classifier comes with model_card.json, with which `densebone predict --model FOLDER` uses it.
 """

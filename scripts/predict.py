@@ -2,8 +2,8 @@
 
     densebone predict -c ssd_hardnet68_300_150e_coco pictures/ 'more/*.jpg' -O output/pictures
     densebone predict -c fchardnet70_cityscapes_1024x1024_90k pictures/ --opacity 0.7
-    densebone predict -c hardnet68_imagenet_224_150e -w hardnet68.official pictures/ --top 3
-    densebone predict --model output_inference/hardnet68_imagenet_224_150e pictures/
+    densebone predict -c hardnet68_150e_imagenet -w hardnet68.official pictures/ --top 3
+    densebone predict --model output_inference/hardnet68_150e_imagenet pictures/
 
 A detector leaves NAME.png for each picture and predictions.json in COCO's results format. A segmentation model leaves
 NAME.png, labels/NAME.png with the classes' numbers, and predictions.json with the share of every class. A classifier

@@ -2,7 +2,7 @@
 
     densebone train -c ssd_hardnet68_300_150e_coco --data dataset/coco --eval
     densebone train -c fchardnet70_cityscapes_1024x1024_90k --data dataset/cityscapes --eval
-    densebone train -c hardnet68_imagenet_224_150e --data dataset/imagenet --eval
+    densebone train -c hardnet68_150e_imagenet --data dataset/imagenet --eval
     densebone train -c my.yml -r -o TrainReader.batch_size=4        # go on where a killed run stopped
     python -m paddle.distributed.launch --nproc_per_node 2 $(which densebone) train -c my.yml
 
