@@ -178,6 +178,8 @@ class Job:
         pretrained, entry = self.model.pretrained, None
         if pretrained is True:
             entry = catalog.default_for(self.model.name)
+        elif isinstance(pretrained, str) and catalog.is_url(pretrained):
+            entry = catalog.of_url(pretrained)
         elif isinstance(pretrained, str) and catalog.is_published(pretrained):
             entry = catalog.find(pretrained)
         return self.preprocessing_for(entry and entry.preprocessing)

@@ -85,6 +85,8 @@ def test_preprocessing_is_that_of_the_weights(path):
     assert load(path).preprocessing == own
     assert load(path, ["model.pretrained=hardnet39ds.paddleclas"]).preprocessing.backend == "opencv"
     assert load(path, ["model.name=condensenetv2_a", "model.pretrained=true"]).preprocessing.interpolation == "bicubic"
+    url = catalog.find("hardnet39ds.paddleclas").urls[0]
+    assert load(path, [f"model.pretrained={url}"]).preprocessing.backend == "opencv"
     assert load(path, ["model.pretrained=some.npz"]).preprocessing == own
     assert load(path, ["model.name=hardnet70"]).preprocessing == own  # made for segmentation, and does not say
     given = load(path, ["preprocessing={crop: 64, mean: [0.5, 0.5, 0.5]}"])
