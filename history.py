@@ -1,5 +1,6 @@
-"""What a training run keeps of itself: history.jsonl, one JSON object a line, and curves.png drawn from it."""
+"""What a training run keeps of itself: history.jsonl, one JSON object a line, history.csv and curves.png."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -34,8 +35,13 @@ class History:
                 stream.write(json.dumps(row) + "\n")
 
     def draw(self):
-        """Draws curves.png beside the file, when there is anything to draw."""
+        """Writes history.csv and draws curves.png beside the file, when there is a row."""
         if self.write and self.rows:
+            columns = dict.fromkeys(key for row in self.rows for key in row)
+            with atomic_path(self.file.with_suffix(".csv")) as temporary, open(temporary, "w", newline="") as stream:
+                table = csv.DictWriter(stream, columns)
+                table.writeheader()
+                table.writerows(self.rows)
             plots.plot_training(self.rows, self.file.with_name("curves.png"))
 
 

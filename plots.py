@@ -291,6 +291,8 @@ _SCORES = {
     "AP50": ("tab:orange", "mAP @ 0.5", "mAP"),
     "AP": ("tab:red", "mAP @ 0.5:0.95", "mAP"),
     "mIoU": ("tab:green", "mIoU", "mIoU"),
+    "top5": ("tab:cyan", "top-5", "accuracy"),
+    "top1": ("tab:purple", "top-1", "accuracy"),
 }
 
 
@@ -321,13 +323,13 @@ def _figure(width, height):
 
 
 def plot_training(history, path):
-    """Draw the curves of a training run: the loss, and the mAP or mIoU where there were evaluations.
+    """Draw the curves of a training run: the loss, and the mAP, mIoU or accuracy where there were evaluations.
 
     Args:
         history: dicts in any order. {"kind": "train", "iteration": int, "loss": float, ...}, where further
             keys with "loss" in their name are drawn as thin lines; {"kind": "eval", "iteration": int, "AP":
-            float, "AP50": float} or {..., "mIoU": float}, all 0..1. What is missing or not finite is left out,
-            other keys ignored.
+            float, "AP50": float}, or "mIoU", or "top1" and "top5", all 0..1. What is missing or not finite is left
+            out, other keys ignored.
         path: the PNG to write.
 
     Raises:

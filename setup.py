@@ -9,6 +9,7 @@ FOLDERS = (
     "integrations",
     "detection",
     "segmentation",
+    "classification",
     "sample_data",
     "configs",
     "scripts",

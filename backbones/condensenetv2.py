@@ -16,7 +16,7 @@ from paddle import nn
 
 from ..errors import UserError
 from . import pruning
-from .base import STAGES, Network, check_count
+from .base import STAGES, Network, check_choice, check_count
 from .layers import conv
 from .pruning import LearnedGroupConv, LearnedReactivation
 
@@ -253,21 +253,24 @@ class CondenseNetV2(Network):
             with: it is pruned by `set_progress` and then turned into the other by `condense`.
         out_norm (bool): a batch norm and ReLU of its own on every map that a backbone returns, since this network's
             maps are sums that no activation has seen. They learn whatever is frozen. Default False.
+        stem_stride (int): 2 (default), or 1 for a first convolution that keeps the resolution, as the authors have it
+            for pictures of 32 pixels: all maps are twice as large, at four times the cost.
         **options: those of `Network`.
     """
 
-    def __init__(self, variant, form="condensed", out_norm=False, **options):
+    def __init__(self, variant, form="condensed", out_norm=False, stem_stride=2, **options):
         super().__init__(**options)
         if form not in FORMS:
             raise UserError(f"form is {form!r}; give {' or '.join(FORMS)}")
         if len(variant.layers) != STAGES or len(variant.growth_rates) != STAGES:
             raise UserError(f"layers is {variant.layers}, growth_rates {variant.growth_rates}; give {STAGES} of each")
+        check_choice("stem_stride", stem_stride, (1, 2))
         if out_norm and self.with_head:
             raise UserError("out_norm is for the maps of a backbone; a classifier returns none")
-        self.variant, self.form = variant, form
+        self.variant, self.form, self.stem_stride = variant, form, stem_stride
         width = 2 * variant.growth_rates[0]
         self.features = nn.Sequential()
-        self.features.add_sublayer("init_conv", conv(self.in_channels, width, 3, stride=2, fan=9 * width))
+        self.features.add_sublayer("init_conv", conv(self.in_channels, width, 3, stem_stride, fan=9 * width))
         for i in range(self.last_stage + 1):
             if i > 0:
                 self.features.add_sublayer(f"transition_{i}", nn.AvgPool2D(2, 2))

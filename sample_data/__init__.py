@@ -2,6 +2,7 @@
 
 from .cityscapes import write_cityscapes
 from .coco import CATEGORIES, MAX_BOX_IOU, write_coco
+from .imagenet import write_imagenet
 from .shared import MARKER, SampleSet
 
-__all__ = ["CATEGORIES", "MARKER", "MAX_BOX_IOU", "SampleSet", "write_cityscapes", "write_coco"]
+__all__ = ["CATEGORIES", "MARKER", "MAX_BOX_IOU", "SampleSet", "write_cityscapes", "write_coco", "write_imagenet"]

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from densebone import cityscapes
 from densebone.errors import UserError
 
+from .painting import paint
 from .shared import camera, check_count, check_seed, is_int, write_once
 from .street import lay_out
 
@@ -23,16 +24,7 @@ MIN_SIDE, MAX_SIDE = 64, 4096
 
 def _paint(rng, parts, height, width):
     """The scene as a Pillow picture."""
-    scene = np.full((height, width, 3), 0.6, np.float32)
-    for piece in parts:
-        columns, rows = (sorted(values) for values in zip(*piece.outline))
-        left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
-        mask = Image.new("1", (width, height))
-        ImageDraw.Draw(mask).polygon(piece.outline, fill=1)
-        inside = np.asarray(mask.crop((left, top, right, bottom)))[..., None]
-        behind = scene[top:bottom, left:right]
-        x, y = np.arange(left, right, dtype=np.float32)[None], np.arange(top, bottom, dtype=np.float32)[:, None]
-        behind[:] = np.where(inside, piece.paint(rng, behind, x, y), behind)
+    scene = paint(rng, parts, height, width)
     angle = rng.uniform(0, 2 * np.pi)
     return camera(rng, scene, np.array([np.cos(angle), np.sin(angle)]))
 

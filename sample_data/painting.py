@@ -91,6 +91,21 @@ def part(view, label, points, paint):
     return [Part(label, outline, paint)] if len(set(outline)) >= 3 else []
 
 
+def paint(rng, parts, height, width):
+    """What parts look like, painted one over the other, the farthest first: (H, W, 3) float about 0..1."""
+    scene = np.full((height, width, 3), 0.6, np.float32)
+    for piece in parts:
+        columns, rows = (sorted(values) for values in zip(*piece.outline))
+        left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+        mask = Image.new("1", (width, height))
+        ImageDraw.Draw(mask).polygon(piece.outline, fill=1)
+        inside = np.asarray(mask.crop((left, top, right, bottom)))[..., None]
+        behind = scene[top:bottom, left:right]
+        x, y = np.arange(left, right, dtype=np.float32)[None], np.arange(top, bottom, dtype=np.float32)[:, None]
+        behind[:] = np.where(inside, piece.paint(rng, behind, x, y), behind)
+    return scene
+
+
 def _array(colour):
     return np.array(colour, np.float32) / 255
 

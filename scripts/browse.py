@@ -2,11 +2,13 @@
 
     densebone browse -c ssd_hardnet68_300_150e_coco --data ~/coco
     densebone browse -c fchardnet70_cityscapes_1024x1024_90k -n 8 -O sheet.png --seed 1
+    densebone browse -c condensenetv2a_350e_imagenet --data dataset/imagenet
 
 All of the reader's transforms are applied, also those of a batch; then its normalisation is undone. Above each picture
 stand the name of its file and the size in which the network gets it.
 """
 
+import importlib
 import random
 from pathlib import Path
 
@@ -31,14 +33,8 @@ def main(argv=None):
     task, config = options.load(arguments)
     from ..plots import plot_sheet, png_path
 
-    if task == "detection":
-        from ..detection.browsing import samples
-
-        folder = Path(config.save_dir) / config.filename
-    else:
-        from ..segmentation.browsing import samples
-
-        folder = config.folder
+    samples = importlib.import_module(f"..{task}.browsing", __package__).samples
+    folder = Path(config.save_dir) / config.filename if task == "detection" else config.folder
     path = png_path(arguments.output or folder / "samples.png")
     pictures, titles = zip(*samples(config, arguments.count, seed, CELL))
     plot_sheet(pictures, titles, path, cell=CELL)

@@ -2,23 +2,23 @@
 
 densebone eval -c ssd_hardnet68_300_150e_coco --data dataset/coco -w best_model.pdparams
 densebone eval -c fchardnet70_cityscapes_1024x1024_90k --data dataset/cityscapes --flip
+densebone eval -c hardnet68_150e_imagenet --data dataset/imagenet -w hardnet68.official
+
+A classifier's pictures that cannot be read are named, counted and left out; the exit status is then 1.
 """
 
 from . import options
 
 
 def main(argv=None):
-    """Returns the exit status."""
+    """Returns the exit status: 1 when pictures were left out."""
     parser = options.parser("eval", __doc__)
     options.add_weights(parser)
     options.add_test_config(parser)
     arguments = parser.parse_args(argv)
     task, config = options.load(arguments)
-    if task == "detection":
-        _detection(config, arguments)
-    else:
-        _segmentation(config, arguments)
-    return 0
+    run = {"detection": _detection, "segmentation": _segmentation, "classification": _classification}[task]
+    return run(config, arguments) or 0
 
 
 def _detection(cfg, arguments):
@@ -44,3 +44,20 @@ def _segmentation(job, arguments):
         f"{result['weights']}: mIoU {result['mIoU']:.4f}, accuracy {result['accuracy']:.4f}, kappa "
         f"{result['kappa']:.4f} on {result['images']} pictures ({result['file']})"
     )
+
+
+def _classification(job, arguments):
+    import paddle
+
+    from ..classification.evaluation import evaluate
+
+    result = evaluate(job, arguments.weights)
+    if paddle.distributed.get_rank() == 0:
+        if result["skipped"]:
+            print(f"{len(result['skipped'])} pictures skipped")
+        claim = f"; claimed: {result['claimed']} ({result['claimed_by']})" if result["claimed"] else ""
+        print(
+            f"{result['weights']}: top-1 {100 * result['top1']:.2f} %, top-5 {100 * result['top5']:.2f} % on "
+            f"{result['images']} pictures{claim} ({result['file']})"
+        )
+    return 1 if result["skipped"] else 0

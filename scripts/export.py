@@ -1,7 +1,10 @@
-"""Export a trained model as a Paddle inference model, and check that it gives the same boxes, or the same classes.
+"""Export a trained model as a Paddle inference model, and check that it gives the same boxes, classes or logits.
 
 densebone export -c ssd_hardnet68_300_150e_coco -O output_inference --check picture.jpg
 densebone export -c fchardnet70_cityscapes_1024x1024_90k --input-size 1024 2048
+densebone export -c hardnet68_150e_imagenet -w hardnet68.official
+
+A classifier comes with model_card.json, with which `densebone predict --model FOLDER` uses it.
 """
 
 from . import options
@@ -21,7 +24,7 @@ def main(argv=None):
     )  # fmt: skip
     arguments = parser.parse_args(argv)
     task, config = options.load(arguments)
-    (_detection if task == "detection" else _segmentation)(config, arguments)
+    {"detection": _detection, "segmentation": _segmentation, "classification": _classification}[task](config, arguments)
     return 0
 
 
@@ -50,3 +53,13 @@ def _segmentation(job, arguments):
             f"exported to {result['folder']}; on the check picture it gives {100 * result['agreement']:.3f} % of the "
             f"{result['pixels']} pixels the trained model's class"
         )
+
+
+def _classification(job, arguments):
+    from ..classification.exporting import export
+
+    result = export(job, arguments.output, arguments.weights, arguments.check)
+    print(
+        f"exported to {result['folder']}; on {result['checked']} its logits are the trained network's, largest "
+        f"difference {result['difference']:.1e} standard deviations"
+    )

@@ -1,6 +1,7 @@
 """Options that the commands on a configuration share, and finding the configuration."""
 
 import argparse
+import importlib
 from pathlib import Path
 
 from ..errors import UserError, suggest
@@ -10,17 +11,18 @@ from ..settings import top_level_keys
 _OPTIONS = {
     "detection": ("threshold",),
     "segmentation": ("flip", "scales", "slide", "opacity", "city_ids", "input_size"),
+    "classification": ("top", "json"),
 }
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
-def parser(command, doc):
+def parser(command, doc, config_needed=True):
     """An argument parser with -c, -o and --data."""
     result = argparse.ArgumentParser(
         prog=f"densebone {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument(
-        "-c", "--config", required=True, help="a .yml file, or the name of one that ships (densebone list)"
+        "-c", "--config", required=config_needed, help="a .yml file, or the name of one that ships (densebone list)"
     )
     result.add_argument(
         "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
@@ -67,36 +69,33 @@ def find_config(given):
 
 
 def task_of(path):
-    """ "detection" or "segmentation": what the configuration, or one of its bases, is for; UserError when it does not
-    say."""
+    """ "detection", "segmentation" or "classification": what the configuration, or one of its bases, is for; UserError
+    when it does not say."""
     keys = top_level_keys(path)
     if "architecture" in keys:
         return "detection"
+    if "task" in keys:  # which says classification, or config.load says what is expected
+        return "classification"
     if "model" in keys and "train_dataset" in keys:
         return "segmentation"
     raise UserError(
-        f"{path} names no 'architecture' (detection) and no 'model' with a 'train_dataset' (segmentation), so it is "
-        f"not clear what it trains"
+        f"{path} names no 'architecture' (detection), no 'model' with a 'train_dataset' (segmentation) and no "
+        f"'task: classification', so it is not clear what it trains"
     )
 
 
 def load(arguments):
-    """(task, configuration) of parsed arguments: PaddleDetection's configuration, or the segmentation `Job`.
+    """(task, configuration) of parsed arguments: PaddleDetection's configuration, or the `Job` of the other tasks.
 
     Raises:
-        UserError: also for an option of the other task.
+        UserError: also for an option of another task.
     """
     path = find_config(arguments.config)
     task = task_of(path)
-    for other, names in _OPTIONS.items():
-        for name in names:
-            given = getattr(arguments, name, None)
-            if other != task and given is not None and given is not False:
-                raise UserError(f"--{name.replace('_', '-')} is for {other}, and {path} is for {task}; leave it out")
+    check_task(arguments, task, path)
     trained = hasattr(arguments, "weights")  # the command fills the model with trained weights
-    if task == "segmentation":
-        from ..segmentation import config
-
+    if task != "detection":
+        config = importlib.import_module(f"..{task}.config", __package__)
         return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
     if getattr(arguments, "weights", "") is None:  # PaddleDetection's own spelling of -w
         given = [o.partition("=")[2] for o in arguments.override if o.startswith("weights=")]
@@ -104,6 +103,15 @@ def load(arguments):
     from ..detection import config
 
     return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
+
+
+def check_task(arguments, task, path):
+    """UserError for an option of another task than that of the configuration or model at `path`."""
+    for other, names in _OPTIONS.items():
+        for name in names:
+            given = getattr(arguments, name, None)
+            if other != task and given is not None and given is not False:
+                raise UserError(f"--{name.replace('_', '-')} is for {other}, and {path} is for {task}; leave it out")
 
 
 def test_config(arguments, job):

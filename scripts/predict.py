@@ -1,20 +1,28 @@
-"""Predict on pictures and draw the result: boxes, or the classes of the pixels.
+"""Predict on pictures: boxes or the classes of the pixels, which are drawn, or the classes of the pictures.
 
     densebone predict -c ssd_hardnet68_300_150e_coco pictures/ 'more/*.jpg' -O output/pictures
     densebone predict -c fchardnet70_cityscapes_1024x1024_90k pictures/ --opacity 0.7
+    densebone predict -c hardnet68_150e_imagenet -w hardnet68.official pictures/ --top 3
+    densebone predict --model output_inference/hardnet68_150e_imagenet pictures/
 
 A detector leaves NAME.png for each picture and predictions.json in COCO's results format. A segmentation model leaves
-NAME.png, labels/NAME.png with the classes' numbers, and predictions.json with the share of every class.
+NAME.png, labels/NAME.png with the classes' numbers, and predictions.json with the share of every class. A classifier
+leaves predictions.json with the best classes of each picture; --model uses an exported one.
 
 Pictures that cannot be read are named, counted and skipped; the exit status is then 1.
 """
 
+import json
+import os
+import sys
+
+from ..errors import UserError
 from . import options
 
 
 def main(argv=None):
     """Returns the exit status: 1 when pictures were skipped."""
-    parser = options.parser("predict", __doc__)
+    parser = options.parser("predict", __doc__, config_needed=False)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="picture, folder or glob pattern")
     options.add_weights(parser)
     parser.add_argument("-O", "--output", help="folder for the result; default save_dir/NAME/predictions")
@@ -22,13 +30,24 @@ def main(argv=None):
     group = options.add_test_config(parser)
     group.add_argument("--opacity", type=float, help="of the colours, 0 to 1 (0.5)")
     group.add_argument("--city-ids", action="store_true", help="write label pictures for Cityscapes' server too")
+    group = parser.add_argument_group("classification")
+    group.add_argument("--model", metavar="FOLDER", help="an exported classifier, in place of -c")
+    group.add_argument("--top", type=int, metavar="K", help="classes that are named for each picture (5)")
+    group.add_argument("--json", action="store_true", help="print JSON, a line for each picture")
     arguments = parser.parse_args(argv)
-    task, config = options.load(arguments)
-    skipped = (_detection if task == "detection" else _segmentation)(config, arguments)
+    if arguments.model:
+        task, config = "classification", _exported(arguments)
+    elif arguments.config:
+        task, config = options.load(arguments)
+    else:
+        raise UserError("predict needs a configuration, -c NAME, or the folder of an exported classifier, --model")
+    run = {"detection": _detection, "segmentation": _segmentation, "classification": _classification}[task]
+    skipped = run(config, arguments)
+    stream = sys.stderr if arguments.json else sys.stdout
     for path, reason in skipped:
-        print(f"skipped {path}: {reason}")
+        print(f"skipped {path}: {reason}", file=stream)
     if skipped:
-        print(f"{len(skipped)} pictures skipped")
+        print(f"{len(skipped)} pictures skipped", file=stream)
         return 1
     return 0
 
@@ -52,4 +71,32 @@ def _segmentation(job, arguments):
     result = predict(job, arguments.paths, output, arguments.weights, opacity, arguments.city_ids, changes)
     server = f"; for the server: {result['submission']}" if arguments.city_ids else ""
     print(f"{result['images']} pictures in {output}, the classes' numbers in {result['labels']}{server}")
+    return result["skipped"]
+
+
+def _exported(arguments):
+    """None, once it is sure that nothing beside --model says what to predict with, and nothing is of another task."""
+    for name in ("config", "override", "data", "weights"):
+        if getattr(arguments, name):
+            raise UserError(f"--{name} is for a configuration, and --model needs none; leave one of the two out")
+    options.check_task(arguments, "classification", arguments.model)
+
+
+def _classification(job, arguments):
+    from ..classification.prediction import predict, predict_exported
+
+    top = 5 if arguments.top is None else arguments.top
+    if job is None:
+        output = arguments.output or f"output/{os.path.basename(os.path.abspath(arguments.model))}/predictions"
+        result = predict_exported(arguments.model, arguments.paths, output, top)
+    else:
+        output = arguments.output or str(job.folder / "predictions")
+        result = predict(job, arguments.paths, output, arguments.weights, top)
+    for picture in result["pictures"]:
+        if arguments.json:
+            print(json.dumps(picture, ensure_ascii=False))
+        else:
+            print(picture["file_name"])
+            print("\n".join(f"  {100 * row['score']:6.2f} %  {row['name']}" for row in picture["top"]))
+    print(f"{len(result['pictures'])} pictures, in {result['file']}", file=sys.stderr if arguments.json else sys.stdout)
     return result["skipped"]

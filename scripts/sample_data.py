@@ -2,13 +2,14 @@
 
 densebone sample-data coco dataset/sample --train 120 --val 30 --seed 0
 densebone sample-data cityscapes dataset/city --train 60 --val 20 --size 256x512
+densebone sample-data imagenet dataset/things --train 600 --val 200 --size 80
 """
 
 import argparse
 import re
 
 from ..errors import UserError
-from ..sample_data import write_cityscapes, write_coco
+from ..sample_data import write_cityscapes, write_coco, write_imagenet
 
 
 def main(argv=None):
@@ -21,6 +22,8 @@ def main(argv=None):
     city = _layout(layouts, "cityscapes", "street scenes to segment, as Cityscapes", _cityscapes, train=60, val=20)
     city.add_argument("--test", type=int, default=2, help="pictures whose labels are kept back (2)")
     city.add_argument("--size", default="256x512", metavar="HxW", help="height and width in pixels (256x512)")
+    net = _layout(layouts, "imagenet", "things to classify, as ImageNet", _imagenet, train=600, val=200)
+    net.add_argument("--size", type=int, default=80, metavar="S", help="shorter side in pixels (80)")
     arguments = parser.parse_args(argv)
     made, counts = arguments.run(arguments)
     print(f"{made.folder} {'holds' if made.present else 'now holds'} {counts}; classes {', '.join(made.classes)}")
@@ -51,4 +54,9 @@ def _cityscapes(arguments):
         arguments.folder, arguments.train, arguments.val, arguments.test,
         size=tuple(map(int, size.groups())), seed=arguments.seed,
     )  # fmt: skip
+    return made, ", ".join(f"{count} {part} pictures" for part, count in made.pictures.items())
+
+
+def _imagenet(arguments):
+    made = write_imagenet(arguments.folder, arguments.train, arguments.val, arguments.size, arguments.seed)
     return made, ", ".join(f"{count} {part} pictures" for part, count in made.pictures.items())

@@ -2,11 +2,14 @@
 
     densebone train -c ssd_hardnet68_300_150e_coco --data dataset/coco --eval
     densebone train -c fchardnet70_cityscapes_1024x1024_90k --data dataset/cityscapes --eval
+    densebone train -c hardnet68_150e_imagenet --data dataset/imagenet --eval
     densebone train -c my.yml -r -o TrainReader.batch_size=4        # go on where a killed run stopped
     python -m paddle.distributed.launch --nproc_per_node 2 $(which densebone) train -c my.yml
 
 Checkpoints, history.jsonl and curves.png are left in save_dir/NAME of the configuration.
 """
+
+import importlib
 
 from . import options
 
@@ -25,11 +28,7 @@ def main(argv=None):
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier run's checkpoints")
     arguments = parser.parse_args(argv)
     task, config = options.load(arguments)
-    if task == "detection":
-        from ..detection.training import train
-    else:
-        from ..segmentation.training import train
-
+    train = importlib.import_module(f"..{task}.training", __package__).train
     folder = train(
         config, arguments.resume, arguments.eval, arguments.amp, arguments.vdl, arguments.seed, arguments.overwrite
     )

@@ -1,64 +1,22 @@
-"""Batches that follow from the seed and the iteration alone, not from workers or from where a run was resumed."""
+"""PaddleSeg's training pictures in batches that follow from the seed and the iteration alone (see `loading`)."""
 
-import os
 import random
-import threading
-import time
 from contextlib import contextmanager
-from copy import copy
-from functools import partial
-from itertools import count, islice
 
 import numpy as np
 import paddle
-from paddle.io.dataloader.collate import default_collate_fn
 
 from ..errors import UserError
+from ..loading import seeds
 
 # What PaddleSeg's transforms leave for evaluation alone.
 _EVALUATION_KEYS = ("trans_info", "gt_fields")
 
-_ERROR = "error"
 
-
-def seeds(*numbers):
-    """Two seeds, 0 to 2^32 - 1, that follow from integers from 0 on; other integers give seeds unrelated to them."""
-    return np.random.SeedSequence(numbers).generate_state(2).tolist()
-
-
-class Batches:
-    """The batches of the iterations after `start` up to `iters`, across epochs, without loading those before.
-
-    Each is a list of (epoch, number of the picture). Each epoch has the order in which PaddleSeg takes its pictures,
-    and leaves out the last ones that do not fill a batch; with several processes each gets its own part.
-
-    Args:
-        dataset: of PaddleSeg.
-        batch_size (int): pictures a process.
-        start (int): iterations that are done.
-        iters (int): iterations of the whole training.
-    """
-
-    def __init__(self, dataset, batch_size, start, iters):
-        self.sampler = paddle.io.DistributedBatchSampler(dataset, batch_size, shuffle=True, drop_last=True)
-        self.per_epoch = len(self.sampler)
-        self.start = start
-        self.iters = iters
-
-    def __len__(self):
-        return max(0, self.iters - self.start)
-
-    def __iter__(self):
-        return islice(self._endless(), len(self))
-
-    def _endless(self):
-        sampler = copy(self.sampler)  # it counts epochs itself, and two loops may be under way
-        first, done = divmod(self.start, self.per_epoch)
-        for epoch in count(first):
-            sampler.set_epoch(epoch)
-            for batch in islice(sampler, done, None):
-                yield [(epoch, index) for index in batch]
-            done = 0
+def sampler(dataset, batch_size):
+    """For `loading.Batches`: each epoch has the order in which PaddleSeg takes its pictures, and leaves out the last
+    ones that do not fill a batch of `batch_size`; with several processes each gets its own part."""
+    return paddle.io.DistributedBatchSampler(dataset, batch_size, shuffle=True, drop_last=True)
 
 
 class SeededDataset(paddle.io.Dataset):
@@ -108,60 +66,3 @@ def _generators_at(*numbers):
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
-
-
-def load(dataset, batches, workers):
-    """Yields (batch of `Batches`, dict of name to Tensor with N in front) for every batch.
-
-    Args:
-        dataset (SeededDataset): the pictures.
-        batches (Batches): which, in which order.
-        workers (int): processes that load beside this one; with 0 this process loads.
-
-    Raises:
-        UserError: a picture that cannot be read or transformed; pictures of several sizes in one batch.
-    """
-    for batch, data in zip(batches, _loaded(dataset, batches, workers)):
-        if _ERROR in data:
-            raise UserError(data[_ERROR])
-        yield batch, data
-
-
-def _loaded(dataset, batches, workers):
-    if workers:
-        return paddle.io.DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=_stack,
-            worker_init_fn=partial(_end_with, os.getpid()),
-            return_list=True,
-        )
-    # not with DataLoader: its thread would draw from the same generators at the same time as the network
-    stacked = (_stack([dataset[key] for key in batch]) for batch in batches)
-    return ({k: paddle.to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in data.items()} for data in stacked)
-
-
-def _end_with(parent, _):
-    """Ends this worker when its parent is gone, also by SIGKILL: Paddle's own watch waits for a batch first."""
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _stack(samples):
-    """What `SeededDataset` gave for a batch -> dict of arrays with N in front, or of the text of an error."""
-    errors = [str(sample) for sample in samples if isinstance(sample, UserError)]
-    shapes = {np.shape(sample["img"]) for sample in samples if not errors}
-    if len(shapes) > 1:
-        sizes = " and ".join(sorted(f"{shape[-1]} x {shape[-2]}" for shape in shapes))
-        errors = [
-            f"train_dataset gives pictures of different sizes for one batch ({sizes}); let its transforms end at one "
-            f"size (RandomPaddingCrop, Resize), or set batch_size=1"
-        ]
-    # the loader does not pass on a batch without an array
-    return {_ERROR: errors[0], "img": np.zeros(1, "float32")} if errors else default_collate_fn(samples)

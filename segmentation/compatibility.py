@@ -67,15 +67,15 @@ def try_pair(path, head, data, folder, enter):
     job = config.load(path, ("use_gpu=false", "batch_size=2", crop), str(data))
     import paddle
 
+    from ..loading import Batches, load
     from . import exporting
-    from .batches import Batches, load
     from .training import Run
 
     run = Run(job, seed=0, evaluates=False, amp=False)
     run.model.train()
-    ((_, batch),) = load(run.dataset, Batches(run.dataset, 2, 0, 1), 0)
+    ((_, batch),) = load(run.dataset, Batches(run.sampler, 0, 1), 0)
     enter("forward")
-    loss = sum(run.losses_of(run.model(batch["img"]), batch))
+    loss = sum(run.losses_of(batch))
     enter("backward")
     loss.backward()
     check_gradients(float(loss), run.model)

@@ -29,7 +29,8 @@ def test_python_examples_run(code, capsys):
 
 
 SEGMENTATION = [block for block in blocks("yaml") if block.values[0].startswith("model:")]
-DETECTION = [block for block in blocks("yaml") if not block.values[0].startswith("model:")]
+CLASSIFICATION = [block for block in blocks("yaml") if block.values[0].startswith("task: classification")]
+DETECTION = [block for block in blocks("yaml") if not block.values[0].startswith(("model:", "task:"))]
 
 
 @pytest.mark.parametrize("text", SEGMENTATION)
@@ -56,6 +57,41 @@ def test_whole_configurations_of_segmentation_are_read(text, tmp_path):
     job = config.load(tmp_path / "mine.yml", pretrained=False)
     assert len(job.class_names) == job.num_classes
     assert job.builder.loss["coef"] == [1]
+
+
+@pytest.mark.parametrize("text", CLASSIFICATION)
+def test_whole_configurations_of_classification_are_read(text, tmp_path):
+    from densebone.classification import config
+
+    (tmp_path / "mine.yml").write_text(text)
+    assert config.load(tmp_path / "mine.yml").transforms
+
+
+def test_keys_of_classification_are_explained():
+    from densebone.classification.config import Job
+    from densebone.classification.data import DATASETS
+    from densebone.classification.transforms import TRANSFORMS
+
+    page = "".join((ROOT / "docs" / name).read_text() for name in ("classification.md", "classification_training.md"))
+    settings = [name for name, field in Job.__dataclass_fields__.items() if field.metadata]
+    for name in (*DATASETS, *TRANSFORMS, *settings):
+        assert f"`{name}`" in page or name in ("save_dir", "use_gpu"), name
+    for kind in TRANSFORMS.values():
+        row = re.search(rf"^\| `{kind.__name__}` \|.*$", page, flags=re.M).group()
+        assert all(f"`{key}" in row for key in kind.__dataclass_fields__), kind
+
+
+@pytest.mark.acceptance
+def test_the_commands_of_classification_run(tmp_path, monkeypatch, capsys):
+    """Minutes: it trains on the sample set."""
+    from densebone.scripts import main
+
+    monkeypatch.chdir(tmp_path)
+    for line in re.search(r"```sh\n(.*?)```", (ROOT / "docs/classification.md").read_text(), flags=re.S)[
+        1
+    ].splitlines():
+        assert main(line.partition("#")[0].split()[1:]) == 0, line
+    assert capsys.readouterr().out.count('"top"') == 200
 
 
 @pytest.mark.parametrize("text", DETECTION)
@@ -98,5 +134,5 @@ def test_named_configurations_ship():
     from densebone.scripts.options import shipped_configs
 
     for page in PAGES:
-        for name in re.findall(r"-c (\w+_(?:coco|voc|sample|\d+k))\b", page.read_text()):
+        for name in re.findall(r"-c (\w+_(?:coco|voc|sample|imagenet|cifar\d+|\d+k))\b", page.read_text()):
             assert name in shipped_configs(), f"{page.name} names {name}"

@@ -47,5 +47,9 @@ def test_curves_are_drawn_when_there_are_rows(tmp_path):
     history.draw()
     assert not list(tmp_path.iterdir())  # nothing of a run that ends before its first row
     history.add(rows(1)[0])
+    history.add({"kind": "eval", "iteration": 2, "top1": 0.5})
     history.draw()
     assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert (tmp_path / "history.csv").read_text().splitlines() == [
+        "kind,iteration,loss,top1", "train,1,1.0,", "eval,2,,0.5",
+    ]  # fmt: skip

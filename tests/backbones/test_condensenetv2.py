@@ -292,6 +292,15 @@ def test_an_image_below_32_pixels_is_refused(form):
         net(tiny.images((1, 3, 64, 31)))
 
 
+@pytest.mark.parametrize("form", ["condensed", "learned"])
+def test_a_first_convolution_that_keeps_the_resolution(form):
+    net = build(form, out_indices=(0, 4), stem_stride=1)
+    assert net.strides == [1, 16]
+    assert [list(x.shape[2:]) for x in net(tiny.images((1, 3, 32, 48)))] == [[32, 48], [2, 3]]
+    net, usual = build(form, stem_stride=1), build(form)
+    assert {k: v.shape for k, v in net.state_dict().items()} == {k: v.shape for k, v in usual.state_dict().items()}
+
+
 def test_a_condensed_network_is_not_pruned():
     net = build()
     with pytest.raises(db.UserError, match=r'^this network is condensed, there is nothing left .* form="learned"$'):

@@ -18,6 +18,7 @@ from paddleseg.cvlibs import manager
 
 from densebone import UserError, checkpoints
 from densebone.history import read_history
+from densebone.loading import Batches, load
 from densebone.segmentation import batches, training
 from densebone.weights.reader import read_arrays
 
@@ -168,7 +169,7 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_saved(tmp_path, monkeypatch)
     monkeypatch.setattr(module, "loss_computation", third_is_nan)
     with pytest.raises(UserError, match=r"^iteration 3: the loss is nan, and nothing is saved of it; lower") as caught:
         training.train(tiny.job(path), seed=SEED)
-    expected = next(iter(batches.Batches(range(tiny.PICTURES), 2, 2, 3)))
+    expected = next(iter(Batches(batches.sampler(range(tiny.PICTURES), 2), 2, 3)))
     for _, index in expected:
         assert f"{tmp_path}/{index}.png and {tmp_path}/{index}_label.png" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -273,7 +274,7 @@ def test_pictures_that_cannot_be_loaded_are_named_in_one_line(tmp_path, workers)
     dataset = batches.SeededDataset(job.builder.train_dataset, SEED)
     (tmp_path / "3_label.png").write_bytes(b"broken")
     with pytest.raises(UserError) as caught:
-        list(batches.load(dataset, batches.Batches(dataset, 2, 0, 3), workers))
+        list(load(dataset, Batches(batches.sampler(dataset, 2), 0, 3), workers))
     assert isinstance(dataset[0, 3], UserError)
     files = f"{tmp_path}/3.png and {tmp_path}/3_label.png"
     assert str(caught.value).startswith(f"train_dataset: cannot prepare {files}: cannot identify image")
@@ -281,20 +282,20 @@ def test_pictures_that_cannot_be_loaded_are_named_in_one_line(tmp_path, workers)
     (tmp_path / "3_label.png").write_bytes((tmp_path / "2_label.png").read_bytes())
     dataset.dataset.transforms.transforms = dataset.dataset.transforms.transforms[:1]  # pictures of all sizes
     with pytest.raises(UserError, match=r"^train_dataset gives pictures of different sizes for one batch \(\d+ x \d+ "):
-        list(batches.load(dataset, batches.Batches(dataset, 6, 0, 1), workers))
+        list(load(dataset, Batches(batches.sampler(dataset, 6), 0, 1), workers))
 
 
 def test_batches_cover_each_epoch_and_start_anywhere():
-    whole = list(batches.Batches(range(7), 2, 0, 7))
-    assert len(whole) == len(batches.Batches(range(7), 2, 0, 7)) == 7
+    whole = list(Batches(batches.sampler(range(7), 2), 0, 7))
+    assert len(whole) == len(Batches(batches.sampler(range(7), 2), 0, 7)) == 7
     for epoch in (0, 1):
         numbers = [key for batch in whole[3 * epoch : 3 * epoch + 3] for key in batch]
         assert {number for number, _ in numbers} == {epoch}
         assert len({index for _, index in numbers}) == 6
     assert [[index for _, index in batch] for batch in whole[:3]] != [[i for _, i in batch] for batch in whole[3:6]]
     for start in range(8):
-        assert list(batches.Batches(range(7), 2, start, 7)) == whole[start:]
-    assert list(batches.Batches(range(7), 2, 9, 7)) == []
+        assert list(Batches(batches.sampler(range(7), 2), start, 7)) == whole[start:]
+    assert list(Batches(batches.sampler(range(7), 2), 9, 7)) == []
 
 
 def test_augmentation_follows_from_seed_epoch_and_picture_alone(tmp_path):

@@ -1,0 +1,315 @@
+"""The layouts of data that classification reads, and what is said of those that are wrong."""
+
+import pickle
+import re
+import tarfile
+from types import SimpleNamespace
+
+import numpy as np
+import paddle
+import pytest
+from tiny_pictures import SYNSETS, cifar, picture, tree
+
+from densebone.classification.data import (
+    Cifar10,
+    Cifar100,
+    EvalSamples,
+    Folder,
+    ImageNetFolder,
+    ListFile,
+    TrainSamples,
+    check_pictures,
+    class_names,
+    input_size,
+)
+from densebone.classification.imagenet import NAMES
+from densebone.classification.imagenet import SYNSETS as ALL_SYNSETS
+from densebone.classification.transforms import RandomErasing, RandomFlip, RandomResizedCrop
+from densebone.errors import UserError
+from densebone.weights import catalog
+
+RECIPE = catalog.Preprocessing(32, 32, "bilinear", "pil", "rgb", [0.5, 0.4, 0.3], [0.2, 0.25, 0.5])
+
+
+def labels(pictures):
+    """(name of the picture, label)."""
+    return [(re.split(r"[/\\]", path)[-1], int(label)) for path, label in zip(pictures.pictures, pictures.labels)]
+
+
+# ImageNet's names
+
+
+def test_the_thousand_classes():
+    assert len(NAMES) == len(set(NAMES)) == len(ALL_SYNSETS) == 1000
+    assert list(ALL_SYNSETS) == sorted(ALL_SYNSETS)
+    # places that everybody knows of
+    assert {0: "tench", 1: "goldfish", 207: "golden retriever", 285: "Egyptian cat", 817: "sports car"}.items() <= dict(
+        enumerate(NAMES)
+    ).items()
+    assert (NAMES[999], NAMES[134], NAMES[517]) == ("toilet tissue", "crane (bird)", "crane (machine)")
+
+
+# folders
+
+
+def test_imagenet_folders(tmp_path):
+    tree(tmp_path)
+    train = ImageNetFolder(root=str(tmp_path)).open("train", 3)
+    assert labels(train) == [(f"{i}.png", i // 2) for i in range(6)]
+    assert train.classes == ["tench", "goldfish", "great white shark"]
+    assert train.read(0).shape == (40, 36, 3)
+    assert labels(ImageNetFolder(root=str(tmp_path)).open("val", 3)) == [(f"{i}.png", i // 2 - 3) for i in range(6, 12)]
+
+
+def test_validation_has_the_classes_of_training(tmp_path):
+    tree(tmp_path, parts=("train",))
+    picture(tmp_path / "val" / SYNSETS[2] / "a.JPEG")
+    assert labels(ImageNetFolder(root=str(tmp_path)).open("val", 3)) == [("a.JPEG", 2)]
+    picture(tmp_path / "val" / "n99999999" / "b.JPEG")
+    with pytest.raises(UserError, match="folder 'n99999999', which is no class of the training pictures"):
+        ImageNetFolder(root=str(tmp_path)).open("val", 3)
+
+
+def test_a_part_of_imagenet_for_a_network_of_all_of_it(tmp_path):
+    tree(tmp_path, classes=("n02099601", "n04285008"), each=1)
+    pictures = ImageNetFolder(root=str(tmp_path)).open("val", 1000)
+    assert [label for _, label in labels(pictures)] == [207, 817]
+    assert pictures.classes[817] == "sports car"
+
+
+@pytest.mark.parametrize(
+    "lines, name",
+    [
+        (["a.JPEG 2", "b.JPEG 0"], "val.txt"),
+        (["val/a.JPEG 2", "", "val/b.JPEG 0"], "val_list.txt"),
+        ([f"a.JPEG {SYNSETS[2]}", f"b.JPEG {SYNSETS[0]}"], "val.txt"),
+        ([SYNSETS[2], SYNSETS[0]], "val.txt"),
+    ],
+)
+def test_a_flat_validation_folder_with_a_list(tmp_path, lines, name):
+    tree(tmp_path, parts=("train",))
+    for number, file in enumerate(("b.JPEG", "a.JPEG")):
+        picture(tmp_path / "val" / file, number)
+    (tmp_path / name).write_text("\n".join(lines) + "\n")
+    pictures = ImageNetFolder(root=str(tmp_path)).open("val", 3)
+    assert labels(pictures) == [("a.JPEG", 2), ("b.JPEG", 0)]
+    assert pictures.read(0).shape == (40, 36, 3)
+
+
+def test_a_flat_validation_folder_without_one(tmp_path):
+    tree(tmp_path, parts=("train",))
+    picture(tmp_path / "val" / "a.JPEG")
+    with pytest.raises(UserError, match=r"no folders of classes, and there is no .*val\.txt or .*val_list\.txt"):
+        ImageNetFolder(root=str(tmp_path)).open("val", 3)
+    (tmp_path / "val.txt").write_text(f"{SYNSETS[0]}\n{SYNSETS[1]}\n")
+    with pytest.raises(UserError, match=r"2 lines of one word, and .* has 1 pictures"):
+        ImageNetFolder(root=str(tmp_path)).open("val", 3)
+
+
+def test_any_folder_of_classes(tmp_path):
+    for name in ("b", "a", ".hidden"):
+        picture(tmp_path / "x" / name / "deep" / "1.jpg")
+    picture(tmp_path / "x" / "a" / ".2.jpg")
+    (tmp_path / "x" / "a" / "notes.txt").touch()
+    pictures = Folder(root=str(tmp_path), part="x").open("train", 2)
+    assert pictures.classes == ["a", "b"]
+    assert [label for _, label in labels(pictures)] == [0, 1]
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    with pytest.raises(UserError, match=r"there is no folder .*gone; give"):
+        Folder(root=str(tmp_path / "gone")).open("train", 2)
+    with pytest.raises(UserError, match="has no folders; a folder for each class"):
+        Folder(root=str(tmp_path)).open("train", 2)
+    tree(tmp_path, classes=("a", "b"), parts=("train",))
+    with pytest.raises(UserError, match=r"has 2 classes, and model\.num_classes is 3; set it to 2"):
+        Folder(root=str(tmp_path / "train")).open("train", 3)
+    (tmp_path / "train" / "c").mkdir()
+    with pytest.raises(UserError, match="c holds no pictures"):
+        Folder(root=str(tmp_path / "train")).open("train", 3)
+
+
+# lists
+
+
+def test_a_list(tmp_path):
+    for name in ("a.png", "with space/b.png"):
+        picture(tmp_path / name)
+    (tmp_path / "list.txt").write_text("a.png\t4\n\nwith space/b.png 0\n")
+    pictures = ListFile(list=str(tmp_path / "list.txt")).open("train", 5)
+    assert labels(pictures) == [("a.png", 4), ("b.png", 0)]
+    assert pictures.read(1).shape == (40, 36, 3)
+    assert pictures.classes is None
+    moved = ListFile(list="list.txt", root=str(tmp_path)).open("train", 5)
+    assert moved.pictures == pictures.pictures
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "is empty; give PATH LABEL"),
+        ("a.png 5\n", "line 1: the label is '5'; a number from 0 to 4"),
+        ("a.png 1\nb.png -1\n", "line 2: the label is '-1'"),
+        ("a.png cat\n", "line 1: the label is 'cat'"),
+    ],
+)
+def test_a_list_that_cannot_be_used(tmp_path, text, words):
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(UserError, match=re.escape(words)):
+        ListFile(list=str(tmp_path / "list.txt")).open("train", 5)
+
+
+def test_no_list_and_no_text(tmp_path):
+    with pytest.raises(UserError, match=r"list .*gone does not exist"):
+        ListFile(list=str(tmp_path / "gone")).open("train", 5)
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(UserError, match="cannot be read as text"):
+        ListFile(list=str(tmp_path / "list.txt")).open("train", 5)
+
+
+# CIFAR
+
+
+@pytest.mark.parametrize("classes, kind", [(10, Cifar10), (100, Cifar100)])
+@pytest.mark.parametrize("part, mode", [("train", "train"), ("val", "test")])
+def test_cifar_is_what_paddle_reads(tmp_path, classes, kind, part, mode):
+    archive = cifar(tmp_path, classes)
+    theirs = getattr(paddle.vision.datasets, kind.__name__)(str(archive), mode=mode, download=False, backend="pil")
+    with tarfile.open(archive) as members:
+        members.extractall(tmp_path / "unpacked")
+    for root in (archive, tmp_path, tmp_path / "unpacked", next((tmp_path / "unpacked").iterdir())):
+        ours = kind(root=str(root)).open(part, classes)
+        assert len(ours) == len(theirs) == (20 if part == "train" and classes == 10 else 4)
+        for index, (image, label) in enumerate(theirs):
+            np.testing.assert_array_equal(ours.read(index), np.asarray(image))
+            assert ours.labels[index] == label
+        assert ours.classes == [f"name{i}" for i in range(classes)]
+    assert kind(root=str(tmp_path)).class_names() == ours.classes
+    assert "picture 1 of" in ours.name(1)
+
+
+class Hostile:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_cifar_executes_nothing(tmp_path, capsys):
+    archive = cifar(tmp_path, 10, hostile=pickle.dumps(Hostile(), 2))
+    with pytest.raises(UserError, match=r"test_batch in .* is refused: it asks for .*print"):
+        Cifar10(root=str(archive)).open("val", 10)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_cifar_that_cannot_be_used(tmp_path):
+    with pytest.raises(UserError, match=r"no CIFAR-10 in .*give cifar-10-python\.tar\.gz, or the folder"):
+        Cifar10(root=str(tmp_path)).open("val", 10)
+    archive = cifar(tmp_path, 10)
+    with pytest.raises(UserError, match=r"CIFAR-10 has 10 classes; set model\.num_classes to 10"):
+        Cifar10(root=str(archive)).open("val", 100)
+    with pytest.raises(UserError, match=r"cifar-100-python/test in .* is missing or damaged"):
+        Cifar100(root=str(archive)).open("val", 100)
+    archive.write_bytes(archive.read_bytes()[:2000])
+    with pytest.raises(UserError, match=r"is missing or damaged|no tar archive"):
+        Cifar10(root=str(archive)).open("val", 10)
+    archive.write_bytes(b"no archive")
+    with pytest.raises(UserError, match="is no tar archive"):
+        Cifar10(root=str(archive)).open("val", 10)
+    assert Cifar10(root=str(archive)).class_names() is None
+
+
+# checks and names
+
+
+def test_files_that_are_no_pictures_are_named(tmp_path):
+    tree(tmp_path)
+    check_pictures(ImageNetFolder(root=str(tmp_path)).open("train", 3))
+    (tmp_path / "train" / SYNSETS[0] / "x.png").write_text("x")
+    (tmp_path / "train" / SYNSETS[1] / "y.png").symlink_to(tmp_path / "gone")
+    pictures = ImageNetFolder(root=str(tmp_path)).open("train", 3)
+    with pytest.raises(UserError, match=r"2 pictures of .* cannot be used: .*x\.png is no picture; .*y\.png: No such"):
+        check_pictures(pictures)
+
+
+def job(dataset, classes=3, names=None):
+    return SimpleNamespace(path="my.yml", train_dataset=dataset, num_classes=classes, class_names=names)
+
+
+def test_names_of_classes(tmp_path):
+    tree(tmp_path)
+    folder = ImageNetFolder(root=str(tmp_path))
+    assert class_names(job(folder)) == ["tench", "goldfish", "great white shark"]
+    assert class_names(job(folder, names=["a", "b", "c"])) == ["a", "b", "c"]
+    (tmp_path / "names.txt").write_text("x\ny\n\nz\n")
+    assert class_names(job(folder, names=str(tmp_path / "names.txt"))) == ["x", "y", "z"]
+    assert class_names(job(Folder(root="gone"), 2)) == ["class 0", "class 1"]
+    assert class_names(job(folder, 1000)) == list(NAMES)
+    with pytest.raises(UserError, match="class_names must be 3 different names"):
+        class_names(job(folder, names=["a", "b", "a"]))
+    with pytest.raises(UserError, match="class_names gone cannot be read"):
+        class_names(job(folder, names="gone"))
+
+
+# samples
+
+
+def samples(root, seed=0, transforms=()):
+    pictures = ImageNetFolder(root=str(root)).open("train", 3)
+    return TrainSamples(SimpleNamespace(preprocessing=RECIPE, transforms=list(transforms)), pictures, seed)
+
+
+STEPS = [RandomResizedCrop(size=32), RandomFlip(), RandomErasing(prob=1)]
+
+
+def test_a_training_sample_follows_from_seed_epoch_and_number(tmp_path):
+    tree(tmp_path)
+    first, again, other = (samples(tree(tmp_path), seed, STEPS) for seed in (3, 3, 4))
+    before = np.random.get_state()[1].copy()
+    one = first[(1, 4)]["img"]
+    again[(0, 2)], again[(1, 5)]
+    np.testing.assert_array_equal(again[(1, 4)]["img"], one)
+    for key, dataset in (((2, 4), first), ((1, 5), first), ((1, 4), other)):
+        assert not np.array_equal(dataset[key]["img"], one)
+    assert (np.random.get_state()[1] == before).all()
+    assert one.dtype == np.float32 and one.shape == (3, 32, 32)
+    assert (first[(1, 4)]["label"], first.files(4).endswith("4.png")) == (2, True)
+
+
+def test_training_without_transforms_crops_and_flips(tmp_path):
+    assert samples(tree(tmp_path))[(0, 0)]["img"].shape == (3, 32, 32)
+
+
+def test_a_training_picture_that_cannot_be_read_is_an_error_that_is_returned(tmp_path):
+    dataset = samples(tree(tmp_path))
+    with open(dataset.pictures.pictures[1], "r+b") as stream:
+        stream.truncate(200)
+    error = dataset[(0, 1)]
+    assert isinstance(error, UserError)
+    assert re.search(r"^train_dataset: .*1\.png: is truncated or damaged", str(error))
+
+
+def test_evaluation_samples(tmp_path):
+    pictures = ImageNetFolder(root=str(tree(tmp_path))).open("val", 3)
+    with open(pictures.pictures[1], "r+b") as stream:
+        stream.truncate(200)
+    dataset = EvalSamples(pictures, RECIPE)
+    assert dataset.parts(4) == [[0, 1, 2, 3], [4, 5]]
+    assert dataset.parts(4, rank=1, ranks=2) == [[1, 3, 5]]
+    (numbers, images, found), *_ = dataset.batches(dataset.parts(4))
+    assert (numbers.tolist(), images.shape, found.tolist()) == ([0, 1, 2, 3], [4, 3, 32, 32], [0, -1, 1, 1])
+    assert dataset.fault(1).startswith("is truncated or damaged")
+
+
+def test_pictures_of_many_sizes_are_evaluated_one_by_one(tmp_path):
+    pictures = ImageNetFolder(root=str(tree(tmp_path))).open("val", 3)
+    any_size = catalog.Preprocessing(None, None, None, "pil", "rgb", [0.5] * 3, [0.5] * 3)
+    assert [len(part) for part in EvalSamples(pictures, any_size).parts(4)] == [1] * 6
+    in_memory = Cifar10(root=str(cifar(tmp_path, 10))).open("val", 10)
+    assert EvalSamples(in_memory, any_size).parts(4) == [[0, 1, 2, 3]]
+
+
+def test_the_size_of_the_input():
+    assert input_size(RECIPE) == (32, 32)
+    assert input_size(catalog.find("centernet_hardnet85.official").preprocessing) == (512, 512)
+    assert input_size(catalog.find("fchardnet70.official").preprocessing) is None
