@@ -74,7 +74,7 @@ DETECTORS = {
         "SSDHead.anchor_generator.steps=[0, 0, 0, 0, 0, 0]",
         "SSDHead.anchor_generator.min_sizes=[11.2, 24, 52.8, 81.6, 110.4, 139.2]",
         "SSDHead.anchor_generator.max_sizes=[24, 52.8, 81.6, 110.4, 139.2, 168]",
-        *schedule(64, 0.0005),
+        *schedule(48, 0.0005),
     ],
     "ppyoloe_plus_hardnet68_640_80e_coco": [
         augmented(),
@@ -85,10 +85,10 @@ DETECTORS = {
         *schedule(48, 0.001),
     ],
     "faster_rcnn_condensenetv2a_fpn_800_12e_coco": [
-        augmented("{Resize: {target_size: [160, 224], keep_ratio: true, interp: 2}}", *CHW),
-        *tested_at([160, 224]),
+        augmented("{Resize: {target_size: [128, 192], keep_ratio: true, interp: 2}}", *CHW),
+        *tested_at([128, 192]),
         "BBoxAssigner.batch_size_per_im=64",
-        *schedule(64, 0.001),
+        *schedule(56, 0.0005),
     ],
 }
 
