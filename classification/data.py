@@ -121,7 +121,7 @@ class ImageNetFolder(Folder):
         lists = [self.list] if self.list else [Path(self.root) / name for name in _FLAT_LISTS]
         for path in map(Path, lists):
             if path.is_file():
-                return _of_list(path, (place, Path(self.root)), num_classes, classes)
+                return _of_list(path, (place, Path(self.root)), num_classes, classes, in_order=place)
         raise UserError(
             f"{place} has no folders of classes, and there is no {' or '.join(map(str, lists))} that says which "
             f"picture is of which class; give list:"
@@ -241,23 +241,24 @@ def readable(classes):
     return [words.get(name, name) for name in classes]
 
 
-def _of_list(path, roots, num_classes, classes):
-    """The pictures of a list; names in it are from the first of `roots` where the first of them is."""
+def _of_list(path, roots, num_classes, classes, in_order=None):
+    """The pictures of a list; names in it are from the first of `roots` where the first of them is. Lines of one word are
+    the labels of the pictures in the folder `in_order`, if there is one."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"the list {path} cannot be read as text ({error}); give PATH LABEL in each line") from error
     rows = [(number, line) for number, line in enumerate(lines, 1) if line]
     if not rows:
         raise UserError(f"the list {path} is empty; give PATH LABEL in each line")
-    if all(len(line.split()) == 1 for _, line in rows):
-        names = _names_in_order(path, roots[0], len(rows))
+    if in_order and all(len(line.split()) == 1 for _, line in rows):
+        names = _names_in_order(path, in_order, len(rows))
         rows = [(number, f"{name} {line}") for (number, line), name in zip(rows, names)]
     paths, labels = [], []
     for number, line in rows:
         name, _, text = line.replace("\t", " ").rpartition(" ")
         if not name:
-            raise UserError(f"{path}, line {number}: {line!r} is not PATH LABEL")
+            raise UserError(f"{path}, line {number}: {line!r} is not PATH LABEL, two words with a space between them")
         paths.append(name.strip())
         labels.append(_label(text, num_classes, classes, f"{path}, line {number}"))
     root = next((root for root in roots if (root / paths[0]).is_file()), roots[0])

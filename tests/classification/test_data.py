@@ -135,7 +135,7 @@ def test_folders_that_cannot_be_used(tmp_path):
 def test_a_list(tmp_path):
     for name in ("a.png", "with space/b.png"):
         picture(tmp_path / name)
-    (tmp_path / "list.txt").write_text("a.png\t4\n\nwith space/b.png 0\n")
+    (tmp_path / "list.txt").write_text("\ufeffa.png\t4\n\nwith space/b.png 0 \n", encoding="utf-8")
     pictures = ListFile(list=str(tmp_path / "list.txt")).open("train", 5)
     assert labels(pictures) == [("a.png", 4), ("b.png", 0)]
     assert pictures.read(1).shape == (40, 36, 3)
@@ -151,6 +151,7 @@ def test_a_list(tmp_path):
         ("a.png 5\n", "line 1: the label is '5'; a number from 0 to 4"),
         ("a.png 1\nb.png -1\n", "line 2: the label is '-1'"),
         ("a.png cat\n", "line 1: the label is 'cat'"),
+        ("a.png,1\n", "line 1: 'a.png,1' is not PATH LABEL, two words with a space between them"),
     ],
 )
 def test_a_list_that_cannot_be_used(tmp_path, text, words):
