@@ -140,7 +140,7 @@ def _stack(samples):
         sizes = " and ".join(sorted(f"{shape[-1]} x {shape[-2]}" for shape in shapes))
         errors = [
             f"train_dataset gives pictures of different sizes for one batch ({sizes}); let its transforms end at one "
-            f"size (RandomPaddingCrop, Resize), or set batch_size=1"
+            f"size (Resize, RandomPaddingCrop of a segmenter, RandomResizedCrop of a classifier), or set batch_size=1"
         ]
     # the loader does not pass on a batch without an array
     return {_ERROR: errors[0], "img": np.zeros(1, "float32")} if errors else default_collate_fn(samples)

@@ -9,7 +9,8 @@ import yaml
 from ..errors import UserError, suggest
 from ..settings import apply_override, gpu_to_use, plain, with_bases
 from ..weights import catalog
-from .data import DATASETS, class_names
+from .data import class_names
+from .layouts import DATASETS
 from .schema import build, build_typed, setting
 from .transforms import TRANSFORMS
 
@@ -107,7 +108,7 @@ class Job:
         path (Path): the file.
         dic (dict): its settings with those of its bases, overrides applied.
         model (Model), optimizer (Momentum | ...), lr_scheduler (Cosine | ...): the blocks, checked.
-        train_dataset, val_dataset: one of `data.DATASETS` each; None where the configuration has none.
+        train_dataset, val_dataset: one of `layouts.DATASETS` each; None where the configuration has none.
         transforms (list): training transforms in order, of `transforms.TRANSFORMS`, from train_dataset.transforms.
         given_preprocessing (dict): keys of `Preprocessing` that the configuration sets itself.
         class_names (list of str | str | None): names, or a file with one in each line; None: the data set's.

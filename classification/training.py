@@ -13,7 +13,7 @@ from ..loading import EpochSampler
 from ..registry import create_model
 from ..weights.loader import load_weights
 from ..weights.reader import read_pickle
-from .data import TrainSamples, check_pictures, open_set
+from .data import TrainSamples, check_pictures, class_names, open_set
 from .ema import MovingAverage
 from .evaluation import score
 from .mixing import mix, soft_labels
@@ -125,8 +125,8 @@ class Run(running.Run):
         return {"top1": result["top1"], "top5": result["top5"]}
 
     def facts(self):
-        """How the weights want their pictures."""
-        return self.job.checkpoint_facts()
+        """How the weights want their pictures, and what the classes are called."""
+        return {**self.job.checkpoint_facts(), "classes": class_names(self.job, self.dataset.pictures)}
 
     def shared(self):
         """See `running.Run`."""
@@ -145,8 +145,8 @@ class Run(running.Run):
         super().load_weights(checkpoint)
         trained = checkpoint.with_name(checkpoint.name + ".pdema")
         if self.average:
-            iteration = checkpoints.info(checkpoint)["iteration"]
-            self.average = MovingAverage(self.model.state_dict(), self.job.ema, iteration)
+            updates = (checkpoints.info(checkpoint) or {}).get("iteration", 0)
+            self.average = MovingAverage(self.model.state_dict(), self.job.ema, updates)
         if trained.is_file():
             arrays = {name: value for name, value in read_pickle(trained).items() if isinstance(value, np.ndarray)}
             load_weights(self.model, arrays)

@@ -224,5 +224,3 @@ TRANSFORMS = {
     for cls in (Resize, RandomResizedCrop, PadAndCrop, RandomFlip, ColorJitter, RandAugment, RandomErasing)
 }
 AFTER_NORMALIZING = (RandomErasing,)
-#: the transforms that leave `size` x `size` pixels
-SIZED = (Resize, RandomResizedCrop, PadAndCrop)

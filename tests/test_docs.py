@@ -69,7 +69,7 @@ def test_whole_configurations_of_classification_are_read(text, tmp_path):
 
 def test_keys_of_classification_are_explained():
     from densebone.classification.config import Job
-    from densebone.classification.data import DATASETS
+    from densebone.classification.layouts import DATASETS
     from densebone.classification.transforms import TRANSFORMS
 
     page = "".join((ROOT / "docs" / name).read_text() for name in ("classification.md", "classification_training.md"))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from densebone.classification.config import Cosine, Momentum, load
-from densebone.classification.data import ImageNetFolder
+from densebone.classification.layouts import ImageNetFolder
 from densebone.classification.transforms import RandomFlip, RandomResizedCrop
 from densebone.errors import UserError
 from densebone.weights import catalog

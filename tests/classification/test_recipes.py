@@ -27,8 +27,8 @@ RECIPES = {
     "hardnet68_10e_finetune_cifar100": (64, 10, 1e-3, 1e-3, 1e-3),
     "condensenetv2a_300e_cifar10": (64, 300, 0.1, 0.1, 0),
     "condensenetv2a_300e_cifar100": (64, 300, 0.1, 0.1, 0),
-    "smoke_hardnet39ds_sample": (20, 12, 0.005, 0.05, 0),
-    "smoke_peleenet_sample": (20, 12, 0.005, 0.05, 0),
+    "smoke_hardnet39ds_sample": (20, 8, 0.005, 0.05, 0),
+    "smoke_peleenet_sample": (20, 8, 0.005, 0.05, 0),
     "smoke_condensenetv2a_sample": (20, 12, 0.005, 0.05, 0),
 }
 SOURCE = re.compile(r"arXiv \d{4}\.\d{5}|a published notebook|found on this data")

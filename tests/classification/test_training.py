@@ -11,6 +11,7 @@ import tiny_classification as tiny
 
 from densebone import UserError, checkpoints
 from densebone.classification import training
+from densebone.classification.precision import Precision, full_state
 from densebone.history import read_history
 from densebone.weights.reader import read_pickle
 
@@ -195,15 +196,22 @@ def test_fine_tuning_starts_from_weights_of_other_classes(tmp_path):
     paddle.seed(1)
     source = create_model("hardnet39ds", num_classes=1000)
     paddle.save(source.state_dict(), str(tmp_path / "source.pdparams"))
-    path = tiny.write(tmp_path, epochs=1)
-    job = tiny.job(path, f"model.pretrained={tmp_path / 'source.pdparams'}", "lr_scheduler.learning_rate=0")
-    folder = training.train(job, seed=SEED)
-    found = state(folder / "model_final", ".pdparams")
-    np.testing.assert_array_equal(found[".pdparams base.0.conv.weight"], source.base[0].conv.weight.numpy())
-    assert found[".pdparams base.14.3.weight"].shape == (1024, tiny.CLASSES)
+    job = tiny.job(tiny.write(tmp_path), f"model.pretrained={tmp_path / 'source.pdparams'}")
+    model = training.Run(job, SEED).model
+    np.testing.assert_array_equal(model.base[0].conv.weight.numpy(), source.base[0].conv.weight.numpy())
+    assert model.base[14][3].weight.shape == [1024, tiny.CLASSES]
 
 
-def test_what_cannot_be_trained_on(tmp_path, capsys):
+def test_another_number_of_iterations_an_epoch_is_noted(tmp_path, capsys):
+    path = tiny.write(tmp_path, batch_size=9, epochs=1)
+    folder = training.train(tiny.job(path), seed=SEED)
+    training.train(tiny.job(path, "batch_size=18", "epochs=3"), resume=str(folder / "model_final"))
+    note = "note: an epoch has 1 iterations here and had 2, so other pictures follow; the run goes on in epoch 3"
+    assert note in capsys.readouterr().err
+    assert [row["epoch"] for row in rows(folder)] == [0.5, 1.0, 3.0]
+
+
+def test_what_cannot_be_trained_on(tmp_path):
     path = tiny.write(tmp_path)
     with pytest.raises(UserError, match="has 18 pictures, fewer than 4 batches of 5; set a smaller batch_size"):
         training.train(tiny.job(path, "batch_size=5", "accumulate=4"))
@@ -213,9 +221,18 @@ def test_what_cannot_be_trained_on(tmp_path, capsys):
     assert not list((tmp_path / "output").rglob("*.pd*"))
 
 
-def test_mixed_precision_is_for_a_gpu(tmp_path, capsys):
-    job = tiny.job(tiny.write(tmp_path, epochs=1, batch_size=18))
-    folder = training.train(job, seed=SEED, amp=True)
-    assert capsys.readouterr().err.count("note: mixed precision is used on a GPU only; this trains in float32") == 1
-    assert job.amp == "O1" and len(rows(folder)) == 1
-    assert "scaler" not in checkpoints.info(folder / "model_final")
+def test_mixed_precision_is_for_a_gpu(capsys):
+    mixed = Precision("O2")
+    assert capsys.readouterr().err == "note: mixed precision is used on a GPU only; this trains in float32\n"
+    assert (mixed.level, mixed.dtype, mixed.scaler()) == ("O0", "float32", None)
+    net = paddle.nn.Linear(2, 2)
+    optimizer = paddle.optimizer.SGD(0.1, net.parameters(), multi_precision=True)
+    mixed.decorate(net, optimizer)
+    with mixed.context():
+        assert net(paddle.ones([1, 2])).dtype == paddle.float32
+    optimizer._master_weights = {net.weight.name: net.weight * 2}  # as they are on a GPU
+    found = full_state(net, optimizer)
+    np.testing.assert_array_equal(found["weight"].numpy(), 2 * net.weight.numpy())
+    np.testing.assert_array_equal(found["bias"].numpy(), net.bias.numpy())
+    Precision("O0")
+    assert capsys.readouterr().err == ""
