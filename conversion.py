@@ -13,10 +13,10 @@ import numpy as np
 import paddle
 
 from densebone.backbones.base import ENGINES, Network, check_choice, deploy_networks
+from densebone.errors import UserError
 from densebone.inference import PARAMETERS, program_file
 
 OPSET = 17
-INPUT = "x"
 PIP_INSTALL = {"onnxruntime": "densebone[onnx]", "paddle2onnx": "densebone[onnx]", "openvino": "densebone[openvino]"}
 # paddle2onnx ends the process on an operator that it does not know, and installs packages with another optimize_tool.
 _CONVERT = """
@@ -26,7 +26,7 @@ paddle2onnx.export(program, parameters, target, opset_version=int(opset), optimi
 """
 
 
-class ConversionError(RuntimeError):
+class ConversionError(UserError):
     """A network cannot be brought into a format; says which and why."""
 
 
@@ -35,6 +35,8 @@ def missing_package(*names):
     for name in names:
         if importlib.util.find_spec(name) is None:
             return f"{name} is not installed; pip install '{PIP_INSTALL[name]}'"
+        if name == "paddle2onnx" and paddle.version.full_version.startswith("2."):
+            return f"{name} needs PaddlePaddle 3, and this is {paddle.version.full_version}"
     return ""
 
 
@@ -61,13 +63,6 @@ def input_limits(network):
     inner = [layer for layer in network.sublayers(include_self=True) if isinstance(layer, Network)]
     layer = inner[0] if inner else network
     return getattr(layer, "in_channels", 3), getattr(layer, "min_side", 1)
-
-
-def save_program(layer, folder, shape):
-    """Writes a layer in eval mode as FOLDER/model.*, for one float32 input of this shape; -1 stands for any size."""
-    spec = paddle.static.InputSpec([None if side == -1 else side for side in shape], "float32", name=INPUT)
-    program = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
-    paddle.jit.save(program, str(Path(folder) / "model"))
 
 
 def to_onnx(folder, target):
@@ -144,7 +139,7 @@ def to_openvino(source, target):
     """Converts an ONNX file to TARGET.xml and .bin beside it, float32 as it is."""
     import openvino
 
-    model = openvino.convert_model(str(source))
+    model = openvino.Core().read_model(str(source))
     openvino.save_model(model, str(target), compress_to_fp16=False)
 
 

@@ -5,39 +5,28 @@
         (logits,) = engine.run(images)
 
 A network is exported once and kept in `$DENSEBONE_HOME/engines` (or the user's cache), under a hash of its weights, its
-structure and the versions that matter. Before an export is used for the first time it must compute what Paddle computes.
+structure and the versions that matter. Before its first use an export must compute what Paddle computes.
 """
 
 import hashlib
 import json
 import logging
 import os
-import platform
-import secrets
-import shutil
 import tempfile
 import time
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import paddle
-from filelock import FileLock
 
+from densebone.agreement import TOLERANCES, check_outputs, check_shapes, random_images
 from densebone.backbones.base import check_choice, check_count
-from densebone.conversion import (
-    digest,
-    input_limits,
-    missing_package,
-    prepared,
-    save_program,
-    to_onnx,
-)
+from densebone.conversion import digest, input_limits, missing_package, prepared, to_onnx
+from densebone.engine_cache import forget_oldest, keep_only, machine, new_folder, only_one, read_json
 from densebone.errors import UserError
 from densebone.files import atomic_path, check_writable
-from densebone.inference import PARAMETERS
-from densebone.runners import ANY, NEEDED, Eager, Engine, available_cpus, open_runner
+from densebone.inference import PARAMETERS, save_program
+from densebone.runners import ANY, NEEDED, Eager, Engine, open_runner
 from densebone.weights.download import home
 
 __all__ = ["ENGINES", "PRECISIONS", "Engine", "EngineLayer", "available", "missing", "open_exported", "open_network"]
@@ -47,10 +36,6 @@ logger = logging.getLogger("densebone")
 #: in the order of their speed, where it was measured; see docs/export.md
 ENGINES = ("openvino", "onnxruntime", "paddle", "eager")
 PRECISIONS = ("fp32", "bf16")
-# Largest difference from eager, over the standard deviation of the output.
-TOLERANCES = {"fp32": 1e-4, "bf16": 0.25}
-# How many exported networks are kept; those that were used least recently go first, but none of the last hour.
-KEPT, YOUNG = 24, 3600
 _DISTRIBUTIONS = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 
 
@@ -210,21 +195,21 @@ class _Work:
         form = "onnx" if _converter(name) else "paddle"
         target = self._folder / f"{self.digest(name)}-{form}"
         model = target / "model.onnx" if form == "onnx" else target
-        with _only_one(target):
+        with only_one(target):
             if not target.is_dir():
-                with _new_folder(target) as folder:
+                with new_folder(target) as folder:
                     save_program(self.copy(name), folder, [-1, self.channels, -1, -1])
                     if form == "onnx":
                         to_onnx(folder, folder / "model.onnx")
-                        _keep_only(folder, "model.onnx")
+                        keep_only(folder, "model.onnx")
             os.utime(target)
-        _forget_oldest(self._folder)
+        forget_oldest(self._folder)
         return model
 
     def _check(self, engine):
         """Compares an engine with eager, once for each export, engine, version and machine."""
         record = self._record(engine.name, self.digest(engine.name), engine.precision)
-        known = _read_json(record).get("difference")
+        known = read_json(record).get("difference")
         if known is None:
             known = self.difference(engine)
             with atomic_path(record) as temporary:
@@ -242,7 +227,7 @@ class _Work:
 
     def remembered(self):
         """The winner of an earlier trial, or None."""
-        return _read_json(self._choice()).get("engine")
+        return read_json(self._choice()).get("engine")
 
     def compare(self, engines):
         """The faster of some engines; closes the others."""
@@ -266,43 +251,12 @@ class _Work:
 
     def _record(self, name, *what):
         installed = version(_DISTRIBUTIONS[name]) if name in _DISTRIBUTIONS else ""
-        key = hashlib.sha256(repr((what, installed, _machine())).encode()).hexdigest()[:24]
+        key = hashlib.sha256(repr((what, installed, machine())).encode()).hexdigest()[:24]
         return self._folder / f"{name}-{key}.json"
 
 
-def check_shapes(channels, least):
-    """Two batches of pictures on which an export must compute what Paddle computes."""
-    side = max(least, 64)
-    return (1, channels, 2 * side + 32, 2 * side), (2, channels, 2 * side, 3 * side)
-
-
-def random_images(shape, seed=0):
-    """Normal numbers, float32."""
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def check_outputs(expected, found, tolerance):
-    """Largest difference of any output, over its standard deviation; RuntimeError when it is above `tolerance`.
-
-    For an output that is all but constant, a hundredth of its largest value stands for the standard deviation.
-    """
-    if [out.shape for out in expected] != [out.shape for out in found]:
-        raise RuntimeError(f"returns {[out.shape for out in found]} where eager returns {[o.shape for o in expected]}")
-    largest = 0.0
-    for number, (want, have) in enumerate(zip(expected, found)):
-        scale = max(float(want.std()), 0.01 * float(abs(want).max()), 1e-30)
-        difference = float(abs(have.astype(np.float64) - want).max()) / scale
-        if not difference <= tolerance:  # nan too
-            raise RuntimeError(
-                f"output {number} differs from eager by {difference:.1e} of its standard deviation; {tolerance:g} is "
-                "allowed"
-            )
-        largest = max(largest, difference)
-    return largest
-
-
 def race(engines, images, rounds=3, turn=5, patience=3.0):
-    """{name: least ms of a run}; they take turns, so that a busy machine slows all alike, for some `patience` seconds."""
+    """{name: least ms of a run}; they take turns, so that a busy machine slows all alike, for about `patience` s."""
     times, start = {engine.name: [] for engine in engines}, time.perf_counter()
     for number in range(rounds):
         for engine in engines:
@@ -373,57 +327,3 @@ class EngineLayer(paddle.nn.Layer):
     def forward(self, x):
         """(N, C, H, W) -> list of the network's outputs."""
         return [paddle.to_tensor(out) for out in self.engine.run(x.numpy())]
-
-
-@contextmanager
-def _only_one(path):
-    """Lets one process at a time export to a path."""
-    with FileLock(path.with_name(f"{path.name}.lock")):
-        yield
-
-
-@contextmanager
-def _new_folder(target):
-    """Yields a hidden folder that becomes `target`, whole or not at all; clears what a killed process left."""
-    for left in target.parent.glob(f".{target.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    hidden = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
-    hidden.mkdir()
-    try:
-        yield hidden
-        os.replace(hidden, target)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _keep_only(folder, name):
-    for file in folder.iterdir():
-        if file.name != name:
-            file.unlink()
-
-
-def _forget_oldest(root):
-    """Removes the exports that were not used for longest, past `KEPT`."""
-    used = sorted(((file.stat().st_mtime, file) for file in root.glob("*-*") if file.is_dir()), reverse=True)
-    for moment, folder in used[KEPT:]:
-        if time.time() - moment > YOUNG:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _read_json(path):
-    """What a file of the cache says; an empty dict when it is not there or not readable."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _machine():
-    """What tells CPUs apart that are not equally fast, and how many of them this process has."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line for line in lines if line.startswith("model name")), "")
-        flags = next((line for line in lines if line.startswith("flags")), "")
-    except OSError:
-        model = flags = ""
-    return platform.machine(), model, hashlib.sha256(flags.encode()).hexdigest(), available_cpus()

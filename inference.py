@@ -55,18 +55,31 @@ def exported_folder(target):
         shutil.rmtree(hidden, ignore_errors=True)
 
 
+def save_program(layer, folder, shape):
+    """Writes a layer in eval mode as FOLDER/model.*, for one float32 input of this shape; -1 stands for any size."""
+    import paddle
+
+    spec = paddle.static.InputSpec([None if side == -1 else side for side in shape], "float32", name="x")
+    program = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
+    paddle.jit.save(program, str(Path(folder) / "model"))
+
+
 def run(folder, inputs):
-    """Run an exported model once, in Paddle Inference on the CPU.
+    """Run an exported model once: `open_program(folder)(inputs)`."""
+    return open_program(folder)(inputs)
+
+
+def open_program(folder):
+    """An exported model in Paddle Inference on the CPU, to be run any number of times.
 
     Without oneDNN, whose kernels fail on some models in Paddle 3.3.
 
     Args:
         folder (str | Path): holds model.json or model.pdmodel, and model.pdiparams.
-        inputs (dict): input name to array; what the model does not ask for is ignored. Or one array, for a model
-            with one input.
 
     Returns:
-        list of arrays, the outputs.
+        function: inputs -> list of arrays, the outputs. The inputs are a dict of input name to array, of which those
+        that the model does not ask for are ignored; or one array, for a model with one input.
     """
     from paddle import inference
 
@@ -76,8 +89,12 @@ def run(folder, inputs):
         config.disable_mkldnn()
     config.disable_glog_info()
     predictor = inference.create_predictor(config)
-    for name in predictor.get_input_names():
-        value = inputs[name] if isinstance(inputs, dict) else inputs
-        predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(np.asarray(value)))
-    predictor.run()
-    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+
+    def compute(inputs):
+        for name in predictor.get_input_names():
+            value = inputs[name] if isinstance(inputs, dict) else inputs
+            predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(np.asarray(value)))
+        predictor.run()
+        return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+
+    return compute

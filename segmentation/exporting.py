@@ -13,7 +13,7 @@ from ..backbones.base import MIN_SIDE, deploy_networks
 from ..errors import UserError
 from ..files import atomic_path
 from ..images import read_image
-from ..inference import PARAMETERS, exported_folder, program_file, run
+from ..inference import PARAMETERS, exported_folder, program_file, run, save_program
 from .prediction import prepare, val_block
 from .weights import load_segmenter
 
@@ -77,13 +77,6 @@ class Classes(paddle.nn.Layer):
     def forward(self, x):
         """The class with the largest of the model's first logits."""
         return paddle.argmax(self.model(x)[0], axis=1, dtype="int32")
-
-
-def save_program(layer, folder, shape):
-    """Writes a layer in eval mode as FOLDER/model.*, for one float32 input of this shape; -1 stands for any size."""
-    spec = paddle.static.InputSpec([None if side == -1 else side for side in shape], "float32", name="x")
-    program = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
-    paddle.jit.save(program, str(Path(folder) / "model"))
 
 
 def compare(expected, found):
