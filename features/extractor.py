@@ -144,11 +144,11 @@ class FeatureExtractor:
             raise UserError(f"{Path(image)}: {error}") from error
 
     def check_takes_pictures(self):
-        """UserError when only arrays can be given: nobody says how pictures are prepared, or they have other channels."""
+        """UserError when only arrays can be given: nobody says how pictures are prepared, or it has other channels."""
         if self.preprocessing is None:
             raise UserError(
-                "how pictures are prepared for these weights is not known, since they are not in the catalog; give "
-                "preprocessing, for example the name of the published weights that they began with, hardnet68.official"
+                "how pictures are prepared for these weights is not known; give preprocessing, for example the name of "
+                "the published weights that they began with, such as hardnet68.official"
             )
         if self.in_channels != 3:
             raise UserError(f"this network wants {self.in_channels} channels, pictures have 3; give it float arrays")
@@ -205,10 +205,12 @@ def _array(image):
         return read_image(Path(image), min_side=1)
     if isinstance(image, Image.Image):
         return _to_rgb("a Pillow image", _upright(image))
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        if image.size:
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
             return image
-    given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        given = f"{image.dtype} {image.shape}"
+    else:
+        given = type(image).__name__
     raise UserError(
         f"a picture is given as {given}; give a path ({' '.join(EXTENSIONS)}), a Pillow image or a uint8 array "
         f"(H, W, 3) in red-green-blue"

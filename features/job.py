@@ -4,6 +4,7 @@ import os
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from ..errors import UserError
@@ -98,26 +99,38 @@ def _compute(extractor, stream, folder, settings, draw, advance):
     prepared = ahead(lambda item: extractor.prepare(item[2]), stream, READERS, 2 * extractor.batch_size)
     for number, group in groupby(prepared, key=lambda pair: pair[0][0]):
         names, rows, skipped = [], {}, []
-
-        def readable(group=group, names=names, skipped=skipped):
-            for (_, line, path), future in group:
-                name = shards.plain(os.path.relpath(path, settings["root"]))
-                try:
-                    array = future.result()
-                except UserError as error:
-                    skipped.append((name, shards.plain(str(error).removeprefix(f"{path}: "))))
-                    advance(1)
-                else:
-                    names.append(name)
-                    yield (len(names) - 1, line, array), array
-
-        for keys, batch in batches(readable(), extractor.batch_size):
-            for (place, line, array), row in zip(keys, extractor.split(extractor.run(batch))):
+        pairs = _readable(group, settings["root"], names, skipped, advance)
+        for keys, batch in batches(pairs, extractor.batch_size):
+            for (place, line, array), row in zip(keys, extractor.split(_run(extractor, batch))):
                 rows[place] = row
                 if draw:
                     draw(line, names[place], array, row)
             advance(len(keys))
         shards.write(folder, number, settings, names, [rows[place] for place in range(len(names))], skipped)
+
+
+def _run(extractor, batch):
+    """The features of a batch, which is filled up to the usual size: engines prepare for every size that comes."""
+    missing = extractor.batch_size - len(batch)
+    if not extractor.fixed_size or not missing:
+        return extractor.run(batch)
+    filled = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)])
+    outputs = extractor.run(filled)
+    return outputs[: len(batch)] if extractor.pooled else [maps[: len(batch)] for maps in outputs]
+
+
+def _readable(prepared, root, names, skipped, advance):
+    """Yields ((place in names, line, input), input) of the pictures that could be read; the others go into skipped."""
+    for (_, line, path), future in prepared:
+        name = shards.plain(os.path.relpath(path, root))
+        try:
+            array = future.result()
+        except UserError as error:
+            skipped.append((name, shards.plain(str(error).removeprefix(f"{path}: "))))
+            advance(1)
+        else:
+            names.append(name)
+            yield (len(names) - 1, line, array), array
 
 
 def _summary(folder, settings, numbers):

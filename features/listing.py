@@ -111,7 +111,9 @@ def write(paths, file):
                     continue
                 before = line
                 parent = os.path.dirname(json.loads(line))
-                root = parent if root is None else os.path.commonpath([root, parent])
+                root = parent if root is None else root
+                if not os.path.join(parent, "").startswith(os.path.join(root, "")):
+                    root = os.path.commonpath([root, parent])
                 stream.write(line)
                 total += 1
     return total, root

@@ -1,11 +1,11 @@
 """The folder that `densebone features` writes: pictures in shards, each of which is whole or not there.
 
-settings.json         what was computed, with what
-pictures.jsonl        all pictures, one absolute path in each line; shard k holds the lines from k * shard_size on
-features-000000.npz   (or .safetensors, .parquet) the features of the pictures of a shard that could be read
-features-000000.json  their names, and the skipped ones with the reason; written after the features, so where it is, the
-                      shard is done
-skipped.jsonl         all skipped ones, once every shard is done
+settings.json          what was computed, with what
+pictures.jsonl         all pictures, one absolute path in each line; shard k holds the lines from k * shard_size on
+shards/000000.npz      (or .safetensors, .parquet) the features of the pictures of a shard that could be read
+records/000000.json    their names, and the skipped ones with the reason; it is written after the features, so where it
+                       is, the shard is done
+skipped.jsonl          all skipped ones, once every shard is done
 """
 
 import json
@@ -23,6 +23,7 @@ from ..files import atomic_path, check_writable, remove_temporaries
 from . import listing
 
 FORMATS = ("npz", "safetensors", "parquet")
+SHARDS, RECORDS = "shards", "records"
 SETTINGS, PICTURES, SKIPPED = "settings.json", "pictures.jsonl", "skipped.jsonl"
 
 
@@ -40,6 +41,7 @@ def begin(folder, settings, paths):
     Raises:
         UserError: other settings, pictures that are not there, a folder that cannot be written to.
     """
+    check_paths(folder, paths)
     check_writable(folder)
     with lock(folder):  # the processes that share the work begin at the same time
         file = folder / SETTINGS
@@ -58,6 +60,13 @@ def begin(folder, settings, paths):
                 f"was begun with, or another folder"
             )
     return there
+
+
+def check_paths(folder, paths):
+    """UserError when a folder is new and one of the paths holds no picture; quick."""
+    if not (folder / SETTINGS).is_file():
+        for path in paths:
+            next(listing.iterate([path]))
 
 
 def lock(folder):
@@ -91,7 +100,7 @@ def plain(name):
 
 def record(folder, number):
     """The path of the file that says that a shard is done, and what is in it."""
-    return folder / f"features-{number:06d}.json"
+    return folder / RECORDS / f"{number:06d}.json"
 
 
 def write(folder, number, settings, names, rows, skipped):
@@ -103,7 +112,7 @@ def write(folder, number, settings, names, rows, skipped):
         rows (list): for each a vector (D,), or a list of maps (C_i, H_i, W_i).
         skipped (list of (str, str)): names and reasons of those that could not.
     """
-    file = record(folder, number).with_suffix(f".{settings['format']}")
+    file = folder / SHARDS / f"{number:06d}.{settings['format']}"
     if rows:
         with atomic_path(file) as temporary:
             _WRITERS[settings["format"]](temporary, names, _arrays(settings, rows))
@@ -179,8 +188,8 @@ def read_record(folder, number):
 
 def records(folder):
     """Yields (number, content) of the records in a folder, in order."""
-    for path in sorted(folder.glob("features-*.json")):
-        yield int(path.stem.rpartition("-")[2]), json.loads(path.read_text())
+    for path in sorted((folder / RECORDS).glob("[0-9]*.json")):
+        yield int(path.stem), json.loads(path.read_text())
 
 
 def finish(folder, settings):
@@ -197,7 +206,9 @@ def finish(folder, settings):
 
 def clean(folder, settings):
     """Deletes what killed processes left half written; not while others write."""
-    remove_temporaries(folder, (".json", ".jsonl", f".{settings['format']}"))
+    for place in (folder, folder / SHARDS, folder / RECORDS):
+        if place.is_dir():
+            remove_temporaries(place, (".json", ".jsonl", f".{settings['format']}"))
 
 
 def shard_count(settings):
@@ -237,7 +248,7 @@ class Features(Sequence):
     def __init__(self, folder, settings, shards):
         self.settings = settings
         self.complete = len(shards) == shard_count(settings)
-        self._shards = [(folder / file, names) for file, names in shards if file]
+        self._shards = [(folder / SHARDS / file, names) for file, names in shards if file]
         self._ends = list(accumulate(len(names) for _, names in self._shards))
         self._held = None, None
 

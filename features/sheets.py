@@ -1,7 +1,5 @@
 """Sheets of feature maps: the picture as the network sees it, beside the strongest channels of every stride."""
 
-import math
-
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -67,7 +65,7 @@ def draw_sheet(path, title, picture, maps, strides, count=CHANNELS):
     draw = ImageDraw.Draw(sheet)
     top = 2 * _GAP + _LINE
     _write(draw, (_GAP, _GAP), title, 15, width - 2 * _GAP)
-    _draw_picture(sheet, draw, (_GAP, top), picture, (2 * cell[0], 2 * cell[1]), palette)
+    _draw_picture(sheet, draw, (_GAP, top), picture, (2 * cell[0], 2 * cell[1]), palette, count)
     for index, (one, stride) in enumerate(zip(maps, strides)):
         _draw_row(sheet, draw, (left, top + index * row), one, stride, cell, palette, count)
     with atomic_path(path) as temporary:
@@ -85,8 +83,8 @@ def _write(draw, corner, text, size, width, ink=_INK):
     draw.text(corner, text, fill=ink, font=font)
 
 
-def _draw_picture(sheet, draw, corner, picture, size, palette):
-    """The picture, its size, and the scale of colours."""
+def _draw_picture(sheet, draw, corner, picture, size, palette, count):
+    """The picture, its size, the scale of colours, and what stands in the rows."""
     left, top = corner
     sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), corner)
     top += size[1] + _GAP // 2
@@ -94,7 +92,9 @@ def _draw_picture(sheet, draw, corner, picture, size, palette):
     top += 2 * _LINE
     scale = Image.fromarray(palette[None]).resize((size[0], _LINE // 2), Image.Resampling.NEAREST)
     sheet.paste(scale, (left, top))
-    _write(draw, (left, top + _LINE // 2 + 2), "smallest to largest value of each map", 12, size[0], _FAINT)
+    words = ("smallest to largest value of each map", f"rows: mean, then the {count} channels that vary most")
+    for number, text in enumerate(words):
+        _write(draw, (left, top + _LINE // 2 + 2 + number * _LINE), text, 12, size[0], _FAINT)
 
 
 def _draw_row(sheet, draw, corner, maps, stride, cell, palette, count):
@@ -108,12 +108,8 @@ def _draw_row(sheet, draw, corner, maps, stride, cell, palette, count):
         x = left + place * (cell[0] + _GAP)
         sheet.paste(_coloured(values, palette).resize(cell, Image.Resampling.NEAREST), (x, top))
         _write(draw, (x, top + cell[1] + 1), name, 12, cell[0])
-        extent = f"{_number(values.min())} to {_number(values.max())}"
+        extent = f"{values.min():.3g} to {values.max():.3g}"
         _write(draw, (x, top + cell[1] + 1 + _LINE * 3 // 4), extent, 11, cell[0], _FAINT)
-
-
-def _number(value):
-    return "0" if abs(value) < 1e-9 else f"{value:.{max(0, min(4, 2 - math.floor(math.log10(abs(value)))))}f}"
 
 
 def _coloured(values, palette):

@@ -1,4 +1,4 @@
-"""How a picture becomes an input: as the weights were evaluated, or another size, with their interpolation and colours."""
+"""How a picture becomes an input: as the weights were evaluated, or of another size with their colours."""
 
 from dataclasses import dataclass, replace
 

@@ -22,10 +22,12 @@ def main(argv=None):
     from ..features import FeatureExtractor
     from ..features.job import extract
     from ..features.listing import part_of, threads_of
+    from ..features.shards import check_paths
 
     part = part_of(arguments.part)
     if arguments.png is not None and (arguments.png < 1 or arguments.pooled):
         raise UserError("--png draws the maps of 1 picture or more, and --pooled writes none; leave one of them out")
+    check_paths(arguments.output, arguments.paths)
     with FeatureExtractor(
         arguments.model, strides=arguments.strides, pooled=arguments.pooled, pretrained=arguments.weights or True,
         engine=arguments.engine, precision=arguments.precision, threads=arguments.threads or threads_of(),
@@ -91,6 +93,6 @@ def _report(result, arguments, part):
     print(f"{result['pictures']} pictures{share} in {arguments.output} ({result['computed']} computed now{speed})")
     if result["skipped"]:
         print("\n".join(f"  left out: {name}: {reason}" for name, reason in result["examples"]))
-        where = "skipped.jsonl there" if result["complete"] else "the features-*.json there"
+        where = "skipped.jsonl there" if result["complete"] else "the records there"
         print(f"{result['skipped']} pictures{share} cannot be read; all are named in {where}")
     return 1 if result["skipped"] else 0
