@@ -80,7 +80,7 @@ def open_network(network, engine="auto", precision="fp32", threads=None, input_s
     check_choice("precision", precision, PRECISIONS)
     if threads is not None:
         check_count("threads", threads)
-    size = _checked_size(input_size, input_limits(network)[1])
+    size = checked_size(input_size, input_limits(network)[1])
     work = _Work(network, precision, threads, size, cache)
     if engine == "auto":
         chosen = _fastest(work)
@@ -91,7 +91,8 @@ def open_network(network, engine="auto", precision="fp32", threads=None, input_s
     return chosen
 
 
-def _checked_size(size, least):
+def checked_size(size, least):
+    """`size` as (height, width) or None; UserError unless both sides are whole numbers of `least` pixels or more."""
     if size is None:
         return None
     valid = isinstance(size, (list, tuple)) and len(size) == 2 and all(type(side) is int for side in size)
@@ -294,7 +295,7 @@ def open_exported(path, engine=None, precision="fp32", threads=None, input_size=
         raise UserError(f"engine is {engine!r}; {path} is read by {' or '.join(allowed)}")
     if precision not in _precisions(engine):
         raise UserError(f"engine {engine!r} computes in fp32 only; give precision='fp32', or the engine 'openvino'")
-    size = _checked_size(input_size, 1)
+    size = checked_size(input_size, 1)
     return open_runner(engine, path, precision=precision, threads=threads, shape=ANY, size=size)
 
 

@@ -161,11 +161,11 @@ class OnnxRuntime(Engine):
         settings.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
         source = self._session.get_inputs()[0]
-        self._input = source.name
+        self.input_name = source.name
         self.shape = _tighter(self.shape, [side if isinstance(side, int) else None for side in source.shape])
 
     def _run(self, images):
-        return self._session.run(None, {self._input: images})
+        return self._session.run(None, {self.input_name: images})
 
     def close(self):
         super().close()
