@@ -7,6 +7,7 @@ convolutions before them; CondenseNetV2 takes the form that is fastest on the en
 """
 
 import json
+import logging
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from densebone.agreement import TOLERANCES, check_outputs, check_shapes, random_images
 from densebone.backbones.base import check_choice, check_count
-from densebone.cards import write_card
+from densebone.cards import model_card, write_card
 from densebone.conversion import (
     digest,
     fold_onnx,
@@ -28,7 +29,12 @@ from densebone.engines import checked_size
 from densebone.errors import UserError
 from densebone.inference import PARAMETERS, exported_folder, program_file, save_program
 from densebone.quantization import quantize
+from densebone.registry import create_model, find_model
 from densebone.runners import Eager, open_runner
+from densebone.weights.catalog import default_for, find, is_published
+from densebone.weights.loader import locate
+
+logger = logging.getLogger("densebone")
 
 #: format: (the engine whose form of the network it holds, its main file)
 FORMATS = {
@@ -91,6 +97,44 @@ def export_network(
             write_card({**card, "input_shape": shape, "formats": list(formats)}, folder)
         (folder / "export.json").write_text(json.dumps(report, indent=1) + "\n")
     return {"folder": str(target), **report}
+
+
+def export_model(name, output, weights=None, random=False, formats=("paddle",), input_size=None, batch=None, int8=None):
+    """Writes OUTPUT/NAME: a model of the registry with its card; see `export_network`.
+
+    Args:
+        name (str): of the model.
+        output (str | Path): folder that receives the model's.
+        weights (str | Path | None): a file, a name of published weights, or a URL.
+        random (bool): export random weights, to measure speed.
+        formats, input_size, batch, int8: as for `export_network`.
+
+    Raises:
+        UserError: neither weights nor `random`, or both; weights that do not fit; as `export_network`.
+    """
+    find_model(name)
+    if (weights is None) != bool(random):
+        raise UserError("give the weights to export with -w; or --random, for random ones, to measure speed")
+    check_formats(formats, int8)
+    path = None if weights is None else locate(weights)
+    network = create_model(name, pretrained=path)
+    network.eval()
+    report = network.load_report
+    if report and (report.reinitialised or report.adapted):
+        raise UserError(f"weights do not fit: {report}")
+    recipe = _preprocessing(name, weights)
+    shape = _shape(network, input_size, batch)
+    card = model_card(name, name, network, path, recipe, shape, task=getattr(network, "task", "classification"))
+    return export_network(network, Path(output) / name, formats, input_size, batch, int8, card)
+
+
+def _preprocessing(name, weights):
+    """That of the published weights that are named, or else of the model's default ones."""
+    named = weights is not None and is_published(str(weights))
+    entry = find(str(weights)) if named else default_for(name)
+    if not named:
+        logger.info("pictures are to be prepared as for %s: %s", entry.name, entry.preprocessing)
+    return entry.preprocessing
 
 
 def check_formats(formats, int8=None):

@@ -14,13 +14,13 @@ _OPTIONS = {
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
-def parser(command, doc):
+def parser(command, doc, config_needed=True):
     """An argument parser with -c, -o and --data."""
     result = argparse.ArgumentParser(
         prog=f"densebone {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument(
-        "-c", "--config", required=True, help="a .yml file, or the name of one that ships (densebone list)"
+        "-c", "--config", required=config_needed, help="a .yml file, or the name of one that ships (densebone list)"
     )
     result.add_argument(
         "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
@@ -35,6 +35,26 @@ def parser(command, doc):
 def add_weights(result):
     """-w, for the commands that use trained weights."""
     result.add_argument("-w", "--weights", help="a file, or a name of published weights; default: what training left")
+
+
+def add_engine(result):
+    """--engine, --precision and --threads: what runs the network on the CPU."""
+    group = result.add_argument_group("speed", "see docs/export.md")
+    group.add_argument(
+        "--engine", choices=("auto", "openvino", "onnxruntime", "paddle", "eager"),
+        help="run the network there; auto takes the fastest that is installed; default: Paddle as it is",
+    )  # fmt: skip
+    group.add_argument("--precision", choices=("fp32", "bf16"), help="of the engine's arithmetic (fp32)")
+    group.add_argument("--threads", type=int, help="of the engine; default: as many as it finds right")
+
+
+def engine_options(arguments):
+    """What `engines.open_network` is to be given, or None without --engine; UserError for the others alone."""
+    if arguments.engine is None:
+        if arguments.precision or arguments.threads:
+            raise UserError("--precision and --threads are of an engine; add --engine auto")
+        return None
+    return {"engine": arguments.engine, "precision": arguments.precision or "fp32", "threads": arguments.threads}
 
 
 def add_test_config(result):
