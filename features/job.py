@@ -44,7 +44,8 @@ def extract(extractor, paths, output, file_format="npz", shard_size=None, part=(
     """
     extractor.check_takes_pictures()
     folder, (part, parts) = Path(output), part
-    shard_size = shard_size or SHARD_SIZES["vectors" if extractor.pooled else "maps"]
+    if shard_size is None:
+        shard_size = SHARD_SIZES["vectors" if extractor.pooled else "maps"]
     settings = shards.begin(folder, _settings(extractor, paths, file_format, shard_size), paths)
     if parts == 1:
         shards.clean(folder, settings)

@@ -118,7 +118,7 @@ def test_other_settings_are_refused(vectors, folder, tmp_path):
         ({"file_format": "safetensors"}, 'was begun with format "npz", and now it is "safetensors"'),
         ({"shard_size": 7}, "was begun with shard_size 1000, and now it is 7"),
         ({"file_format": "csv"}, "format is 'csv'; give one of npz, safetensors, parquet"),
-        ({"shard_size": -1}, "shard_size is -1; give a number of pictures from 1"),
+        ({"shard_size": 0}, "shard_size is 0; give a number of pictures from 1"),
     ):
         with pytest.raises(UserError, match=message):
             extract(vectors, **{"paths": [folder], "output": tmp_path, **options})

@@ -33,9 +33,9 @@ def write_weights(path):
     return path
 
 
-def command(pictures, output, weights, *more):
-    """Vectors of small inputs on the eager network, which needs no export."""
-    options = ["--pooled", "--size", 32, 32, "--engine", "eager", "--threads", 1]
+def command(pictures, output, weights, *more, engine="eager"):
+    """Vectors of small inputs; the eager network needs no export."""
+    options = ["--pooled", "--size", 32, 32, "--engine", engine, "--threads", 1]
     options += ["-m", "hardnet39ds", "-w", weights, "--preprocessing", "hardnet39ds.official"]
     return ["features", *map(str, [pictures, "-O", output, *options, *more])]
 

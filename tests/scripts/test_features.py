@@ -116,18 +116,22 @@ def test_what_a_user_gets_wrong(arguments, message, weights, tmp_path, monkeypat
 
 
 @pytest.mark.acceptance
-def test_five_thousand_pictures(weights, extractor, tmp_path):
+def test_five_thousand_pictures(weights, extractor, tmp_path, monkeypatch):
     """Killed twice; shared by two processes of paddle.distributed.launch; the memory of 1,000 and 5,000."""
     pictures = tiny_pictures.draw(tmp_path / "p", 5000)
-    options = ("--shard-size", 100)
-    arguments = feature_runs.command(pictures, tmp_path / "killed", weights, *options)
+    monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path / "home"))
+
+    def command(given, output):
+        return feature_runs.command(given, tmp_path / output, weights, "--shard-size", 100, engine="auto")
+
+    arguments = command(pictures, "killed")
     first = feature_runs.kill_when(feature_runs.start(arguments), tmp_path / "killed", 12)
     second = feature_runs.kill_when(feature_runs.start(arguments), tmp_path / "killed", 31)
     assert 12 <= first < 31 <= second < 50
     feature_runs.finish(feature_runs.start(arguments))
     feature_runs.check_every_picture_once(tmp_path / "killed", 5000, extractor, pictures, 500)
 
-    arguments = feature_runs.command(pictures, tmp_path / "shared", weights, *options)
+    arguments = command(pictures, "shared")
     launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log")]
     script = Path(sys.executable).with_name("densebone")
     done = subprocess.run([sys.executable, *launch, script, *arguments], capture_output=True, text=True, timeout=3600)
@@ -137,7 +141,6 @@ def test_five_thousand_pictures(weights, extractor, tmp_path):
     peaks = []
     for count in (1000, 5000):
         (tmp_path / f"{count}.txt").write_text("\n".join(f"p/{number:04d}.png" for number in range(count)))
-        arguments = feature_runs.command(tmp_path / f"{count}.txt", tmp_path / str(count), weights, *options)
-        peaks.append(feature_runs.finish(feature_runs.start(arguments)))
+        peaks.append(feature_runs.finish(feature_runs.start(command(tmp_path / f"{count}.txt", str(count)))))
     print(f"killed after {first} and {second} of 50 shards; peak memory {peaks[0]} MB of 1,000, {peaks[1]} MB of 5,000")
     assert peaks[1] < 1.05 * peaks[0]
