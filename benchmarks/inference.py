@@ -67,23 +67,31 @@ def main(argv=None):
         return 2
 
 
-def _benchmark(arguments):
+def _check(arguments):
+    """UserError for what cannot be measured."""
     if unknown := [name for name in arguments.models or () if name not in MODELS]:
         raise UserError(f"there is no classifier {unknown[0]!r} to measure; give some of {', '.join(MODELS)}")
     if min(arguments.size, arguments.threads, arguments.batch) < 1 or arguments.size < 32:
         raise UserError("--size must be 32 or more, --threads and --batch 1 or more")
+    known = list(dict.fromkeys(engine for _, engine, _ in CPU_CASES))
+    if unknown := [name for name in arguments.engines or () if name not in known]:
+        raise UserError(f"there is no engine {unknown[0]!r}; give some of {', '.join(known)}")
     if arguments.gpu:
         check_gpu()
+
+
+def _benchmark(arguments):
+    _check(arguments)
     peers = find_peers(arguments.peers)
-    found = json.loads(_run([peers, HERE / "peers.py", "--versions"])) if peers else {}
+    found = versions_of(peers)
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    lines, begin, rows = machine.describe(found), time.time(), []
     models = arguments.models or (QUICK if arguments.quick else MODELS)
+    lines, begin, rows = machine.describe(found), time.time(), []
     for name in models:
         rows.append(measure_network(name, arguments, work, peers, found))
         print(report.summary(rows[-1]), flush=True)
-    agreement = None if arguments.gpu or arguments.agreement < 1 else measure_agreement(arguments, work, peers)
+    agreement = None if arguments.gpu or arguments.agreement < 1 else measure_agreement(arguments, work)
     minutes = (time.time() - begin) / 60
     report.write(rows, arguments, lines, agreement, arguments.output)
     print(f"written: {arguments.output} and {report.picture(arguments.output)} ({minutes:.1f} minutes)")
@@ -93,6 +101,7 @@ def _benchmark(arguments):
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", metavar="NAME", help=f"of {', '.join(MODELS)}; default all")
+    parser.add_argument("--engines", nargs="+", metavar="NAME", help="auto, openvino, torch, ...; default all")
     parser.add_argument("--size", type=int, default=224, help="side of the picture, pixels (224)")
     parser.add_argument("--batch", type=int, default=1, help="pictures in a batch (1)")
     parser.add_argument("--threads", type=int, default=2, help="of every engine (2)")
@@ -127,6 +136,11 @@ def find_peers(given):
     return None
 
 
+def versions_of(peers):
+    """{package: version} of the peers."""
+    return json.loads(_run([peers, HERE / "peers.py", "--versions"])) if peers else {}
+
+
 def measure_network(name, arguments, work, peers, versions):
     """{"network", "cases": [...]} of one network, measured now or before."""
     cases = [
@@ -136,10 +150,10 @@ def measure_network(name, arguments, work, peers, versions):
         }
         for side, engine, precision in (GPU_CASES if arguments.gpu else CPU_CASES)
         if (side == "ours" or peers) and not (engine == "paddleclas" and name.startswith("condensenet"))
+        if arguments.engines is None or engine in arguments.engines
     ]  # fmt: skip
     rounds, seconds = (3, 0.15) if arguments.quick else (8, 0.2)
-    told = [cases, rounds, versions, machine.versions(machine.OURS), _revision()]
-    file = work / f"{name}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]}.json"
+    file = work / f"{name}-{_key(cases, rounds, versions)}.json"
     if file.is_file() and not arguments.overwrite:
         return json.loads(file.read_text())
     folder = work / f"{name}-{arguments.size}x{arguments.batch}"
@@ -150,9 +164,7 @@ def measure_network(name, arguments, work, peers, versions):
         case["unlike"] = case["engine"] == "paddleclas"
     measure(cases, peers, folder, rounds, seconds, arguments.threads)
     row = {"network": name, "cases": cases}
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(row))
-    temporary.replace(file)
+    _keep(row, file)
     return row
 
 
@@ -209,11 +221,26 @@ def measure(cases, peers, folder, rounds, seconds, threads):
                 worker.kill()
 
 
-def measure_agreement(arguments, work, peers):
-    """How often bf16 has fp32's top-1, on HarDNet-68; None without the weights for it."""
+def measure_agreement(arguments, work):
+    """What `bf16_agreement.agreement` finds, now or before."""
     case = {"network": "hardnet68", "threads": arguments.threads, "pictures": arguments.agreement}
     case |= {"size": arguments.size, "cache": str(work / "engines"), "engine": "auto"}
-    return json.loads(_run([sys.executable, HERE / "ours.py", "--agreement", json.dumps(case)]))
+    file = work / f"agreement-{_key(case)}.json"
+    if arguments.overwrite or not file.is_file():
+        _keep(json.loads(_run([sys.executable, HERE / "ours.py", "--agreement", json.dumps(case)])), file)
+    return json.loads(file.read_text())
+
+
+def _key(*told):
+    """A short text that changes with what is measured, with the versions here, and with the commit."""
+    told = [*told, machine.versions(machine.OURS), _revision()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
+def _keep(found, file):
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(found))
+    temporary.replace(file)
 
 
 if __name__ == "__main__":

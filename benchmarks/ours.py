@@ -115,7 +115,7 @@ def main(arguments):
         case ["--serve", text]:
             worker.serve(json.loads(text), runner)
         case ["--agreement", text]:
-            from agreement import agreement
+            from bf16_agreement import agreement
 
             print(json.dumps(agreement(json.loads(text))))
         case _:

@@ -24,8 +24,8 @@ and are stopped in between, so that a busy machine slows all alike. A turn begin
 are medians of all runs that count, in parentheses the shortest; a ratio is the median, over the turns, of the ratio of
 the medians of a turn. All engines of a network have {threads} threads, the same picture of noise, {size} x {size},
 batch {batch}, and the same random weights, and must return what PyTorch returns: the last column is the largest
-difference, over the output's standard deviation. `paddleclas` starts with weights of its own. Memory is the most that the process
-had, Python and libraries included; an engine of ours that was exported in an earlier process.
+difference, over the output's standard deviation. `paddleclas` starts with weights of its own. Memory is the most that
+the process had, Python and libraries included; engines of ours read what an earlier process exported.
 
 The peers are pytorchcv's networks in PyTorch, and for CondenseNetV2 the form in which its weights are published
 (`benchmarks/published_condensenetv2.py`); their graph is PyTorch's export of them, opset 17.
@@ -118,7 +118,7 @@ def _agreement(found):
         f"{100 * found['agreement']:.1f} %; its logits differ by {100 * found['difference']:.1f} % of their standard "
         f"deviation (root mean square). The convolutions' weights are random; the classifier was fitted to the 100 "
         f"scenes that the pictures show, and in float32 gets {100 * found['right']:.1f} % of them right "
-        f"(`benchmarks/agreement.py`).\n"
+        f"(`benchmarks/bf16_agreement.py`).\n"
     )
 
 

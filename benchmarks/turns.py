@@ -8,8 +8,8 @@ import statistics
 import subprocess
 import threading
 
-START_LIMIT = 300  # seconds until a process has built its network
-TURN_LIMIT = 120
+START_LIMIT = 600  # seconds until a process has built its network
+TURN_LIMIT = 600
 # Runs at the beginning of a turn that are not counted: another process has emptied the caches.
 WARM = 2
 
@@ -41,8 +41,10 @@ class Worker:
         return self._answer(START_LIMIT)
 
     def turn(self, count):
-        """Times of `count` runs, ms."""
-        return self._ask({"do": "turn", "warm": WARM, "count": count}, TURN_LIMIT)["times"]
+        """Times of `count` runs, ms; it is paused before and after."""
+        answer = self._ask({"do": "turn", "warm": WARM, "count": count}, TURN_LIMIT)
+        self.pause()
+        return answer["times"]
 
     def stop(self):
         """Ends the process; returns the most memory that it had, MiB."""
@@ -73,14 +75,10 @@ class Worker:
 
     def _ask(self, order, limit):
         self.resume()
-        try:
+        with contextlib.suppress(OSError):  # it has ended; then the answer is missing, which is said
             self.process.stdin.write(json.dumps(order) + "\n")
             self.process.stdin.flush()
-        except OSError:
-            pass  # it has ended; the answer is missing, which is said below
-        answer = self._answer(limit)
-        self.pause()
-        return answer
+        return self._answer(limit)
 
     def _answer(self, limit):
         timer = threading.Timer(limit, self.process.kill)
