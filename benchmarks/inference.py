@@ -212,7 +212,7 @@ def measure(cases, peers, folder, rounds, seconds, threads):
         running = [(case, worker) for case, (worker, _) in zip(cases, started) if worker]
         times = turns.take_turns([worker for _, worker in running], rounds, seconds)
         for (case, worker), taken in zip(running, times):
-            case["times"], case["memory"] = taken, worker.stop() if taken else None
+            case["times"], case["memory"] = taken, worker.stop() if taken else 0
         for case, (worker, said) in zip(cases, started):
             case.update(said if worker else {"failed": said})
     finally:

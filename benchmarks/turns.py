@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import statistics
@@ -47,8 +48,11 @@ class Worker:
         return answer["times"]
 
     def stop(self):
-        """Ends the process; returns the most memory that it had, MiB."""
-        memory = self._ask({"do": "stop"}, TURN_LIMIT)["memory"]
+        """Ends the process; returns the most memory that it had, MiB, or nan when it has ended before."""
+        try:
+            memory = self._ask({"do": "stop"}, TURN_LIMIT)["memory"]
+        except Failed:
+            return math.nan
         self.process.wait(TURN_LIMIT)
         return memory
 
