@@ -1,11 +1,13 @@
 # make demo                a HarDNet detector, from data to drawn boxes, in output/demo
 # make demo-segmentation   FC-HarDNet-70 on generated streets, in output/demo-segmentation
 # make test                the tests
+# make benchmark           every engine against the peers that pip installs, into docs/benchmarks.md (10 minutes)
 #
 # All make a virtual environment of their own, .venv, with the versions of constraints.txt, and can be repeated.
 #   PADDLE=3.3.1   another version of paddlepaddle        VENV=.venv-3.3.1   in an environment of its own
 #   PYTHON=...     the interpreter to start from          SEED=1 DEMO=output/demo1 (or STREETS=...)   another demo
 #   TESTS=...      which tests, and options of pytest
+#   BENCHMARK=...  options of benchmarks/inference.py, such as --quick
 
 PADDLE ?= 3.2.2
 VENV ?= .venv
@@ -25,7 +27,11 @@ STREETS ?= output/demo-segmentation
 SEGMENTER = smoke_fchardnet70_sample
 STREETS_RUN = $(STREETS)/$(SEGMENTER)
 
-.PHONY: demo demo-segmentation test lint clean
+# The peers cannot live in the environment of PaddleDetection.
+PEERS ?= .venv-peers
+PEERS_READY = $(PEERS)/.ready
+
+.PHONY: demo demo-segmentation test benchmark lint clean
 
 $(READY): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 is needed and was not found; make PYTHON=/path/to/python3.11"; exit 2; }
@@ -65,6 +71,16 @@ demo-segmentation: $(READY)
 test: $(READY)
 	@echo "== Tests on paddlepaddle $(PADDLE) =="
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
+
+$(PEERS_READY): benchmarks/requirements.txt
+	@echo "== Environment $(PEERS): PyTorch, pytorchcv, ONNX Runtime, OpenVINO, paddleclas =="
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --requirement benchmarks/requirements.txt
+	@$(PEERS)/bin/python -m pip install --no-deps paddleclas==2.6.0
+	@touch $@
+
+benchmark: $(READY) $(PEERS_READY)
+	$(BIN)/python -m benchmarks.inference --peers $(PEERS)/bin/python $(BENCHMARK)
 
 lint: $(READY)
 	$(BIN)/ruff check .

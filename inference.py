@@ -11,6 +11,8 @@ import numpy as np
 from densebone.errors import UserError
 
 PARAMETERS = "model.pdiparams"
+# One of them is in every folder that an export wrote.
+_MODELS = (PARAMETERS, "model.onnx", "model.xml")
 
 
 def program_file(folder):
@@ -32,7 +34,7 @@ def exported_folder(target):
         UserError: `target` is there and is not an exported model, or its parent cannot be written to.
     """
     target = Path(target)
-    if os.path.lexists(target) and not (target / PARAMETERS).is_file():
+    if os.path.lexists(target) and not any((target / name).is_file() for name in _MODELS):
         raise UserError(f"{target} is there and holds no {PARAMETERS}; only an exported model is replaced: give -O DIR")
     hidden = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
     try:

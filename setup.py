@@ -5,6 +5,7 @@ from setuptools import find_namespace_packages, setup
 FOLDERS = (
     "backbones",
     "necks",
+    "features",
     "weights",
     "integrations",
     "detection",

@@ -8,6 +8,8 @@ from ..errors import UserError, suggest
 COMMANDS = {
     "list": "models and shipped configurations",
     "info": "channels, strides and parameters of a model",
+    "profile": "what a network costs, layer by layer: MACs, CIO, MoC, bytes",
+    "features": "feature maps or vectors of pictures, into files",
     "train": "train what a configuration describes",
     "eval": "evaluate trained weights",
     "predict": "predict on pictures and draw the result",

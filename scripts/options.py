@@ -39,6 +39,26 @@ def add_weights(result):
     result.add_argument("-w", "--weights", help="a file, or a name of published weights; default: what training left")
 
 
+def add_engine(result):
+    """--engine, --precision and --threads: what runs the network on the CPU."""
+    group = result.add_argument_group("speed", "see docs/export.md")
+    group.add_argument(
+        "--engine", choices=("auto", "openvino", "onnxruntime", "paddle", "eager"),
+        help="run the network there; auto takes the fastest that is installed; default: Paddle as it is",
+    )  # fmt: skip
+    group.add_argument("--precision", choices=("fp32", "bf16"), help="of the engine's arithmetic (fp32)")
+    group.add_argument("--threads", type=int, help="of the engine; default: as many as it finds right")
+
+
+def engine_options(arguments):
+    """What `engines.open_network` is to be given, or None without --engine; UserError for the others alone."""
+    if arguments.engine is None:
+        if arguments.precision or arguments.threads:
+            raise UserError("--precision and --threads are of an engine; add --engine auto")
+        return None
+    return {"engine": arguments.engine, "precision": arguments.precision or "fp32", "threads": arguments.threads}
+
+
 def add_test_config(result):
     """How a segmentation model goes over a picture; --flip, --scales and --slide."""
     group = result.add_argument_group("segmentation", "in place of the configuration's test_config")

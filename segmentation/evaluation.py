@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ..engines import EngineLayer, open_network
 from ..errors import UserError
 from ..files import atomic_path, check_writable
 from .checks import check_test_config
@@ -34,13 +35,14 @@ _SWITCH = {
 }
 
 
-def evaluate(job, weights=None, test_config=None):
+def evaluate(job, weights=None, test_config=None, engine=None):
     """Evaluates on val_dataset and writes evaluation.json into the job's folder.
 
     Args:
         job: from `segmentation.config.load`.
         weights (str | None): as in `segmentation.weights.load_segmenter`.
         test_config (dict | None): as in `inference_settings`.
+        engine (dict | None): options of `engines.open_network`, which is then to run the model.
 
     Returns:
         dict: what `score` returns, and weights, file (the JSON that holds the same; null where a value is nan).
@@ -54,12 +56,22 @@ def evaluate(job, weights=None, test_config=None):
         print(f"note: {note}", file=sys.stderr)
     model = job.builder.model
     path = load_segmenter(model, job, weights)
+    if engine is not None:
+        model = on_engine(model, engine)
     check_writable(job.folder)  # before the hours that a large set takes, not after
     result = {**score(model, job, test_config), "weights": str(path)}
     file = job.folder / "evaluation.json"
     with atomic_path(file) as temporary:
         temporary.write_text(json.dumps(_without_nan(result), indent=1))
     return {**result, "file": str(file)}
+
+
+def on_engine(model, options):
+    """A trained model as a layer that an engine runs; `options` are those of `engines.open_network`."""
+    model.eval()
+    engine = open_network(model, **options)
+    print(f"engine: {engine.description}", file=sys.stderr)
+    return EngineLayer(engine)
 
 
 def score(model, job, test_config=None):

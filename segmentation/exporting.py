@@ -11,6 +11,7 @@ import yaml
 
 from ..backbones.base import MIN_SIDE, deploy_networks
 from ..errors import UserError
+from ..export import check_formats, write_formats
 from ..files import atomic_path
 from ..images import read_image
 from ..inference import PARAMETERS, exported_folder, program_file, run, save_program
@@ -22,7 +23,7 @@ from .weights import load_segmenter
 AGREEMENT = 0.999
 
 
-def export(job, output="output_inference", weights=None, check=None, input_size=None):
+def export(job, output="output_inference", weights=None, check=None, input_size=None, formats=("paddle",)):
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and deploy.yaml.
 
     The model takes float32 (N, channels, H, W) as val_dataset's transforms prepare it, and returns the classes'
@@ -36,14 +37,18 @@ def export(job, output="output_inference", weights=None, check=None, input_size=
             first of val_dataset when it is at hand.
         input_size (sequence of int | None): the only (height, width) that the model takes, to which deploy.yaml then
             scales every picture; None makes a model for any size.
+        formats (sequence of str): of `export.FORMATS`; those beside "paddle", which is always written, come on top.
 
     Returns:
-        dict: folder, pixels (compared; None when there was no picture), agreement (share of them with equal classes).
+        dict: folder, pixels (compared; None when there was no picture), agreement (share of them with equal classes),
+        formats (what `export.write_formats` returns of those on top).
 
     Raises:
         UserError: weights or picture that cannot be used; output cannot be written to, or holds something else.
         RuntimeError: the exported model does not find the same classes.
     """
+    others = [name for name in formats if name != "paddle"]
+    check_formats(["paddle", *others])
     transforms = deploy_transforms(job, input_size)
     picture = _check_picture(job, check)
     model = _build(job)
@@ -58,13 +63,15 @@ def export(job, output="output_inference", weights=None, check=None, input_size=
             batch = _prepare(job, picture, transforms)
             with paddle.no_grad():
                 expected = classes(paddle.to_tensor(batch)).numpy()
-        deploy_networks(classes, "paddle")
         shape = [-1, val_block(job).get("img_channels", 3), *(input_size or (-1, -1))]
+        report = write_formats(classes, folder, others, shape)["formats"] if others else {}
+        deploy_networks(classes, "paddle")
         save_program(classes, folder, shape)
         _write_description(folder, shape, transforms)
         if picture is not None:
             agreement = compare(expected, run(folder, batch)[0])
-    return {"folder": str(target), "pixels": None if expected is None else expected.size, "agreement": agreement}
+    pixels = None if expected is None else expected.size
+    return {"folder": str(target), "pixels": pixels, "agreement": agreement, "formats": report}
 
 
 class Classes(paddle.nn.Layer):

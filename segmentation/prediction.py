@@ -17,13 +17,13 @@ from ..files import atomic_path, check_writable
 from ..images import check_images, find_images, output_names, read_image
 from ..plots import draw_labels
 from .data import class_names, palette
-from .evaluation import inference_settings
+from .evaluation import inference_settings, on_engine
 from .weights import load_segmenter
 
 _LABELS, _SUBMISSION = "labels", "submission"
 
 
-def predict(job, paths, output, weights=None, opacity=0.5, city_ids=False, test_config=None):
+def predict(job, paths, output, weights=None, opacity=0.5, city_ids=False, test_config=None, engine=None):
     """Predicts on pictures and writes, for each, below `output`:
 
     - NAME.png: the picture with the classes' colours over it and a legend below;
@@ -40,6 +40,7 @@ def predict(job, paths, output, weights=None, opacity=0.5, city_ids=False, test_
         opacity (float): of the colours, 0 to 1.
         city_ids (bool): whether to write the submission; for a model of Cityscapes' 19 classes.
         test_config (dict | None): as in `segmentation.evaluation.inference_settings`.
+        engine (dict | None): options of `engines.open_network`, which is then to run the model.
 
     Returns:
         dict: images (pictures predicted on), skipped (list of (path, reason)), file (predictions.json), labels and
@@ -60,6 +61,8 @@ def predict(job, paths, output, weights=None, opacity=0.5, city_ids=False, test_
     model = job.builder.model
     load_segmenter(model, job, weights)
     model.eval()
+    if engine is not None:
+        model = on_engine(model, engine)
     names, colours = class_names(job), palette(job)
     file, done = output / "predictions.json", 0
     with atomic_path(file) as temporary, open(temporary, "w") as stream:

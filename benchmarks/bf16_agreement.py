@@ -1,0 +1,111 @@
+"""How often bf16 decides as float32 does: the top-1 class of generated pictures on HarDNet-68.
+
+The network's convolutions have random weights; its classifier is fitted, in closed form, to tell the generated scenes
+apart, so that its decisions are decisions: with a random classifier the two best of a thousand classes are so near each
+other that any rounding turns some of them.
+"""
+
+import numpy as np
+import worker
+
+CLASSES, FITTED = 100, 6  # scenes, and pictures of each for the fit
+MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+
+
+def picture(scene, variant, size):
+    """A generated picture, normalised as for ImageNet, (1, 3, size, size): flat shapes on a gradient, which the scene
+    decides; the variant moves and lights them and adds noise."""
+    random, change = np.random.default_rng(scene), np.random.default_rng((scene, variant))
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size + change.uniform(-0.04, 0.04, (2, 1, 1))
+    corners = random.uniform(0, 1, (3, 3))
+    image = corners[0] + (corners[1] - corners[0]) * x[..., None] + (corners[2] - corners[0]) * y[..., None] / 2
+    for _ in range(random.integers(2, 9)):
+        centre, reach = random.uniform(0, 1, 2), random.uniform(0.05, 0.35, 2)
+        across, down = (x - centre[0]) / reach[0], (y - centre[1]) / reach[1]
+        inside = across**2 + down**2 < 1 if random.random() < 0.5 else np.maximum(abs(across), abs(down)) < 1
+        image[inside] = random.uniform(0, 1, 3)
+    image = image * change.uniform(0.85, 1.15) + change.normal(0, 0.03, image.shape)
+    image = np.clip(image, 0, 1).astype(np.float32)
+    return np.ascontiguousarray(((image - MEAN) / STD).transpose(2, 0, 1)[None])
+
+
+def fit(features, scenes):
+    """Ridge regression of the scenes, as (weight (features, CLASSES), bias (CLASSES,)).
+
+    Args:
+        features (array): (pictures, features).
+        scenes (array): (pictures,), 0..CLASSES-1.
+    """
+    mean, scale = features.mean(0), features.std(0) + 1e-6
+    inputs = ((features - mean) / scale).astype(np.float64)
+    targets = np.eye(CLASSES)[scenes] - 1 / CLASSES
+    weight = np.linalg.solve(inputs.T @ inputs + 0.1 * len(inputs) * np.eye(inputs.shape[1]), inputs.T @ targets)
+    weight = weight / scale[:, None]
+    return weight.astype(np.float32), (-mean @ weight).astype(np.float32)
+
+
+def fitted_network(case):
+    """HarDNet-68 with random convolutions and a classifier of the scenes, in eval mode."""
+    import densebone as db
+    from densebone.engines import open_network
+
+    net = db.create_model("hardnet68", num_classes=CLASSES)
+    random = worker.random_tensors({name: tuple(value.shape) for name, value in net.state_dict().items()}, "_mean")
+    net.set_state_dict(random)
+    net.eval()
+    backbone = db.create_backbone("hardnet68", out_indices=(4,))
+    backbone.set_state_dict({name: value for name, value in net.state_dict().items() if name in backbone.state_dict()})
+    numbers = [(scene, variant) for scene in range(CLASSES) for variant in range(FITTED)]
+    size = (case["size"],) * 2
+    with open_network(backbone, case["engine"], "fp32", case["threads"], size, case["cache"]) as engine:
+        maps = [engine.run(picture(scene, variant, case["size"]))[0] for scene, variant in numbers]
+    features = np.concatenate(maps).mean((2, 3))
+    weight, bias = fit(features, np.array([scene for scene, _ in numbers]))
+    classifier = net.base[-1][-1]
+    classifier.weight.set_value(weight)
+    classifier.bias.set_value(bias)
+    return net
+
+
+def agreement(case):
+    """{"pictures", "agreement" (share whose top-1 is the same), "right" (share that float32 gets right), "difference"
+    (root mean square, over the standard deviation of the logits)}, or {"failed": why}.
+
+    Args:
+        case (dict): size, engine, threads, cache, pictures (how many).
+    """
+    from densebone.engines import open_network
+    from densebone.errors import UserError
+
+    size, outputs = (case["size"],) * 2, {}
+    numbers = [(number % CLASSES, FITTED + number // CLASSES) for number in range(case["pictures"])]
+    try:
+        _check_bf16(case)
+        net = fitted_network(case)
+        for precision in ("bf16", "fp32"):
+            with open_network(net, case["engine"], precision, case["threads"], size, case["cache"]) as engine:
+                found = [engine.run(picture(*number, case["size"]))[0] for number in numbers]
+            outputs[precision] = np.concatenate(found)
+    except (UserError, RuntimeError) as error:
+        return {"failed": str(error).partition("\n")[0]}
+    return compare(outputs["fp32"], outputs["bf16"], np.array([scene for scene, _ in numbers]))
+
+
+def _check_bf16(case):
+    """Raises what an engine raises where it has no bf16, on a network that is exported in no time."""
+    import densebone as db
+    from densebone.engines import open_network
+
+    tiny = db.create_backbone("hardnet39ds", out_indices=(0,))
+    open_network(tiny, case["engine"], "bf16", case["threads"], cache=False).close()
+
+
+def compare(exact, rounded, scenes):
+    """What `agreement` returns, of two sets of logits (pictures, CLASSES)."""
+    top = exact.argmax(1)
+    return {
+        "pictures": len(top),
+        "agreement": float((top == rounded.argmax(1)).mean()),
+        "right": float((top == scenes).mean()),
+        "difference": float(np.sqrt(((exact - rounded) ** 2).mean()) / exact.std()),
+    }

@@ -1,0 +1,247 @@
+"""How fast each network is on each engine, and the same networks of other libraries: one run, in turns.
+
+    python -m benchmarks.inference                       all networks, about 10 minutes; writes docs/benchmarks.md
+    python -m benchmarks.inference --quick --models hardnet68 peleenet --output mine.md
+    python -m benchmarks.inference --gpu                 on a GPU, with paddlepaddle-gpu
+
+The peers live in an environment of their own, which `make benchmark` makes, or
+
+    python -m venv .venv-peers
+    .venv-peers/bin/pip install -r benchmarks/requirements.txt
+    .venv-peers/bin/pip install --no-deps paddleclas==2.6.0
+
+Each engine has a process of its own; all of a network take turns, forwards and backwards, and are stopped in between.
+All compute the same function of the same picture with the same weights, and their outputs are compared. What was
+measured is kept in the work folder, so that a run which was stopped goes on; --overwrite measures anew.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import machine, report, turns
+from densebone.errors import UserError
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+MODELS = (
+    "hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85", "peleenet",
+    "condensenetv2_a", "condensenetv2_b", "condensenetv2_c",
+)  # fmt: skip
+QUICK = ("hardnet68", "hardnet68ds", "peleenet", "condensenetv2_c")
+#: (side, engine, precision)
+CPU_CASES = (
+    ("ours", "auto", "fp32"),
+    ("ours", "auto", "bf16"),
+    ("ours", "openvino", "fp32"),
+    ("ours", "onnxruntime", "fp32"),
+    ("ours", "paddle", "fp32"),
+    ("ours", "paddle", "bf16"),
+    ("ours", "eager", "fp32"),
+    ("peer", "torch", "fp32"),
+    ("peer", "torch channels-last", "fp32"),
+    ("peer", "torch channels-last", "bf16"),
+    ("peer", "onnxruntime", "fp32"),
+    ("peer", "openvino", "fp32"),
+    ("peer", "paddleclas", "fp32"),
+)
+GPU_CASES = tuple(
+    (side, engine, precision)
+    for side, engine in (("ours", "eager"), ("peer", "torch channels-last"), ("peer", "paddleclas"))
+    for precision in ("fp32", "amp")
+)
+
+
+def main(argv=None):
+    """Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _benchmark(arguments)
+    except UserError as error:
+        print(f"benchmarks.inference: {error}", file=sys.stderr)
+        return 2
+
+
+def _check(arguments):
+    """UserError for what cannot be measured."""
+    if unknown := [name for name in arguments.models or () if name not in MODELS]:
+        raise UserError(f"there is no classifier {unknown[0]!r} to measure; give some of {', '.join(MODELS)}")
+    if min(arguments.size, arguments.threads, arguments.batch) < 1 or arguments.size < 32:
+        raise UserError("--size must be 32 or more, --threads and --batch 1 or more")
+    known = list(dict.fromkeys(engine for _, engine, _ in CPU_CASES))
+    if unknown := [name for name in arguments.engines or () if name not in known]:
+        raise UserError(f"there is no engine {unknown[0]!r}; give some of {', '.join(known)}")
+    if arguments.gpu:
+        check_gpu()
+
+
+def _benchmark(arguments):
+    _check(arguments)
+    peers = find_peers(arguments.peers)
+    found = versions_of(peers)
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    models = arguments.models or (QUICK if arguments.quick else MODELS)
+    lines, begin, rows = machine.describe(found), time.time(), []
+    for name in models:
+        rows.append(measure_network(name, arguments, work, peers, found))
+        print(report.summary(rows[-1]), flush=True)
+    agreement = None if arguments.gpu or arguments.agreement < 1 else measure_agreement(arguments, work)
+    minutes = (time.time() - begin) / 60
+    report.write(rows, arguments, lines, agreement, arguments.output)
+    print(f"written: {arguments.output} and {report.picture(arguments.output)} ({minutes:.1f} minutes)")
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", metavar="NAME", help=f"of {', '.join(MODELS)}; default all")
+    parser.add_argument("--engines", nargs="+", metavar="NAME", help="auto, openvino, torch, ...; default all")
+    parser.add_argument("--size", type=int, default=224, help="side of the picture, pixels (224)")
+    parser.add_argument("--batch", type=int, default=1, help="pictures in a batch (1)")
+    parser.add_argument("--threads", type=int, default=2, help="of every engine (2)")
+    parser.add_argument("--quick", action="store_true", help="four networks and fewer rounds, about 3 minutes")
+    parser.add_argument("--agreement", type=int, default=1000, metavar="N", help="pictures for bf16's top-1 (1000)")
+    parser.add_argument("--peers", type=Path, metavar="PYTHON", help="of their environment (.venv-peers/bin/python)")
+    parser.add_argument("--gpu", action="store_true", help="Paddle and PyTorch on a GPU, float32 and mixed precision")
+    parser.add_argument("--work", type=Path, default=ROOT / "output" / "benchmark", help="folder for what is kept")
+    parser.add_argument("--overwrite", action="store_true", help="measure again what was measured before")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md", help="the page to write")
+    return parser
+
+
+def check_gpu():
+    """UserError unless Paddle can use a GPU."""
+    import paddle
+
+    if not paddle.is_compiled_with_cuda():
+        raise UserError("--gpu needs a build of Paddle for GPUs; pip install paddlepaddle-gpu in place of paddlepaddle")
+    if not paddle.device.cuda.device_count():
+        raise UserError("--gpu needs a GPU, and Paddle sees none; look at nvidia-smi and CUDA_VISIBLE_DEVICES")
+
+
+def find_peers(given):
+    """The Python of the peers' environment as a str, or None with a note."""
+    path = given or ROOT / ".venv-peers" / "bin" / "python"
+    if path.is_file():
+        return str(path.absolute())  # not resolved: the link is what makes it the environment's
+    if given:
+        raise UserError(f"--peers {given} does not exist; give the Python of an environment with the peers")
+    print("note: no peers: there is no .venv-peers; `make benchmark` makes it, or see --help", file=sys.stderr)
+    return None
+
+
+def versions_of(peers):
+    """{package: version} of the peers."""
+    return json.loads(_run([peers, HERE / "peers.py", "--versions"])) if peers else {}
+
+
+def measure_network(name, arguments, work, peers, versions):
+    """{"network", "cases": [...]} of one network, measured now or before."""
+    cases = [
+        {
+            "network": name, "side": side, "engine": engine, "precision": precision, "size": arguments.size,
+            "batch": arguments.batch, "threads": arguments.threads, "gpu": arguments.gpu,
+        }
+        for side, engine, precision in (GPU_CASES if arguments.gpu else CPU_CASES)
+        if (side == "ours" or peers) and not (engine == "paddleclas" and name.startswith("condensenet"))
+        if arguments.engines is None or engine in arguments.engines
+    ]  # fmt: skip
+    rounds, seconds = (3, 0.15) if arguments.quick else (8, 0.2)
+    file = work / f"{name}-{_key(cases, rounds, versions)}.json"
+    if file.is_file() and not arguments.overwrite:
+        return json.loads(file.read_text())
+    folder = work / f"{name}-{arguments.size}x{arguments.batch}"
+    make_inputs(name, arguments, folder, peers, versions)
+    for case in cases:
+        case |= {"folder": str(folder), "cache": str(work / "engines")}
+        # other weights, for a network whose layers are not quite those of the peer's
+        case["unlike"] = case["engine"] == "paddleclas"
+    measure(cases, peers, folder, rounds, seconds, arguments.threads)
+    row = {"network": name, "cases": cases}
+    _keep(row, file)
+    return row
+
+
+def _revision():
+    """The commit that is checked out, or an empty text."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def make_inputs(name, arguments, folder, peers, versions):
+    """Fills a folder with weights, picture, expected output and the peer's graph, unless that is done."""
+    done = folder / "made.json"
+    if done.is_file() and json.loads(done.read_text()) == versions:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    size = [str(arguments.size), str(arguments.batch)]
+    if name.startswith("condensenet"):
+        _run([sys.executable, HERE / "ours.py", "--weights", name, folder])
+    python, script = (peers, "peers.py") if peers else (sys.executable, "ours.py")
+    _run([python, HERE / script, "--make", name, folder, *size])
+    done.write_text(json.dumps(versions))
+
+
+def _run(command):
+    """The last line that a command prints; UserError with the last line of its errors when it fails."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        raise UserError(f"{Path(command[1]).name} {command[2]} failed: {lines[-1]}")
+    return (done.stdout.splitlines() or [""])[-1]
+
+
+def measure(cases, peers, folder, rounds, seconds, threads):
+    """Adds to each case its title, difference, memory and times (a list of rounds), or why it was left out."""
+    ours = [json.dumps(case) for case in cases if case["side"] == "ours" and not case["gpu"]]
+    if ours:  # in a process of its own: an export takes memory that running does not
+        _run([sys.executable, HERE / "ours.py", "--warm", *ours])
+    jobs = []
+    for number, case in enumerate(cases):
+        python, script = (sys.executable, "ours.py") if case["side"] == "ours" else (peers, "peers.py")
+        jobs.append(([python, str(HERE / script), "--serve", json.dumps(case)], folder / f"{number}.log"))
+    started = turns.start(jobs, threads)
+    try:
+        running = [(case, worker) for case, (worker, _) in zip(cases, started) if worker]
+        times = turns.take_turns([worker for _, worker in running], rounds, seconds)
+        for (case, worker), taken in zip(running, times):
+            case["times"], case["memory"] = taken, worker.stop() if taken else 0
+        for case, (worker, said) in zip(cases, started):
+            case.update(said if worker else {"failed": said})
+    finally:
+        for worker, _ in started:
+            if worker:
+                worker.kill()
+
+
+def measure_agreement(arguments, work):
+    """What `bf16_agreement.agreement` finds, now or before."""
+    case = {"network": "hardnet68", "threads": arguments.threads, "pictures": arguments.agreement}
+    case |= {"size": arguments.size, "cache": str(work / "engines"), "engine": "auto"}
+    file = work / f"agreement-{_key(case)}.json"
+    if arguments.overwrite or not file.is_file():
+        _keep(json.loads(_run([sys.executable, HERE / "ours.py", "--agreement", json.dumps(case)])), file)
+    return json.loads(file.read_text())
+
+
+def _key(*told):
+    """A short text that changes with what is measured, with the versions here, and with the commit."""
+    told = [*told, machine.versions(machine.OURS), _revision()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
+def _keep(found, file):
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(found))
+    temporary.replace(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""densebone's side of the benchmark: a process that makes weights, warms the caches, or runs one engine.
+
+python benchmarks/ours.py --weights condensenetv2_c FOLDER       a condensed network's, pruned as a user's are
+python benchmarks/ours.py --make hardnet68 FOLDER 224 1          all that `peers.py --make` writes, where it is not
+python benchmarks/ours.py --warm '{...}' '{...}'                 exports and checks each case once
+python benchmarks/ours.py --serve '{"network": ..., "engine": ...}'
+python benchmarks/ours.py --agreement '{...}'
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import worker
+
+
+def network(case):
+    """The network with the case's weights, in eval mode."""
+    import densebone as db
+
+    # so it is in pytorchcv's, whose weights say that they need it
+    options = {"block_activation": "relu"} if case["network"] in ("hardnet68", "hardnet85") else {}
+    net = db.create_model(case["network"], pretrained=Path(case["folder"]) / "weights.safetensors", **options)
+    net.eval()
+    return net
+
+
+def engine(case, image, net=None):
+    """The engine of a case, from the cache where an earlier one left its export."""
+    from densebone.engines import open_network
+
+    return open_network(
+        net or network(case), case["engine"], case["precision"], case["threads"], image.shape[2:], Path(case["cache"])
+    )
+
+
+def runner(case, image):
+    """What `worker.serve` wants, for an engine on the CPU."""
+    if case.get("gpu"):
+        return gpu_runner(case, image)
+    opened, last = engine(case, image), []
+
+    def run():
+        last[:] = opened.run(image)
+
+    return run, lambda: last[0], opened.description
+
+
+def gpu_runner(case, image):
+    """The same for Paddle on a GPU: eager, with mixed precision where the case says "amp"."""
+    import paddle
+
+    paddle.set_device("gpu")
+    net, x, last = network(case), paddle.to_tensor(image), []
+
+    def run():
+        with paddle.no_grad(), paddle.amp.auto_cast(enable=case["precision"] == "amp", dtype="bfloat16"):
+            last[:] = [net(x)]
+        paddle.device.cuda.synchronize()
+
+    return run, lambda: last[0].astype("float32").numpy(), f"Paddle {paddle.__version__}, eager"
+
+
+def write_condensed(name, folder):
+    """Writes the weights of a condensed CondenseNetV2, learned, pruned and condensed as a user's are."""
+    from condensenetv2_forms import build
+
+    from densebone.weights.writer import write
+
+    state = build(name.rpartition("_")[2]).state_dict()
+    write({key: value.numpy() for key, value in state.items()}, Path(folder) / "weights.safetensors", "pytorch")
+
+
+def make(name, folder, size, batch):
+    """Writes weights, a picture and the output in eager, where there is no peer to do so."""
+    import paddle
+
+    import densebone as db
+    from densebone.weights.writer import write
+
+    folder = Path(folder)
+    if not (folder / "weights.safetensors").is_file():
+        options = {"block_activation": "relu"} if name in ("hardnet68", "hardnet85") else {}
+        state = db.create_model(name, **options).state_dict()
+        write({key: value.numpy() for key, value in state.items()}, folder / "weights.safetensors")
+    image = worker.random_image(size, batch)
+    np.save(folder / "picture.npy", image)
+    with paddle.no_grad():
+        np.save(folder / "expected.npy", network({"network": name, "folder": folder})(paddle.to_tensor(image)).numpy())
+
+
+def warm(cases):
+    """Opens each engine once, so that its export is in the cache; prints {index: why it cannot be opened}."""
+    failures = {}
+    for index, case in enumerate(cases):
+        image = np.load(Path(case["folder"]) / "picture.npy")
+        try:
+            with engine(case, image) as opened:
+                opened.run(image)
+        except Exception as error:
+            failures[index] = str(error).strip().partition("\n")[0]
+    return failures
+
+
+def main(arguments):
+    """Does one of the things above."""
+    match arguments:
+        case ["--weights", name, folder]:
+            write_condensed(name, folder)
+        case ["--make", name, folder, size, batch]:
+            make(name, folder, int(size), int(batch))
+        case ["--warm", *texts]:
+            print(json.dumps(warm([json.loads(text) for text in texts])))
+        case ["--serve", text]:
+            worker.serve(json.loads(text), runner)
+        case ["--agreement", text]:
+            from bf16_agreement import agreement
+
+            print(json.dumps(agreement(json.loads(text))))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,187 @@
+"""From a network to the files that engines read: Paddle's inference program, ONNX and OpenVINO's IR; and its digest."""
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from densebone.backbones.base import ENGINES, Network, check_choice, deploy_networks
+from densebone.errors import UserError
+from densebone.inference import PARAMETERS, program_file
+
+OPSET = 17
+PIP_INSTALL = {"onnxruntime": "densebone[onnx]", "paddle2onnx": "densebone[onnx]", "openvino": "densebone[openvino]"}
+# paddle2onnx ends the process on an operator that it does not know, and installs packages with another optimize_tool.
+_CONVERT = """
+import sys, paddle2onnx
+program, parameters, target, opset = sys.argv[1:]
+paddle2onnx.export(program, parameters, target, opset_version=int(opset), optimize_tool="None")
+"""
+
+
+class ConversionError(UserError):
+    """A network cannot be brought into a format; says which and why."""
+
+
+def missing_package(*names):
+    """The first of the packages that is not installed, with the command that brings it, or an empty text."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            return f"{name} is not installed; pip install '{PIP_INSTALL[name]}'"
+        if name == "paddle2onnx" and paddle.version.full_version.startswith("2."):
+            return f"{name} needs PaddlePaddle 3, and this is {paddle.version.full_version}"
+    return ""
+
+
+def prepared(network, engine):
+    """A copy of a network, in eval mode and in the form that runs fastest on `engine`.
+
+    Args:
+        network (Layer): a model of the registry, or any layer; `Network`s in it are deployed. A copy that was deployed
+            before is taken as it is.
+        engine (str): one of `backbones.base.ENGINES`.
+    """
+    check_choice("engine", engine, ENGINES)
+    if hasattr(network, "deploy") and not network.deployed:
+        return network.deploy(engine)
+    copy = deepcopy(network)
+    copy.eval()
+    if not hasattr(network, "deploy"):
+        deploy_networks(copy, engine)
+    return copy
+
+
+def input_limits(network):
+    """(channels, smallest side in pixels) of the pictures that a network takes; (3, 1) where it does not say."""
+    inner = [layer for layer in network.sublayers(include_self=True) if isinstance(layer, Network)]
+    layer = inner[0] if inner else network
+    return getattr(layer, "in_channels", 3), getattr(layer, "min_side", 1)
+
+
+def to_onnx(folder, target):
+    """Converts FOLDER/model.* to an ONNX file, with paddle2onnx in a process of its own.
+
+    Raises:
+        ConversionError: paddle2onnx is not installed, or cannot convert this program.
+    """
+    if reason := missing_package("paddle2onnx"):
+        raise ConversionError(reason)
+    arguments = [program_file(folder), Path(folder) / PARAMETERS, target, OPSET]
+    command = [sys.executable, "-c", _CONVERT, *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if run.returncode or not Path(target).is_file() or not Path(target).stat().st_size:
+        raise ConversionError(f"paddle2onnx cannot convert this network: {_reason(run.stdout + run.stderr)}")
+
+
+def _reason(output):
+    """The line of a program's output that says why it failed, without colours and time."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    words = ("not support", "unsupport", "error", "fail")
+    telling = [line for line in lines if any(word in line.lower() for word in words)]
+    return (telling or lines or ["it says nothing"])[0][:300]
+
+
+def fold_onnx(source, target, batch=None, size=None):
+    """Writes an ONNX file anew: batch norms in the convolutions before them, constants folded, axes named.
+
+    Args:
+        source, target (str | Path): ONNX files.
+        batch (int | None), size ((height, width) | None): of the input; None leaves them free.
+    """
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    model = onnx.load(str(target))
+    used = {node.domain for node in model.graph.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    _name_axes(model.graph, batch, size)
+    model.producer_name = "densebone"
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
+
+
+def _name_axes(graph, batch, size):
+    """Says "batch", "height" and "width" where paddle2onnx numbers the axes that are free."""
+    for value, sides in [(graph.input[0], size or ("height", "width")), *((out, ()) for out in graph.output)]:
+        axes = value.type.tensor_type.shape.dim
+        if axes and not axes[0].dim_value:
+            _set_axis(axes[0], batch or "batch")
+        for axis, side in zip(axes[2:], sides):
+            if not axis.dim_value:
+                _set_axis(axis, side)
+        for number, axis in enumerate(axes):
+            if not axis.dim_value and "DynamicDimension" in axis.dim_param:
+                axis.dim_param = f"{value.name}_{number}"
+
+
+def _set_axis(axis, value):
+    if isinstance(value, int):
+        axis.dim_value = value
+    else:
+        axis.dim_param = value
+
+
+def to_openvino(source, target):
+    """Converts an ONNX file to TARGET.xml and .bin beside it, float32 as it is."""
+    import openvino
+
+    model = openvino.Core().read_model(str(source))
+    openvino.save_model(model, str(target), compress_to_fp16=False)
+
+
+def digest(network):
+    """SHA-256, in hexadecimal, of all that decides what a network computes and how it is converted.
+
+    That is: its layers with their settings, weights and buffers, the source of densebone's networks, and the versions
+    of Paddle and paddle2onnx.
+    """
+    total = hashlib.sha256()
+    total.update(repr((paddle.version.full_version, _installed("paddle2onnx"), OPSET, _sources())).encode())
+    for name, layer in network.named_sublayers(include_self=True):
+        kind = type(layer)
+        settings = {key: _plain(value) for key, value in vars(layer).items() if key not in _NOT_SETTINGS}
+        settings = sorted((key, value) for key, value in settings.items() if value is not None)
+        total.update(repr((name, kind.__module__, kind.__qualname__, settings)).encode())
+    for name, tensor in sorted([*network.named_parameters(), *network.named_buffers()], key=lambda pair: pair[0]):
+        value = np.ascontiguousarray(tensor.numpy())
+        total.update(repr((name, str(value.dtype), value.shape)).encode())
+        total.update(value)
+    return total.hexdigest()
+
+
+# What layers hold beside what they were built with; names that Paddle counts up, and where weights came from.
+_NOT_SETTINGS = ("training", "deployed", "load_report", "_full_name", "_built", "_name", "_init_in_dynamic_mode")
+
+
+def _plain(value):
+    """A text for a setting: a number, a text, a function, or several; None for what is no setting."""
+    if value is None or isinstance(value, (bool, int, float, str)) or is_dataclass(value):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return repr([_plain(item) for item in value])
+    return getattr(value, "__qualname__", None) if callable(value) else None
+
+
+def _sources():
+    """A hash of the code of densebone's networks."""
+    root = Path(__file__).parent
+    files = [*sorted((root / "backbones").glob("*.py")), *sorted((root / "necks").glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _installed(package):
+    return version(package) if importlib.util.find_spec(package) else None

@@ -1,0 +1,98 @@
+"""Feature maps or vectors of pictures, into files.
+
+    densebone features pictures/ -m hardnet68 -O features --pooled
+    densebone features 'a/*.jpg' list.txt -O maps --strides 8 16 32 --size-mode letterbox --size 512 512 --png
+    python -m paddle.distributed.launch --nproc_per_node 4 $(which densebone) features pictures/ -O features --pooled
+
+Pictures are files, folders, patterns and .txt files with a path in each line. A run that was killed goes on when it is
+started again with the same options. Broken pictures are named and left out; then the exit status is 1. Read the files
+with densebone.features.load_features(DIR).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..errors import UserError
+
+
+def main(argv=None):
+    """Returns the exit status: 1 when pictures were left out."""
+    arguments = _parser().parse_args(argv)
+    from ..features import FeatureExtractor
+    from ..features.job import extract
+    from ..features.listing import part_of, threads_of
+    from ..features.shards import check_paths
+
+    part = part_of(arguments.part)
+    if arguments.png is not None and (arguments.png < 1 or arguments.pooled):
+        raise UserError("--png draws the maps of 1 picture or more, and --pooled writes none; leave one of them out")
+    check_paths(arguments.output, arguments.paths)
+    with FeatureExtractor(
+        arguments.model, strides=arguments.strides, pooled=arguments.pooled, pretrained=arguments.weights or True,
+        engine=arguments.engine, precision=arguments.precision, threads=arguments.threads or threads_of(),
+        batch_size=arguments.batch_size, size_mode=arguments.size_mode,
+        size=tuple(arguments.size) if arguments.size else None, pad=arguments.pad,
+        preprocessing=arguments.preprocessing,
+    ) as extractor:  # fmt: skip
+        print(f"{arguments.model}: {extractor.description}", file=sys.stderr)
+        draw = _drawing(extractor, arguments) if arguments.png else None
+        result = extract(
+            extractor, arguments.paths, arguments.output, arguments.format, arguments.shard_size, part, draw
+        )
+    return _report(result, arguments, part)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="densebone features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="pictures, folders, patterns, or lists in .txt files")
+    add("-m", "--model", default="hardnet68", help="a name of densebone list (hardnet68)")
+    add("-w", "--weights", help="a file, a URL, or a name of densebone weights list; default: the published ones")
+    add("-O", "--output", type=Path, default=Path("output/features"), metavar="DIR", help="(output/features)")
+    add("--format", default="npz", choices=("npz", "safetensors", "parquet"), help="(npz); Parquet is for vectors")
+    add(
+        "--pooled", nargs="?", const="avg", choices=("avg", "penultimate"),
+        help="vectors: means of the maps (avg), or what the classifier's last layer reads (penultimate)",
+    )  # fmt: skip
+    add("--strides", type=int, nargs="+", metavar="S", help="maps at these strides, of 2 4 8 16 32 (4 8 16 32)")
+    add("--size-mode", choices=("crop", "resize", "letterbox", "native"), help="(crop, as the weights were evaluated)")
+    add("--size", type=int, nargs=2, metavar=("H", "W"), help="of resize and letterbox, in pixels")
+    add("--pad", action="store_true", help="native: add zeros, to multiples of the largest stride")
+    add("--preprocessing", metavar="NAME", help="as these published weights want it; for weights of your own")
+    add("--engine", default="auto", help="auto, openvino, onnxruntime, paddle or eager (auto)")
+    add("--precision", default="fp32", choices=("fp32", "bf16"), help="(fp32)")
+    add("--threads", type=int, metavar="N", help="processor threads (all)")
+    add("--batch-size", type=int, default=8, metavar="N", help="pictures that are computed at a time (8)")
+    add("--shard-size", type=int, metavar="N", help="pictures in a file (1000 for vectors, 64 for maps)")
+    add("--part", metavar="I/N", help="this is process I, from 1 on, of N that share the work")
+    add("--png", type=int, nargs="?", const=8, metavar="N", help="draw sheets of the first N pictures (8)")
+    return parser
+
+
+def _drawing(extractor, arguments):
+    """Draws sheets of the first pictures of the list into DIR/sheets."""
+    from ..features.sheets import colours, draw_sheet, picture_of
+
+    colours()  # says now if they cannot be drawn
+
+    def draw(number, name, inputs, maps):
+        if number < arguments.png:
+            path = arguments.output / "sheets" / f"{number:06d}-{Path(name).stem[:80]}.png"
+            picture = picture_of(inputs, extractor.preprocessing)
+            draw_sheet(path, f"{name}   {extractor.model}", picture, maps, extractor.strides)
+
+    return draw
+
+
+def _report(result, arguments, part):
+    speed = f", {result['computed'] / result['seconds']:.1f} images/s" if result["computed"] else ""
+    share = f" of part {part[0] + 1} of {part[1]}" if part[1] > 1 else ""
+    print(f"{result['pictures']} pictures{share} in {arguments.output} ({result['computed']} computed now{speed})")
+    if result["skipped"]:
+        print("\n".join(f"  left out: {name}: {reason}" for name, reason in result["examples"]))
+        where = "skipped.jsonl there" if result["complete"] else "the records there"
+        print(f"{result['skipped']} pictures{share} cannot be read; all are named in {where}")
+    return 1 if result["skipped"] else 0

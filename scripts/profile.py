@@ -1,0 +1,94 @@
+"""What a network costs, layer by layer: parameters, multiply-adds, CIO, MoC, bytes, and FLOP per byte.
+
+densebone profile hardnet68                                  a table, memory-bound layers in colour
+densebone profile hardnet68 --input-size 512 512 --png costs.png --csv costs.csv
+densebone profile -c ssd_hardnet68_300_150e_coco             the whole detector or segmenter of a configuration
+densebone profile --all --png models.png                     all classifiers, with their published accuracy
+
+docs/profiling.md says how each figure is defined.
+"""
+
+import argparse
+from pathlib import Path
+
+from ..errors import UserError
+from ..files import check_writable
+from . import options
+
+
+def main(argv=None):
+    """Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    if sum(map(bool, (arguments.model, arguments.config, arguments.all))) != 1:
+        raise UserError("give one of: the name of a model (densebone list), -c CONFIG, or --all")
+    if arguments.form and not arguments.model:
+        raise UserError("--form is for the name of a model; a configuration has its own")
+    for path in (arguments.json, arguments.csv, arguments.png):
+        if path is not None:
+            check_writable(path.parent)
+    from .. import plots_costs, profiling, profiling_tables
+    from ..plots import png_path
+
+    if arguments.png is not None:
+        png_path(arguments.png)
+    settings = {"batch": arguments.batch, "precision": arguments.precision, "balance": arguments.balance}
+    settings["balance"] = profiling.BALANCE if arguments.balance is None else arguments.balance
+    if arguments.all:
+        rows = profiling.profile_all(input_size=arguments.input_size or (224, 224), **settings)
+        profiling_tables.print_models(rows)
+        writers = profiling_tables.save_models_json, profiling_tables.save_models_csv, plots_costs.plot_models
+        content = rows
+    else:
+        network, size, inputs = _subject(arguments)
+        content = profiling.profile(network, size, inputs=inputs, **settings)
+        name = arguments.model or options.find_config(arguments.config).stem
+        content = content.renamed(name)
+        profiling_tables.print_layers(content)
+        writers = profiling.Profile.save_json, profiling.Profile.save_csv, plots_costs.plot_layers
+    for path, write in zip((arguments.json, arguments.csv, arguments.png), writers):
+        if path is not None:
+            write(content, path)
+            print(f"written: {path}")
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="densebone profile", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", nargs="?", help="a name of densebone list")
+    parser.add_argument("-c", "--config", help="a .yml file, or the name of one that ships: its whole network")
+    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--all", action="store_true", help="all classifiers, a line each")
+    parser.add_argument("--form", choices=("condensed", "learned"), help="of a CondenseNetV2 (condensed)")
+    parser.add_argument(
+        "--input-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"),
+        help="pixels; default: 224 224, or what the configuration has",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=int, default=1, help="images in a batch (1)")
+    parser.add_argument("--precision", default="fp32", help="fp32 (default), bf16, fp16 or int8: bytes of an element")
+    parser.add_argument(
+        "--balance", type=float, metavar="FLOP/BYTE",
+        help="of the machine: peak FLOP/s over memory bytes/s; layers below it are memory-bound (11)",
+    )  # fmt: skip
+    for ending, what in (("json", "everything"), ("csv", "a line for each layer"), ("png", "a plot")):
+        parser.add_argument(f"--{ending}", type=Path, metavar="FILE", help=f"write {what}")
+    return parser
+
+
+def _subject(arguments):
+    """(network, (height, width), what it is called with) of a model's name or of a configuration."""
+    if arguments.model:
+        from ..registry import create_model
+
+        form = {"form": arguments.form} if arguments.form else {}
+        return create_model(arguments.model, **form), tuple(arguments.input_size or (224, 224)), None
+    arguments.data = None
+    arguments.weights = None  # the figures do not depend on the weights: none are loaded
+    task, config = options.load(arguments)
+    if task == "detection":
+        from ..detection.sizing import network_and_input
+    else:
+        from ..segmentation.sizing import network_and_input
+
+    return network_and_input(config, arguments.input_size)

@@ -1,0 +1,173 @@
+"""The pieces of the benchmark on tiny cases; no time is judged."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+# A worker whose network is a sum, in a process of its own.
+SUM = """
+import json, sys, worker
+def make(case, image):
+    if case["fails"]:
+        raise OSError("no such engine")
+    return (lambda: image.sum(3)), (lambda: image.sum(3) + case["error"]), "sum 1.0"
+worker.serve(json.loads(sys.argv[1]), make)
+"""
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The package of the repository, which is not installed."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from benchmarks import inference, report, turns
+
+    return SimpleNamespace(inference=inference, report=report, turns=turns)
+
+
+def sums(turns, folder, monkeypatch, *cases):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "benchmarks"))
+    image = np.arange(24, dtype="float32").reshape(1, 2, 3, 4)
+    np.save(folder / "picture.npy", image)
+    np.save(folder / "expected.npy", image.sum(3))
+    jobs = []
+    for number, case in enumerate(cases):
+        case = {"folder": str(folder), "error": 0, "fails": False, **case}
+        jobs.append(([sys.executable, "-c", SUM, json.dumps(case)], folder / f"{number}.log"))
+    return turns.start(jobs, threads=1)
+
+
+def test_processes_take_turns_and_those_that_fail_are_named(benchmarks, tmp_path, monkeypatch):
+    turns = benchmarks.turns
+    (one, said), (two, other), (none, why) = sums(turns, tmp_path, monkeypatch, {}, {"error": 20}, {"fails": True})
+    try:
+        assert (said, none, why) == ({"title": "sum 1.0", "difference": 0.0}, None, "OSError: no such engine")
+        assert other["difference"] == pytest.approx(20 / np.load(tmp_path / "expected.npy").std())
+        times = turns.take_turns([one, two], rounds=3, seconds=0.001)
+        assert [len(taken) for taken in times] == [3, 3]
+        assert all(len(runs) >= 3 and min(runs) >= 0 for taken in times for runs in taken)
+        assert 5 < one.stop() < 2000
+        assert one.process.returncode == 0
+    finally:
+        for worker in (one, two):
+            worker.kill()
+    assert two.process.returncode != 0
+
+
+def test_a_process_that_dies_has_no_times(benchmarks, tmp_path, monkeypatch):
+    ((worker, _),) = sums(benchmarks.turns, tmp_path, monkeypatch, {})
+    worker.process.kill()
+    worker.process.wait()
+    try:
+        assert benchmarks.turns.take_turns([worker], rounds=2, seconds=0.001) == [[]]
+    finally:
+        worker.kill()
+
+
+def test_ratios_are_taken_within_a_turn(benchmarks):
+    turns = benchmarks.turns
+    slow, fast = [[2, 4, 6], [40, 40], [8, 8]], [[1, 2, 3], [10, 10], [4, 4]]
+    assert turns.ratio(slow, fast) == 2
+    assert (turns.median(slow), turns.least(fast)) == (8, 1)
+
+
+def case(side, engine, precision, times, **more):
+    made = {"side": side, "engine": engine, "precision": precision, "times": times, "memory": 100.4}
+    return {**made, "difference": 1e-6, "title": "OpenVINO 1, fp32", **more}
+
+
+def test_the_page_and_its_picture(benchmarks, tmp_path):
+    rows = [
+        {
+            "network": name,
+            "cases": [
+                case("ours", "auto", "fp32", [[1.0, 1.0], [2.0, 2.0]]),
+                {"side": "ours", "engine": "auto", "precision": "bf16", "failed": "no instructions for it"},
+                case("peer", "torch", "fp32", [[4.0, 4.0], [8.0, 8.0]], difference=None),
+                case("peer", "onnxruntime", "fp32", [[2.0], [4.0]]),
+            ],
+        }
+        for name in ("hardnet68", "peleenet", "hardnet39ds")
+    ]
+    arguments = SimpleNamespace(threads=2, size=224, batch=1, gpu=False)
+    agreement = {"pictures": 10, "agreement": 0.9, "right": 0.8, "difference": 0.01}
+    output = tmp_path / "new" / "benchmarks.md"
+    benchmarks.report.write(rows, arguments, ["Processor: Z80"], agreement, output)
+    page = output.read_text()
+    assert "- Processor: Z80" in page
+    assert "| peleenet | 1.5 | 0.25 | 0.50 |  |  |" in page
+    assert "| densebone, engine auto (OpenVINO 1) | 1.5 (1.0) | 0.25 | 100 | 1e-06 |" in page
+    assert "| torch eager | 6.0 (4.0) | 1.00 | 100 |  |" in page
+    assert "Left out: densebone, engine auto, bf16: no instructions for it" in page
+    assert "has the top-1 class of float32 in 90.0 %" in page
+    assert benchmarks.report.summary(rows[0]) == (
+        "hardnet68: 1.5 ms; 0.25 x torch eager; 0.50 x ONNX Runtime; 1 left out"
+    )
+    with Image.open(output.with_suffix(".png")) as picture:
+        assert picture.format == "PNG"
+
+
+def test_agreement_of_two_precisions(benchmarks):
+    import bf16_agreement as agreement
+
+    scenes = np.repeat(np.arange(agreement.CLASSES), 3)
+    features = np.random.default_rng(0).standard_normal((agreement.CLASSES, 64)).astype("float32")[scenes]
+    weight, bias = agreement.fit(features, scenes)
+    logits = features @ weight + bias
+    found = agreement.compare(logits, logits + 0.001, scenes)
+    assert (found["pictures"], found["agreement"]) == (300, 1)
+    assert found["right"] > 0.95
+    assert found["difference"] == pytest.approx(0.001 / logits.std(), rel=1e-3)
+    one, two = (agreement.picture(3, variant, 32) for variant in (0, 1))
+    assert one.shape == (1, 3, 32, 32)
+    assert np.array_equal(one, agreement.picture(3, 0, 32))
+    assert not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "resnet50"], "there is no classifier 'resnet50'"),
+        (["--engines", "tensorrt"], "there is no engine 'tensorrt'"),
+        (["--size", "16"], "--size must be 32 or more"),
+        (["--peers", "no/such/python"], "--peers no/such/python does not exist"),
+    ],
+)
+def test_what_a_user_gets_wrong(arguments, message, benchmarks, capsys, tmp_path):
+    assert benchmarks.inference.main([*arguments, "--work", str(tmp_path / "work")]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_gpu_mode_refuses_without_one(benchmarks, capsys, tmp_path):
+    import paddle
+
+    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
+        pytest.skip("there is a GPU")
+    assert benchmarks.inference.main(["--gpu", "--work", str(tmp_path / "work")]) == 2
+    assert "--gpu needs a" in capsys.readouterr().err
+
+
+def test_a_network_is_measured_and_kept(tmp_path):
+    """The command on the smallest network, eager alone and without peers; the second time nothing is measured."""
+    arguments = ["--models", "condensenetv2_a", "--engines", "eager", "--size", "32", "--quick", "--agreement", "0"]
+    arguments += ["--work", tmp_path / "work", "--output", tmp_path / "page.md"]
+    command = [sys.executable, "-m", "benchmarks.inference", *map(str, arguments)]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        kept = list((tmp_path / "work").glob("condensenetv2_a-*.json"))
+        assert len(kept) == 1
+        page, moment = (tmp_path / "page.md").read_text(), kept[0].stat().st_mtime_ns
+    assert kept[0].stat().st_mtime_ns == moment
+    assert "| densebone, Paddle eager |" in page
+    row = json.loads(kept[0].read_text())
+    assert row["cases"][0]["difference"] < 1e-4
+    assert (tmp_path / "page.png").is_file()
