@@ -10,20 +10,22 @@ from paddle import distributed
 from tqdm import tqdm
 
 from .. import processes
+from ..engines import EngineLayer, open_network
 from ..errors import UserError
 from ..files import atomic_path, check_writable
-from .data import EvalSamples, open_set
+from .data import EvalSamples, input_size, open_set
 from .weights import load_classifier
 
 TOP = 5
 
 
-def evaluate(job, weights=None):
+def evaluate(job, weights=None, engine=None):
     """Evaluates on val_dataset and writes evaluation.json into the job's folder.
 
     Args:
         job: from `classification.config.load`.
         weights (str | None): as in `classification.weights.load_classifier`.
+        engine (dict | None): options of `engines.open_network`, which is then to run the network.
 
     Returns:
         dict: what `score` returns, and
@@ -42,7 +44,8 @@ def evaluate(job, weights=None):
     first = distributed.get_rank() == 0
     if first:
         check_writable(job.folder)  # before the hours that a large set takes, not after
-    result = score(trained.model, job, pictures, trained.preprocessing, progress=first)
+    model = trained.model if engine is None else on_engine(trained, engine)
+    result = score(model, job, pictures, trained.preprocessing, progress=first)
     result |= {
         "weights": str(trained.path),
         "claimed": trained.entry and trained.entry.accuracy,
@@ -54,6 +57,22 @@ def evaluate(job, weights=None):
         with atomic_path(file) as temporary:
             temporary.write_text(json.dumps(result, indent=1))
     return {**result, "file": str(file)}
+
+
+def on_engine(trained, options):
+    """A `Classifier`'s network as a layer that an engine runs: (N, 3, H, W) -> logits. `options` are those of
+    `engines.open_network`."""
+    engine = open_network(trained.model, input_size=input_size(trained.preprocessing), **options)
+    print(f"engine: {engine.description}", file=sys.stderr)
+    return _Logits(engine)
+
+
+class _Logits(EngineLayer):
+    """An engine in the place of a classifier."""
+
+    def forward(self, x):
+        """(N, 3, H, W) -> logits (N, num_classes)."""
+        return super().forward(x)[0]
 
 
 @paddle.no_grad()

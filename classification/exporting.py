@@ -7,8 +7,10 @@ import paddle
 
 from ..cards import model_card, write_card
 from ..errors import UserError
+from ..export import check_formats, write_formats
 from ..images import read_image
 from ..inference import exported_folder, run, save_program
+from ..quantization import quantize
 from .data import input_size, network_input, open_set
 from .weights import load_classifier
 
@@ -16,8 +18,9 @@ from .weights import load_classifier
 TOLERANCE = 1e-4
 
 
-def export(job, output="output_inference", weights=None, check=None):
-    """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and model_card.json.
+def export(job, output="output_inference", weights=None, check=None, formats=("paddle",), int8=None):
+    """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and model_card.json, and the files
+    of other formats beside them.
 
     The model takes float32 (N, 3, H, W) as the card's preprocessing makes it, for any N, and returns logits
     (N, classes).
@@ -28,14 +31,20 @@ def export(job, output="output_inference", weights=None, check=None):
         weights (str | None): as in `classification.weights.load_classifier`.
         check (str | None): picture on which the exported model is compared with the trained one. None takes the first
             of val_dataset, or noise when there is none.
+        formats (sequence of str): of `export.FORMATS`; those beside "paddle", which is always written, come on top.
+        int8 (str | Path | None): folder of pictures by which 8-bit integers are made too, see `quantization.quantize`.
 
     Returns:
-        dict: folder, checked (what it was compared on), difference (largest, in standard deviations of the logits).
+        dict: folder, checked (what it was compared on), difference (largest, in standard deviations of the logits),
+        formats (what `export.write_formats` returns of those on top), int8 (what `quantize` returns, or None).
 
     Raises:
-        UserError: weights or picture that cannot be used; output cannot be written to, or holds something else.
-        RuntimeError: the exported model does not compute the same.
+        UserError: weights or pictures that cannot be used; output cannot be written to, or holds something else; what
+            a format needs is not installed.
+        RuntimeError: an exported model does not compute the same.
     """
+    others = [name for name in formats if name != "paddle"]
+    check_formats(["paddle", *others], int8)
     picture = None if check is None else read_image(check, min_side=1)
     trained = load_classifier(job, weights)
     batch, checked = _check_batch(job, trained, picture, check)
@@ -45,14 +54,20 @@ def export(job, output="output_inference", weights=None, check=None):
     target = Path(output) / job.name
     with exported_folder(target) as folder:
         folder.mkdir()
+        report = write_formats(trained.model, folder, others, shape)["formats"] if others else {}
         save_program(trained.model.deploy("paddle"), folder, shape)
         card = model_card(
             job.name, job.model.name, trained.model, trained.path, trained.preprocessing, shape, trained.classes,
             trained.options, "classification",
         )  # fmt: skip
-        write_card(card, folder)
+        write_card({**card, "formats": ["paddle", *others]}, folder)
         difference = compare(expected, run(folder, batch)[0])
-    return {"folder": str(target), "checked": checked, "difference": difference}
+        quantized = None
+        if int8 is not None:
+            quantized = quantize(folder, int8, trained.preprocessing, openvino="openvino" in others)
+    return {
+        "folder": str(target), "checked": checked, "difference": difference, "formats": report, "int8": quantized,
+    }  # fmt: skip
 
 
 def compare(expected, found):

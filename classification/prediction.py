@@ -13,12 +13,13 @@ from ..files import atomic_path, check_writable
 from ..images import find_images, read_image
 from ..inference import PARAMETERS, open_program
 from .data import input_size, network_input
+from .evaluation import on_engine
 from .weights import load_classifier
 
 BATCH_SIZE = 32
 
 
-def predict(job, paths, output, weights=None, top=5):
+def predict(job, paths, output, weights=None, top=5, engine=None):
     """Predicts on pictures with a trained network and writes OUTPUT/predictions.json.
 
     Args:
@@ -27,6 +28,7 @@ def predict(job, paths, output, weights=None, top=5):
         output (str | Path): folder to write to.
         weights (str | None): as in `classification.weights.load_classifier`.
         top (int): how many classes are named for each picture, the best first.
+        engine (dict | None): options of `engines.open_network`, which is then to run the network.
 
     Returns:
         dict: pictures (list of {file_name, width, height, top: list of {class (number), name, score (0..1)}}), skipped
@@ -37,10 +39,11 @@ def predict(job, paths, output, weights=None, top=5):
     """
     found = _look(paths, output, top, job.num_classes)
     trained = load_classifier(job, weights)
+    model = trained.model if engine is None else on_engine(trained, engine)
 
     def forward(images):
         with paddle.no_grad():
-            return trained.model(paddle.to_tensor(images)).numpy()
+            return model(paddle.to_tensor(images)).numpy()
 
     return _predict(forward, found, output, trained.preprocessing, trained.classes, top)
 
