@@ -1,6 +1,7 @@
 """Predicting on pictures: the best classes with their scores, by a trained network or by an exported one."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import paddle
 from tqdm import tqdm
 
 from ..cards import read_card
+from ..engines import open_exported
 from ..errors import UserError
 from ..files import atomic_path, check_writable
 from ..images import find_images, read_image
@@ -17,6 +19,13 @@ from .evaluation import on_engine
 from .weights import load_classifier
 
 BATCH_SIZE = 32
+#: what an engine reads of the files that `densebone export` writes, the best first
+_FILES = {
+    "auto": ("model.xml", "model.onnx", PARAMETERS),
+    "openvino": ("model.xml", "model.onnx"),
+    "onnxruntime": ("model.onnx",),
+    "paddle": (PARAMETERS,),
+}
 
 
 def predict(job, paths, output, weights=None, top=5, engine=None):
@@ -48,29 +57,48 @@ def predict(job, paths, output, weights=None, top=5, engine=None):
     return _predict(forward, found, output, trained.preprocessing, trained.classes, top)
 
 
-def predict_exported(folder, paths, output, top=5):
+def predict_exported(folder, paths, output, top=5, engine=None):
     """As `predict`, with a model that `densebone export` wrote and nothing but its card.
 
     Args:
         folder (str | Path): holds the model and model_card.json.
         paths, output, top: see `predict`.
+        engine (dict | None): engine, precision and threads as in `engines.open_exported`, where "auto" takes the first
+            of OpenVINO's, ONNX and Paddle's files that is there; None runs Paddle's, without oneDNN.
 
     Raises:
-        UserError: as `predict`; the folder holds no exported classifier.
+        UserError: as `predict`; the folder holds no exported classifier, or none for the engine.
     """
     card = read_card(folder)
     if card["classes"] is None:
         raise UserError(f"{folder} holds {card['name']}, which is no classifier; its card names no classes")
-    if not (Path(folder) / PARAMETERS).is_file():
-        raise UserError(f"{folder} holds no exported model ({PARAMETERS} is missing); export it again")
     found = _look(paths, output, top, len(card["classes"]))
-    program = open_program(folder)
+    program = _program(Path(folder), engine)
     batch_size = None if card["input_shape"][0] == -1 else card["input_shape"][0]
     if batch_size not in (None, 1):
         raise UserError(f"{folder} takes batches of {batch_size} pictures; export it for any number, or for one")
     return _predict(
         lambda images: program(images)[0], found, output, card["preprocessing"], card["classes"], top, batch_size
     )
+
+
+def _program(folder, options):
+    """An exported model as a function: images -> list of outputs."""
+    if options is None:
+        if not (folder / PARAMETERS).is_file():
+            raise UserError(f"{folder} holds no {PARAMETERS}; give the engine of what it holds, or --engine auto")
+        return open_program(folder)
+    name = options["engine"]
+    if name not in _FILES:
+        raise UserError(f"engine is {name!r}, which runs no exported model; give one of {', '.join(_FILES)}")
+    files = [folder / file for file in _FILES[name]]
+    there = [file for file in files if file.exists()]
+    if not there:
+        raise UserError(f"{folder} holds none of {', '.join(_FILES[name])}, which the engine {name!r} reads")
+    file = folder if there[0].name == PARAMETERS else there[0]
+    engine = open_exported(file, None if name == "auto" else name, options["precision"], options["threads"])
+    print(f"engine: {engine.description}", file=sys.stderr)
+    return engine.run
 
 
 def _look(paths, output, top, classes):

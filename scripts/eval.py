@@ -2,7 +2,7 @@
 
 densebone eval -c ssd_hardnet68_300_150e_coco --data dataset/coco -w best_model.pdparams
 densebone eval -c fchardnet70_cityscapes_1024x1024_90k --data dataset/cityscapes --flip
-densebone eval -c hardnet68_150e_imagenet --data dataset/imagenet -w hardnet68.official
+densebone eval -c hardnet68_150e_imagenet --data dataset/imagenet -w hardnet68.official --engine auto
 
 A classifier's pictures that cannot be read are named, counted and left out; the exit status is then 1.
 """
@@ -15,6 +15,7 @@ def main(argv=None):
     parser = options.parser("eval", __doc__)
     options.add_weights(parser)
     options.add_test_config(parser)
+    options.add_engine(parser)
     arguments = parser.parse_args(argv)
     task, config = options.load(arguments)
     run = {"detection": _detection, "segmentation": _segmentation, "classification": _classification}[task]
@@ -33,7 +34,7 @@ def _segmentation(job, arguments):
     changes = options.test_config(arguments, job)
     from ..segmentation.evaluation import evaluate
 
-    result = evaluate(job, arguments.weights, changes)
+    result = evaluate(job, arguments.weights, changes, options.engine_options(arguments))
     rows = [
         [row["name"], f"{row['IoU']:.4f}", f"{row['precision']:.4f}", f"{row['pixels']:,}"] for row in result["classes"]
     ]
@@ -51,7 +52,7 @@ def _classification(job, arguments):
 
     from ..classification.evaluation import evaluate
 
-    result = evaluate(job, arguments.weights)
+    result = evaluate(job, arguments.weights, options.engine_options(arguments))
     if paddle.distributed.get_rank() == 0:
         if result["skipped"]:
             print(f"{len(result['skipped'])} pictures skipped")

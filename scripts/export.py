@@ -6,8 +6,8 @@
     densebone export -c fchardnet70_cityscapes_1024x1024_90k --input-size 1024 2048 --format paddle onnx
     densebone export -c hardnet68_150e_imagenet -w hardnet68.official
 
-A classifier comes with model_card.json, with which `densebone predict --model FOLDER` uses it. docs/export.md tells which
-formats hold which models.
+A classifier comes with model_card.json, with which `densebone predict --model FOLDER` uses it. docs/export.md tells
+which formats hold which models.
 """
 
 from ..errors import UserError
@@ -30,9 +30,13 @@ def main(argv=None):
         "--input-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"),
         help="MODEL and segmentation: the one size in pixels that the model is to take; default: any",
     )  # fmt: skip
+    parser.add_argument(
+        "--int8",
+        metavar="FOLDER",
+        help="MODEL and classifiers: 8-bit integers too, ranges from its pictures",
+    )
     group = parser.add_argument_group("with MODEL")
     group.add_argument("--batch", type=int, metavar="N", help="pictures at a time; default: any number")
-    group.add_argument("--int8", metavar="FOLDER", help="8-bit integers too, with ranges from the pictures in a folder")
     group.add_argument("--random", action="store_true", help="random weights, to measure speed")
     arguments = parser.parse_args(argv)
     if (arguments.model is None) == (arguments.config is None):
@@ -40,10 +44,12 @@ def main(argv=None):
     if arguments.model is not None:
         _network(arguments)
         return 0
-    for name in ("batch", "int8", "random"):
+    for name in ("batch", "random"):
         if getattr(arguments, name):
             raise UserError(f"--{name} is for a MODEL, not for a configuration; leave it out")
     task, config = options.load(arguments)
+    if arguments.int8 and task != "classification":
+        raise UserError(f"--int8 is for a MODEL or a classifier, and {arguments.config} is for {task}; leave it out")
     {"detection": _detection, "segmentation": _segmentation, "classification": _classification}[task](config, arguments)
     return 0
 
@@ -58,6 +64,11 @@ def _network(arguments):
         arguments.input_size, arguments.batch, arguments.int8,
     )  # fmt: skip
     print(f"exported to {report['folder']}")
+    _print_formats(report)
+
+
+def _print_formats(report):
+    """What `export_network` and a classifier's export report of files beside Paddle's, a line each."""
     for name, row in report["formats"].items():
         sizes = " and ".join(f"{shape[2]} x {shape[3]}" for shape in row["shapes"])
         print(
@@ -106,7 +117,8 @@ def _segmentation(job, arguments):
 def _classification(job, arguments):
     from ..classification.exporting import export
 
-    result = export(job, arguments.output, arguments.weights, arguments.check)
+    result = export(job, arguments.output, arguments.weights, arguments.check, arguments.format, arguments.int8)
+    _print_formats(result)
     print(
         f"exported to {result['folder']}; on {result['checked']} its logits are the trained network's, largest "
         f"difference {result['difference']:.1e} standard deviations"

@@ -3,7 +3,7 @@
     densebone predict -c ssd_hardnet68_300_150e_coco pictures/ 'more/*.jpg' -O output/pictures
     densebone predict -c fchardnet70_cityscapes_1024x1024_90k pictures/ --opacity 0.7
     densebone predict -c hardnet68_150e_imagenet -w hardnet68.official pictures/ --top 3
-    densebone predict --model output_inference/hardnet68_150e_imagenet pictures/
+    densebone predict --model output_inference/hardnet68_150e_imagenet pictures/ --engine openvino
 
 A detector leaves NAME.png for each picture and predictions.json in COCO's results format. A segmentation model leaves
 NAME.png, labels/NAME.png with the classes' numbers, and predictions.json with the share of every class. A classifier
@@ -34,6 +34,7 @@ def main(argv=None):
     group.add_argument("--model", metavar="FOLDER", help="an exported classifier, in place of -c")
     group.add_argument("--top", type=int, metavar="K", help="classes that are named for each picture (5)")
     group.add_argument("--json", action="store_true", help="print JSON, a line for each picture")
+    options.add_engine(parser)
     arguments = parser.parse_args(argv)
     if arguments.model:
         task, config = "classification", _exported(arguments)
@@ -68,7 +69,8 @@ def _segmentation(job, arguments):
 
     output = arguments.output or str(job.folder / "predictions")
     opacity = 0.5 if arguments.opacity is None else arguments.opacity
-    result = predict(job, arguments.paths, output, arguments.weights, opacity, arguments.city_ids, changes)
+    engine = options.engine_options(arguments)
+    result = predict(job, arguments.paths, output, arguments.weights, opacity, arguments.city_ids, changes, engine)
     server = f"; for the server: {result['submission']}" if arguments.city_ids else ""
     print(f"{result['images']} pictures in {output}, the classes' numbers in {result['labels']}{server}")
     return result["skipped"]
@@ -85,13 +87,13 @@ def _exported(arguments):
 def _classification(job, arguments):
     from ..classification.prediction import predict, predict_exported
 
-    top = 5 if arguments.top is None else arguments.top
+    top, engine = 5 if arguments.top is None else arguments.top, options.engine_options(arguments)
     if job is None:
         output = arguments.output or f"output/{os.path.basename(os.path.abspath(arguments.model))}/predictions"
-        result = predict_exported(arguments.model, arguments.paths, output, top)
+        result = predict_exported(arguments.model, arguments.paths, output, top, engine)
     else:
         output = arguments.output or str(job.folder / "predictions")
-        result = predict(job, arguments.paths, output, arguments.weights, top)
+        result = predict(job, arguments.paths, output, arguments.weights, top, engine)
     for picture in result["pictures"]:
         if arguments.json:
             print(json.dumps(picture, ensure_ascii=False))

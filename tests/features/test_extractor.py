@@ -1,10 +1,10 @@
 """Pictures in every form give what the eager network gives on prepared pictures."""
 
+import drawn_pictures
 import numpy as np
 import paddle
 import pytest
 import tiny
-import drawn_pictures
 from PIL import Image
 
 from densebone import FeatureExtractor

@@ -2,10 +2,10 @@
 
 import json
 
+import drawn_pictures
 import numpy as np
 import pytest
 import tiny
-import drawn_pictures
 
 from densebone.errors import UserError
 from densebone.features import FeatureExtractor, load_features, shards

@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drawn_pictures
 import feature_runs
 import numpy as np
 import paddle
 import pytest
-import drawn_pictures
 from PIL import Image
 
 from densebone import FeatureExtractor, create_backbone
