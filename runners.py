@@ -107,7 +107,8 @@ class OpenVINO(Engine):
 
     def _run(self, images):
         request = self._request(images.shape)
-        found = request.infer([images], share_inputs=True)
+        # A copy: OpenVINO may hold on to the memory of its input longer than the caller does.
+        found = request.infer([images], share_inputs=False)
         return [found[out] for out in request.model_outputs]
 
     def _request(self, shape):

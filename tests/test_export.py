@@ -58,9 +58,8 @@ def test_paddle(tmp_path):
     assert (report["folder"], report["int8"]) == (str(tmp_path / "mine"), None)
     assert row["difference"] <= 1e-4
     assert row["shapes"] == [[1, 3, 160, 128], [2, 3, 128, 192]]
-    assert {f.name for f in (tmp_path / "mine").iterdir()} == {
-        row["file"], "model.pdiparams", "model_card.json", "export.json",
-    }  # fmt: skip
+    names = {f.name for f in (tmp_path / "mine").iterdir()}
+    assert names >= {row["file"], "model.pdiparams", "model_card.json", "export.json"}
     written = json.loads((tmp_path / "mine" / "model_card.json").read_text())
     assert (written["classes"], written["formats"]) == (list("abcde"), ["paddle"])
     images = agreement.random_images((3, 3, 97, 131))
