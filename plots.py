@@ -311,6 +311,11 @@ def _plot_scores(axes, rows):
     axes.set(title=title, xlabel="iteration", ylabel=name, ylim=(0, 1.02))
 
 
+def check_curves():
+    """UserError when curves cannot be drawn here: to be known before hours of training, not after."""
+    _figure(1, 1)
+
+
 def _figure(width, height):
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -20,6 +20,7 @@ from .backbones.pruning import learned_convs, set_progress
 from .errors import UserError
 from .history import History
 from .loading import Batches, load, seeds
+from .plots import check_curves
 from .weights.loader import load_weights
 from .weights.reader import read_pickle
 
@@ -42,6 +43,7 @@ def train(make, folder, resume=None, vdl=False, seed=None, overwrite=False, chec
     Raises:
         UserError: seed out of range; a folder that holds another run or cannot be written to; what `Run` raises.
     """
+    check_curves()
     processes.start()
     if seed is not None and not 0 <= seed < 2**32:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")

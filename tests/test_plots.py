@@ -9,7 +9,7 @@ from PIL import Image, ImageFont
 
 from densebone import plots
 from densebone.errors import UserError
-from densebone.plots import class_colours, draw_boxes, draw_labels, plot_sheet, plot_training
+from densebone.plots import check_curves, class_colours, draw_boxes, draw_labels, plot_sheet, plot_training
 
 GRAY = np.full((120, 160, 3), 128, np.uint8)
 SHAPES = ["circle", "square", "triangle", "star"]
@@ -385,6 +385,8 @@ def test_plot_training_errors(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="needs matplotlib; run: pip install matplotlib"):
         plot_training(_train(3), tmp_path / "c.png")
     assert os.listdir(tmp_path) == []
+    with pytest.raises(UserError, match="needs matplotlib; run: pip install matplotlib"):
+        check_curves()
 
 
 # plot_sheet

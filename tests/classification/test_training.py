@@ -127,7 +127,11 @@ def test_a_process_that_lost_the_other_says_so_in_a_line(tmp_path):
         )
         for rank in (0, 1)
     ]  # fmt: skip
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert processes[1].returncode == -9
     assert processes[0].returncode == 1  # tiny_classification has no `main` that catches it
     assert "UserError: process 1 of 2 lost the others (" in errors[0]
