@@ -184,8 +184,9 @@ class _Work:
     def open(self, name):
         """The engine on this network, checked; RuntimeError when it cannot run it as it should."""
         options = {"precision": self.precision, "threads": self.threads, "min_side": self.min_side}
+        options["shape"] = (None, self.channels, None, None)
         if name == "eager":
-            return Eager(self.copy("eager"), shape=(None, self.channels, None, None), **options)
+            return Eager(self.copy("eager"), **options)
         engine = open_runner(name, self._exported(name), size=self.size, **options)
         engine.temporary = self._temporary  # lives as long as what reads from it
         self._check(engine)

@@ -313,14 +313,15 @@ def test_onednn_is_left_out_for_interpolation_in_one_release(tmp_path, version, 
     assert runners.onednn_fails(tmp_path / "model.json", version) is fails
 
 
+@pytest.fixture(scope="module")
+def folder(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    save_program(conversion.prepared(network, "paddle"), folder, [2, 3, 64, 48])
+    return folder
+
+
 class TestExported:
     """Models that were exported before."""
-
-    @pytest.fixture(scope="class")
-    def folder(self, network, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("exported")
-        save_program(conversion.prepared(network, "paddle"), folder, [2, 3, 64, 48])
-        return folder
 
     def test_paddle(self, folder, network):
         images = agreement.random_images((2, 3, 64, 48))
