@@ -37,7 +37,7 @@ $(READY): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 is needed and was not found; make PYTHON=/path/to/python3.11"; exit 2; }
 	@echo "== Environment $(VENV): $$($(PYTHON) --version), paddlepaddle $(PADDLE), PaddleDetection, PaddleSeg (1.6 GB, a minute or two) =="
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --constraint constraints.txt "paddlepaddle==$(PADDLE)" --editable ".[detection,segmentation,test]"
+	@$(BIN)/python -m pip install --constraint constraints.txt "paddlepaddle==$(PADDLE)" --editable ".[detection,segmentation,features,test]"
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 

@@ -99,7 +99,17 @@ def export_network(
     return {"folder": str(target), **report}
 
 
-def export_model(name, output, weights=None, random=False, formats=("paddle",), input_size=None, batch=None, int8=None):
+def export_model(
+    name,
+    output,
+    weights=None,
+    random=False,
+    formats=("paddle",),
+    input_size=None,
+    batch=None,
+    int8=None,
+    classes=None,
+):
     """Writes OUTPUT/NAME: a model of the registry with its card; see `export_network`.
 
     Args:
@@ -108,6 +118,7 @@ def export_model(name, output, weights=None, random=False, formats=("paddle",), 
         weights (str | Path | None): a file, a name of published weights, or a URL.
         random (bool): export random weights, to measure speed.
         formats, input_size, batch, int8: as for `export_network`.
+        classes (list of str | None): what the card calls a classifier's outputs; other models have none.
 
     Raises:
         UserError: neither weights nor `random`, or both; weights that do not fit; as `export_network`.
@@ -124,7 +135,9 @@ def export_model(name, output, weights=None, random=False, formats=("paddle",), 
         raise UserError(f"weights do not fit: {report}")
     recipe = _preprocessing(name, weights)
     shape = _shape(network, input_size, batch)
-    card = model_card(name, name, network, path, recipe, shape, task=getattr(network, "task", "classification"))
+    task = getattr(network, "task", "classification")
+    names = classes if task == "classification" and network.with_head else None
+    card = model_card(name, name, network, path, recipe, shape, names, task=task)
     return export_network(network, Path(output) / name, formats, input_size, batch, int8, card)
 
 

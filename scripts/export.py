@@ -55,13 +55,14 @@ def main(argv=None):
 
 
 def _network(arguments):
+    from ..classification.imagenet import NAMES
     from ..export import export_model
 
     if arguments.check or arguments.data or arguments.override:
         raise UserError("--check, --data and -o are for a configuration; with a MODEL leave them out")
     report = export_model(
         arguments.model, arguments.output, arguments.weights, arguments.random, arguments.format,
-        arguments.input_size, arguments.batch, arguments.int8,
+        arguments.input_size, arguments.batch, arguments.int8, NAMES,
     )  # fmt: skip
     print(f"exported to {report['folder']}")
     _print_formats(report)
@@ -85,7 +86,7 @@ def _detection(cfg, arguments):
     from ..detection.exporting import export
 
     if arguments.format != ["paddle"]:
-        raise UserError("detectors are exported for Paddle alone; docs/export.md tells how to get ONNX of one")
+        raise UserError("detectors are exported for Paddle alone; leave --format out")
     result = export(cfg, arguments.output, arguments.weights, arguments.check)
     if result["boxes"] is None:
         print(f"exported to {result['folder']}, unchecked")
