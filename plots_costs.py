@@ -14,6 +14,7 @@ _FAMILIES = {
 _PLACES = (
     (7, 0, "left", "center"), (-7, 0, "right", "center"), (0, 7, "center", "bottom"), (0, -7, "center", "top"),
     (6, 6, "left", "bottom"), (-6, 6, "right", "bottom"), (6, -6, "left", "top"), (-6, -6, "right", "top"),
+    (0, 22, "center", "bottom"), (0, -22, "center", "top"), (20, 0, "left", "center"), (-20, 0, "right", "center"),
 )  # fmt: skip
 
 

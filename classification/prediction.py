@@ -86,7 +86,9 @@ def _program(folder, options):
     """An exported model as a function: images -> list of outputs."""
     if options is None:
         if not (folder / PARAMETERS).is_file():
-            raise UserError(f"{folder} holds no {PARAMETERS}; give the engine of what it holds, or --engine auto")
+            raise UserError(
+                f"{folder} holds no exported model ({PARAMETERS} is missing); export it again, or run its other files with --engine auto"
+            )
         return open_program(folder)
     name = options["engine"]
     if name not in _FILES:

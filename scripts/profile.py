@@ -23,7 +23,7 @@ def main(argv=None):
         raise UserError("give one of: the name of a model (densebone list), -c CONFIG, or --all")
     if arguments.form and not arguments.model:
         raise UserError("--form is for the name of a model; a configuration has its own")
-    for path in (arguments.json, arguments.csv, arguments.png):
+    for path in (arguments.json_file, arguments.csv_file, arguments.png_file):
         if path is not None:
             check_writable(path.parent)
     from .. import plots_costs, profiling, profiling_tables
@@ -45,7 +45,7 @@ def main(argv=None):
         content = content.renamed(name)
         profiling_tables.print_layers(content)
         writers = profiling.Profile.save_json, profiling.Profile.save_csv, plots_costs.plot_layers
-    for path, write in zip((arguments.json, arguments.csv, arguments.png), writers):
+    for path, write in zip((arguments.json_file, arguments.csv_file, arguments.png_file), writers):
         if path is not None:
             write(content, path)
             print(f"written: {path}")
@@ -72,7 +72,7 @@ def _parser():
         help="of the machine: peak FLOP/s over memory bytes/s; layers below it are memory-bound (11)",
     )  # fmt: skip
     for ending, what in (("json", "everything"), ("csv", "a line for each layer"), ("png", "a plot")):
-        parser.add_argument(f"--{ending}", type=Path, metavar="FILE", help=f"write {what}")
+        parser.add_argument(f"--{ending}", dest=f"{ending}_file", type=Path, metavar="FILE", help=f"write {what}")
     return parser
 
 

@@ -143,7 +143,8 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
         (["hardnet39ds"], "give the weights to export with -w; or --random"),
         (["hardnet39"], "there is no model 'hardnet39'; the nearest names are"),
         (["hardnet39ds", "--random", "--check", "x.png"], "--check, --data and -o are for a configuration"),
-        (["-c", "x.yml", "--int8", "pictures"], "--int8 is for a MODEL, not for a configuration"),
+        (["-c", "x.yml", "--batch", "2"], "--batch is for a MODEL, not for a configuration"),
+        (["-c", "smoke_ppyoloe_hardnet39ds_192_10e_sample", "--int8", "x"], "--int8 is for a MODEL or a classifier"),
     ):
         assert main(["export", *arguments, "-O", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err

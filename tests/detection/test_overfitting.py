@@ -55,7 +55,7 @@ def augmented(*transforms):
     return f"TrainReader.sample_transforms=[{', '.join(['{Decode: {}}', '{RandomFlip: {}}', *transforms])}]"
 
 
-def tested_at(size):
+def evaluated_at(size):
     """Overrides for the size of the pictures that are evaluated and predicted."""
     return [f"{reader}Reader.sample_transforms.1.Resize.target_size={size}" for reader in ("Eval", "Test")]
 
@@ -69,7 +69,7 @@ DETECTORS = {
     ],
     "ssd_hardnet68_300_150e_coco": [  # maps of 20, 10, 5, 3, 2 and 1 cells a side, boxes 160/300 of the shipped sizes
         augmented("{Resize: {target_size: [160, 160], keep_ratio: false, interp: 1}}", *SSD),
-        *tested_at([160, 160]),
+        *evaluated_at([160, 160]),
         "SSDFeatures.extra_maps=[[256, 512, 2, 1], [128, 256, 2, 1], [128, 256, 2, 1]]",
         "SSDHead.anchor_generator.steps=[0, 0, 0, 0, 0, 0]",
         "SSDHead.anchor_generator.min_sizes=[11.2, 24, 52.8, 81.6, 110.4, 139.2]",
@@ -79,14 +79,14 @@ DETECTORS = {
     "ppyoloe_plus_hardnet68_640_80e_coco": [
         augmented(),
         "TrainReader.batch_transforms.0.BatchRandomResize.target_size=[160]",
-        *tested_at([160, 160]),
+        *evaluated_at([160, 160]),
         "use_ema=false",  # it averages over thousands of steps
         "PPYOLOEHead.static_assigner_epoch=20",
         *schedule(48, 0.001),
     ],
     "faster_rcnn_condensenetv2a_fpn_800_12e_coco": [
         augmented("{Resize: {target_size: [128, 192], keep_ratio: true, interp: 2}}", *CHW),
-        *tested_at([128, 192]),
+        *evaluated_at([128, 192]),
         "BBoxAssigner.batch_size_per_im=64",
         *schedule(56, 0.0005),
     ],

@@ -72,7 +72,7 @@ def test_what_a_detector_does_not_have(arguments, capsys):
 EXPORTED = {
     "no folder": (["--model", "gone"], "gone holds no model_card.json"),
     "no card": (["--model", "data"], "data holds no model_card.json"),
-    "no model": (["--model", "card"], "card holds no exported model (model.pdiparams is missing); export it again"),
+    "no model": (["--model", "card"], "card holds no exported model (model.pdiparams is missing); export it again, or"),
     "both": (["--model", "card", "-c", "tiny.yml"], "--config is for a configuration, and --model needs none"),
     "weights": (["--model", "card", "-w", "w"], "--weights is for a configuration, and --model needs none"),
     "option": (["--model", "card", "--flip"], "--flip is for segmentation, and card is for classification"),
