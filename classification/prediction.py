@@ -72,8 +72,8 @@ def predict_exported(folder, paths, output, top=5, engine=None):
     card = read_card(folder)
     if card["classes"] is None:
         raise UserError(f"{folder} holds {card['name']}, which is no classifier; its card names no classes")
-    found = _look(paths, output, top, len(card["classes"]))
     program = _program(Path(folder), engine)
+    found = _look(paths, output, top, len(card["classes"]))
     batch_size = None if card["input_shape"][0] == -1 else card["input_shape"][0]
     if batch_size not in (None, 1):
         raise UserError(f"{folder} takes batches of {batch_size} pictures; export it for any number, or for one")
@@ -87,7 +87,8 @@ def _program(folder, options):
     if options is None:
         if not (folder / PARAMETERS).is_file():
             raise UserError(
-                f"{folder} holds no exported model ({PARAMETERS} is missing); export it again, or run its other files with --engine auto"
+                f"{folder} holds no exported model ({PARAMETERS} is missing); export it again, or run what it holds "
+                f"with --engine auto"
             )
         return open_program(folder)
     name = options["engine"]

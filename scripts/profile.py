@@ -29,8 +29,8 @@ def main(argv=None):
     from .. import plots_costs, profiling, profiling_tables
     from ..plots import png_path
 
-    if arguments.png is not None:
-        png_path(arguments.png)
+    if arguments.png_file is not None:
+        png_path(arguments.png_file)
     settings = {"batch": arguments.batch, "precision": arguments.precision, "balance": arguments.balance}
     settings["balance"] = profiling.BALANCE if arguments.balance is None else arguments.balance
     if arguments.all:
