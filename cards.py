@@ -1,12 +1,11 @@
 """Model cards: what an exported model is, in a JSON file beside it, enough to use it without its configuration."""
 
-import hashlib
 import json
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 from densebone.errors import UserError
-from densebone.files import atomic_path
+from densebone.files import atomic_path, sha256_of
 from densebone.weights.catalog import Preprocessing
 
 FILE = "model_card.json"
@@ -49,15 +48,6 @@ def model_card(name, model, layer, weights, preprocessing, input_shape, classes=
         "densebone": __version__,
         "paddle": paddle.__version__,
     }
-
-
-def sha256_of(path):
-    """Hex digits of a file's SHA-256."""
-    total = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            total.update(chunk)
-    return total.hexdigest()
 
 
 def write_card(card, folder):

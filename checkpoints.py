@@ -5,12 +5,11 @@ which lists their sizes and SHA-256 and is written last. Without a `NAME.json` t
 checkpoint is not whole: a killed run leaves at most such a one, and the one before it stays.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
 from densebone.errors import UserError
-from densebone.files import atomic_path, check_writable, remove_temporaries
+from densebone.files import atomic_path, check_writable, remove_temporaries, sha256_of
 
 SUFFIXES = (".pdparams", ".pdopt", ".pdema")
 
@@ -34,7 +33,7 @@ def save(folder, name, states, info):
         file = folder / f"{name}{suffix}"
         with atomic_path(file) as temporary:
             paddle.save(state, str(temporary))
-        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        files[file.name] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     with atomic_path(manifest) as temporary:
         temporary.write_text(json.dumps({**info, "files": files}, indent=1))
 
@@ -46,7 +45,7 @@ def info(path):
         content = json.loads(path.with_name(path.name + ".json").read_text())
         for name, expected in content["files"].items():
             file = path.with_name(name)
-            if file.stat().st_size != expected["bytes"] or _sha256(file) != expected["sha256"]:
+            if file.stat().st_size != expected["bytes"] or sha256_of(file) != expected["sha256"]:
                 return None
         return content if content["files"] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -203,11 +202,3 @@ def stem(path):
     """FOLDER/NAME of a checkpoint given with or without the suffix of one of its files."""
     path = Path(path)
     return path.with_suffix("") if path.suffix in (*SUFFIXES, ".json") else path
-
-
-def _sha256(file):
-    total = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            total.update(chunk)
-    return total.hexdigest()

@@ -40,6 +40,7 @@ def new_folder(target):
 
 
 def keep_only(folder, name):
+    """Deletes every file of a folder but one."""
     for file in folder.iterdir():
         if file.name != name:
             file.unlink()

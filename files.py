@@ -1,5 +1,6 @@
 """Files appear whole or not at all: write beside, then rename."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -80,3 +81,12 @@ def atomic_path(path):
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def sha256_of(path):
+    """Hex digits of a file's SHA-256."""
+    total = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            total.update(chunk)
+    return total.hexdigest()
