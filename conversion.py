@@ -1,9 +1,11 @@
 """From a network to the files that engines read: Paddle's inference program, ONNX and OpenVINO's IR; and its digest."""
 
+import functools
 import hashlib
 import importlib.util
 import subprocess
 import sys
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import is_dataclass
 from importlib.metadata import version
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 
 from densebone.backbones.base import ENGINES, Network, check_choice, deploy_networks
 from densebone.errors import UserError
@@ -59,10 +62,35 @@ def prepared(network, engine):
 
 
 def input_limits(network):
-    """(channels, smallest side in pixels) of the pictures that a network takes; (3, 1) where it does not say."""
+    """(channels, smallest side in pixels) of the pictures that a network takes; (3, 1) where neither it nor the first
+    `Network` in it says so."""
     inner = [layer for layer in network.sublayers(include_self=True) if isinstance(layer, Network)]
     layer = inner[0] if inner else network
-    return getattr(layer, "in_channels", 3), getattr(layer, "min_side", 1)
+    return getattr(layer, "in_channels", 3), getattr(network, "min_side", getattr(layer, "min_side", 1))
+
+
+@contextmanager
+def interpolation_for_onednn():
+    """Within it, `F.interpolate` computes in float64 what oneDNN gets wrong in float32; see `runners.onednn_fails`."""
+    version, plain = paddle.version.full_version, F.interpolate
+    if version.startswith("2."):
+        yield
+        return
+
+    @paddle.jit.not_to_static
+    @functools.wraps(plain)
+    def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=False, *arguments, **options):
+        wrong = mode in ("bilinear", "nearest") if version.startswith("3.3.") else mode == "bilinear" and align_corners
+        if not wrong or x.dtype not in (paddle.float32, "float32"):
+            return plain(x, size, scale_factor, mode, align_corners, *arguments, **options)
+        exact = plain(x.astype("float64"), size, scale_factor, mode, align_corners, *arguments, **options)
+        return exact.astype("float32")
+
+    F.interpolate = interpolate
+    try:
+        yield
+    finally:
+        F.interpolate = plain
 
 
 def to_onnx(folder, target):
@@ -146,11 +174,11 @@ def to_openvino(source, target):
 def digest(network):
     """SHA-256, in hexadecimal, of all that decides what a network computes and how it is converted.
 
-    That is: its layers with their settings, weights and buffers, the source of densebone's networks, and the versions
-    of Paddle and paddle2onnx.
+    That is: its layers with their settings, weights and buffers, the source of densebone's networks, of the layers that
+    are not Paddle's and of this module, and the versions of Paddle and paddle2onnx.
     """
     total = hashlib.sha256()
-    total.update(repr((paddle.version.full_version, _installed("paddle2onnx"), OPSET, _sources())).encode())
+    total.update(repr((paddle.version.full_version, _installed("paddle2onnx"), OPSET, _sources(network))).encode())
     for name, layer in network.named_sublayers(include_self=True):
         kind = type(layer)
         settings = {key: _plain(value) for key, value in vars(layer).items() if key not in _NOT_SETTINGS}
@@ -176,10 +204,15 @@ def _plain(value):
     return getattr(value, "__qualname__", None) if callable(value) else None
 
 
-def _sources():
-    """A hash of the code of densebone's networks."""
+def _sources(network):
+    """A hash of the code of densebone's networks, and of the modules that the other layers come from."""
     root = Path(__file__).parent
-    files = [*sorted((root / "backbones").glob("*.py")), *sorted((root / "necks").glob("*.py"))]
+    files = [*sorted((root / "backbones").glob("*.py")), *sorted((root / "necks").glob("*.py")), Path(__file__)]
+    modules = {type(layer).__module__ for layer in network.sublayers(include_self=True)}
+    for name in sorted(modules):
+        file = getattr(sys.modules.get(name), "__file__", None)  # what is typed into a notebook has none
+        if name.partition(".")[0] != "paddle" and file:
+            files.append(Path(file))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -14,6 +14,7 @@ import logging
 import os
 import tempfile
 import time
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +22,14 @@ import paddle
 
 from densebone.agreement import TOLERANCES, check_outputs, check_shapes, random_images
 from densebone.backbones.base import check_choice, check_count
-from densebone.conversion import digest, input_limits, missing_package, prepared, to_onnx
+from densebone.conversion import (
+    digest,
+    input_limits,
+    interpolation_for_onednn,
+    missing_package,
+    prepared,
+    to_onnx,
+)
 from densebone.engine_cache import forget_oldest, keep_only, machine, new_folder, only_one, read_json
 from densebone.errors import UserError
 from densebone.files import atomic_path, check_writable
@@ -200,7 +208,8 @@ class _Work:
         with only_one(target):
             if not target.is_dir():
                 with new_folder(target) as folder:
-                    save_program(self.copy(name), folder, [-1, self.channels, -1, -1])
+                    with interpolation_for_onednn() if form == "paddle" else nullcontext():
+                        save_program(self.copy(name), folder, [-1, self.channels, -1, -1])
                     if form == "onnx":
                         to_onnx(folder, folder / "model.onnx")
                         keep_only(folder, "model.onnx")

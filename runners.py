@@ -1,5 +1,6 @@
 """One small class per engine: an exported network, or a Paddle layer, behind `run(images)`."""
 
+import json
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -198,7 +199,7 @@ class PaddleInference(Engine):
             config.enable_mkldnn_bfloat16()
         elif onednn_fails(program, paddle.version.full_version):
             config.disable_mkldnn()
-            self.note = "without oneDNN, which fails on interpolation in this release"
+            self.note = "without oneDNN, which cannot interpolate in this release"
         else:
             config.enable_mkldnn()
         self._predictor = inference.create_predictor(config)
@@ -217,8 +218,36 @@ class PaddleInference(Engine):
 
 
 def onednn_fails(program, version):
-    """Whether oneDNN cannot run an exported program: Paddle 3.3, where pictures or maps are interpolated."""
-    return version.startswith("3.3.") and b"_interp" in Path(program).read_bytes()
+    """Whether an exported program has an operator that oneDNN gets wrong in a version of Paddle.
+
+    In 3.3 it fails on interpolation; before, in 3.x, it takes no notice of `align_corners` of the bilinear one. Both is
+    so in float32 alone: in float64 Paddle does it by itself, see `conversion.interpolation_for_onednn`.
+
+    Args:
+        program (str | Path): model.json; those of Paddle 2, model.pdmodel, are free of this.
+        version (str): of Paddle.
+    """
+    if Path(program).suffix != ".json":
+        return False
+    return any(_wrong_in_onednn(operator, version) for operator in _operators(json.loads(Path(program).read_text())))
+
+
+def _operators(node):
+    """Every operator of a program, those of its branches and loops included: the dicts that have a name and outputs."""
+    if isinstance(node, dict):
+        if "#" in node and "O" in node:
+            yield node
+        node = list(node.values())
+    for child in node if isinstance(node, list) else ():
+        yield from _operators(child)
+
+
+def _wrong_in_onednn(operator, version):
+    name = operator["#"].rpartition(".")[2]
+    if name not in ("bilinear_interp", "nearest_interp") or "t_f32" not in json.dumps(operator["O"]):
+        return False
+    settings = {each["N"]: each["AT"].get("D") for each in operator.get("A", ())}
+    return version.startswith("3.3.") or (name == "bilinear_interp" and settings.get("align_corners") is True)
 
 
 class Eager(Engine):

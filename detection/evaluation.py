@@ -8,17 +8,19 @@ from ppdet.engine import Trainer
 from ppdet.engine.callbacks import Callback
 
 from ..files import atomic_path, check_writable
+from .acceleration import on_engine
 from .data import check_dataset
 from .results import metric_values
 from .weights import load_detector
 
 
-def evaluate(cfg, weights=None):
+def evaluate(cfg, weights=None, engine=None):
     """Evaluates on EvalDataset.
 
     Args:
         cfg: from `detection.config.load`.
         weights (str | None): as in `detection.weights.find_weights`.
+        engine (dict | None): options of `engines.open_network`, which is then to run what it can of the detector.
 
     Returns:
         dict: AP, AP50 (0..1), images, weights, file (the JSON that holds the same).
@@ -33,6 +35,8 @@ def evaluate(cfg, weights=None):
     cfg.setdefault("output_eval", str(folder))  # else PaddleDetection leaves its bbox.json where you stand
     trainer = Trainer(cfg, mode="eval")
     path = load_detector(trainer.model, cfg, weights)
+    if engine is not None:
+        on_engine(trainer.model, cfg, engine)
     scores = Scores(trainer)
     trainer.register_callbacks([scores])
     trainer.evaluate()

@@ -15,11 +15,12 @@ from ..errors import UserError
 from ..files import atomic_path, check_writable
 from ..images import check_images, find_images, output_names, read_image
 from ..plots import class_colours, draw_boxes
+from .acceleration import on_engine
 from .data import categories_of, read_annotations
 from .weights import load_detector
 
 
-def predict(cfg, paths, output, weights=None, threshold=0.5):
+def predict(cfg, paths, output, weights=None, threshold=0.5, engine=None):
     """Predicts on pictures and writes OUTPUT/NAME.png for each and OUTPUT/predictions.json.
 
     Args:
@@ -28,6 +29,7 @@ def predict(cfg, paths, output, weights=None, threshold=0.5):
         output (str | Path): folder to write to.
         weights (str | None): as in `detection.weights.find_weights`.
         threshold (float): boxes with a lower score are not drawn; the file holds all that the detector returns.
+        engine (dict | None): options of `engines.open_network`, which is then to run what it can of the detector.
 
     Returns:
         dict: images (pictures predicted on), skipped (list of (path, reason)), boxes (drawn), file.
@@ -45,6 +47,8 @@ def predict(cfg, paths, output, weights=None, threshold=0.5):
         raise UserError(f"none of the {len(skipped)} pictures can be read ({names})")
     trainer = Trainer(cfg, mode="test")
     load_detector(trainer.model, cfg, weights)
+    if engine is not None:
+        on_engine(trainer.model, cfg, engine)
     categories = categories_of(cfg)
     categories += [(i, f"class {i}") for i in range(len(categories), cfg.num_classes)]
     ids = picture_ids(cfg, pictures)

@@ -19,7 +19,7 @@ def network_and_input(cfg, size=None):
     Raises:
         UserError: the TestReader does not say how large its images are.
     """
-    height, width = size or _reader_size(cfg)
+    height, width = size or reader_size(cfg)
     side = paddle.to_tensor([[height, width]], dtype="float32")
     batch = {
         "image": paddle.zeros([1, 3, height, width]),
@@ -30,8 +30,12 @@ def network_and_input(cfg, size=None):
     return create(cfg.architecture), (height, width), batch
 
 
-def _reader_size(cfg):
-    """(height, width) of what the TestReader gives: its fixed size, or its largest, padded as its batches are."""
+def reader_size(cfg):
+    """(height, width) of what the TestReader gives: its fixed size, or its largest, padded as its batches are.
+
+    Raises:
+        UserError: it does not say.
+    """
     reader = cfg.get("TestReader") or {}
     shape = (reader.get("inputs_def") or {}).get("image_shape") or []
     if len(shape) >= 2 and min(shape[-2:]) > 0:

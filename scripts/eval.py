@@ -25,7 +25,7 @@ def main(argv=None):
 def _detection(cfg, arguments):
     from ..detection.evaluation import evaluate
 
-    result = evaluate(cfg, arguments.weights)
+    result = evaluate(cfg, arguments.weights, options.engine_options(arguments))
     half = f", mAP@0.5 {result['AP50']:.4f}" if "AP50" in result else ""
     print(f"{result['weights']}: bbox mAP {result['AP']:.4f}{half} on {result['images']} pictures ({result['file']})")
 

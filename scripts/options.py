@@ -127,8 +127,6 @@ def load(arguments):
 
 def check_task(arguments, task, path):
     """UserError for an option of another task than that of the configuration or model at `path`."""
-    if task == "detection" and getattr(arguments, "engine", None):
-        raise UserError(f"--engine is for segmentation and classification, and {path} is for detection; leave it out")
     for other, names in _OPTIONS.items():
         for name in names:
             given = getattr(arguments, name, None)

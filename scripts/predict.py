@@ -58,7 +58,8 @@ def _detection(cfg, arguments):
 
     output = arguments.output or f"{cfg.save_dir}/{cfg.filename}/predictions"
     threshold = 0.5 if arguments.threshold is None else arguments.threshold
-    result = predict(cfg, arguments.paths, output, arguments.weights, threshold)
+    engine = options.engine_options(arguments)
+    result = predict(cfg, arguments.paths, output, arguments.weights, threshold, engine)
     print(f"{result['images']} pictures, {result['boxes']} boxes drawn, in {output}; all boxes in {result['file']}")
     return result["skipped"]
 

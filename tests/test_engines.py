@@ -17,7 +17,7 @@ from paddle import nn
 
 from densebone import agreement, conversion, engine_cache, engines, runners
 from densebone.errors import UserError
-from densebone.inference import save_program
+from densebone.inference import program_file, save_program
 
 INSTALLED = engines.available()
 EXPORTING = [name for name in INSTALLED if name != "eager"]
@@ -304,13 +304,35 @@ def test_the_oldest_exports_go(tmp_path):
     assert gone == {0, 1, 3}
 
 
-@pytest.mark.parametrize(
-    "version, content, fails",
-    [("3.3.1", "pd_op.bilinear_interp", True), ("3.3.1", "conv2d", False), ("3.2.2", "pd_op.bilinear_interp", False)],
-)
-def test_onednn_is_left_out_for_interpolation_in_one_release(tmp_path, version, content, fails):
-    (tmp_path / "model.json").write_text(content)
-    assert runners.onednn_fails(tmp_path / "model.json", version) is fails
+class Enlarging(nn.Layer):
+    """A convolution and its map in the size of the picture."""
+
+    def __init__(self, mode, align_corners):
+        super().__init__()
+        self.conv = nn.Conv2D(3, 8, 3, stride=2, padding=1)
+        self.options = {"mode": mode, "align_corners": align_corners}
+
+    def forward(self, x):
+        size = x.shape[2:] if paddle.in_dynamic_mode() else paddle.shape(x)[2:]
+        return F.interpolate(self.conv(x), size=size, **self.options)
+
+
+@pytest.mark.parametrize("mode, align_corners", [("bilinear", True), ("bilinear", False), ("nearest", False)])
+def test_what_onednn_gets_wrong_is_kept_from_it(mode, align_corners, tmp_path):
+    layer = Enlarging(mode, align_corners)
+    layer.eval()
+    images = agreement.random_images((1, 3, 96, 64))
+    save_program(layer, tmp_path, [-1, 3, -1, -1])
+    with runners.PaddleInference(tmp_path) as plain:
+        assert_equal(eager(layer, images), plain.run(images))
+    here = paddle.version.full_version
+    assert ("without oneDNN" in plain.description) is runners.onednn_fails(program_file(tmp_path), here)
+    if here.startswith("3."):
+        assert runners.onednn_fails(program_file(tmp_path), "3.3.1")
+        assert runners.onednn_fails(program_file(tmp_path), "3.2.2") is align_corners
+    with engines.open_network(layer, "paddle", cache=tmp_path / "cache") as engine:
+        assert_equal(eager(layer, images), engine.run(images))
+        assert "oneDNN" not in engine.description
 
 
 @pytest.fixture(scope="module")

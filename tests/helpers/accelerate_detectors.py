@@ -1,0 +1,75 @@
+"""Runs detectors with random weights in Paddle and on an engine, each in a forked process.
+
+    python tests/helpers/accelerate_detectors.py ENGINE BACKBONE HEAD ...
+
+prints a line of JSON for each head: the head, what runs where, the boxes found, the largest difference; or the error.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from densebone.detection import compatibility, config
+
+_SCORES = re.compile("head_cls|pred_cls|retinanet_cls")
+
+
+def run(engine, backbone, head):
+    """What one line says."""
+    import paddle
+    from ppdet.core.workspace import create
+
+    from densebone.detection.acceleration import accelerate
+    from densebone.detection.exporting import compare
+    from densebone.detection.prediction import split_batch
+
+    settings = compatibility.HEADS[head]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pair.yml"
+        path.write_text(compatibility.yaml_of(backbone, head))
+        cfg = config.load(path, ("use_gpu=false", "num_classes=4", *settings.trial), pretrained=False)
+    compatibility._find_more(cfg)
+    paddle.seed(0)
+    model = create(cfg.architecture)
+    for name, weight in model.state_dict().items():  # else rounding decides which of a thousand equal scores is best
+        if name == settings.spread or (name.endswith("weight") and _SCORES.search(name)):
+            weight.set_value(weight * (1000 if head == "PicoDet" else 100))
+    model.eval()
+    size = (settings.side, settings.side + (64 if head not in ("SSD", "RT-DETR") else 0))
+    image = np.random.default_rng(0).standard_normal((1, 3, *size)).astype(np.float32)
+    batch = {
+        "image": paddle.to_tensor(image),
+        "im_shape": paddle.to_tensor([size], "float32"),
+        "scale_factor": paddle.ones([1, 2]),
+        "im_id": paddle.zeros([1], "int64"),
+    }
+    with paddle.no_grad():
+        ((_, expected),) = split_batch(model(dict(batch)), batch)
+        told = accelerate(model, {"engine": engine}, size)
+        ((_, found),) = split_batch(model(dict(batch)), batch)
+    return {"told": told, "boxes": len(found), "difference": compare(expected, found)}
+
+
+def main(engine, backbone, *heads):
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    compatibility.prepare()
+    for head in heads:
+        child = os.fork()
+        if child == 0:
+            try:
+                answer = run(engine, backbone, head)
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            print(json.dumps({"head": head, **answer}), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
