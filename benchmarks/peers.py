@@ -80,6 +80,8 @@ def torch_runner(case, image):
 
     torch.set_num_threads(case["threads"])
     device = "cuda" if case.get("gpu") else "cpu"
+    if case["precision"] == "bf16" and device == "cpu" and not _has_bf16(torch.cpu):
+        raise RuntimeError("this CPU has no instructions for bf16")  # PyTorch goes on, a hundred times slower
     net, x = load(torch_network(case["network"]), case["folder"]).to(device), torch.from_numpy(image).to(device)
     if case["engine"] == "torch channels-last":
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
@@ -94,6 +96,10 @@ def torch_runner(case, image):
             torch.cuda.synchronize()
 
     return run, lambda: last[0].float().cpu().numpy(), f"torch {torch.__version__}"
+
+
+def _has_bf16(cpu):
+    return cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()
 
 
 def onnxruntime_runner(case, image):

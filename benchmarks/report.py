@@ -27,8 +27,8 @@ and are stopped in between, so that a busy machine slows all alike. A turn begin
 are medians of all runs that count, in parentheses the shortest; a ratio is the median, over the turns, of the ratio of
 the medians of a turn. All engines of a network have {threads} threads, the same picture of noise, {size} x {size},
 batch {batch}, and the same random weights, and must return what PyTorch returns: the last column is the largest
-difference, over the output's standard deviation. `paddleclas` starts with weights of its own. Memory is the most that
-the process had, Python and libraries included; engines of ours read what an earlier process exported.
+difference, over the output's standard deviation. `paddleclas` starts with weights of its own. Memory is what the
+process holds after its runs, Python and libraries included; engines of ours read what an earlier process exported.
 
 The peers are pytorchcv's networks in PyTorch, and for CondenseNetV2 the form in which its weights are published
 (`benchmarks/published_condensenetv2.py`); their graph is PyTorch's export of them, opset 17.
@@ -139,8 +139,16 @@ def _table(row):
             f"| {title(case)}{_chosen(case)} | {turns.median(case['times']):.1f} ({turns.least(case['times']):.1f}) "
             f"| {ratio(case, reference)} | {case['memory']:.0f} | {apart} |"
         )
-    left = [f"{title(case)}: {case.get('failed', 'it ended')}" for case in row["cases"] if not case.get("times")]
-    return "\n".join(lines) + "\n" + ("\nLeft out: " + "; ".join(left) + "\n" if left else "")
+    return "\n".join(lines) + "\n" + _left_out(row)
+
+
+def _left_out(row):
+    """A line on the cases that were not measured, those with the same reason together."""
+    reasons = {}
+    for case in row["cases"]:
+        if not case.get("times"):
+            reasons.setdefault(case.get("failed", "it ended"), []).append(title(case))
+    return "".join(f"\nLeft out: {'; '.join(names)}: {reason}\n" for reason, names in reasons.items())
 
 
 def _chosen(case):

@@ -67,10 +67,10 @@ def serve(case):
     step = make_step(case)
     if case["recompute"]:
         from paddle.distributed.fleet.utils import recompute as _  # late, and not part of a step
-    before = worker.peak_mib()
+    before = worker.memory_mib("VmHWM")
     step()
     step()
-    worker.reply(answers, memory=worker.peak_mib() - before)
+    worker.reply(answers, memory=worker.memory_mib("VmHWM") - before)
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "stop":

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -99,7 +100,8 @@ class Worker:
 def last_line(log):
     """The last line of a log that says something."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "")[:300]
+    line = next((line for line in reversed(lines) if line), "")
+    return re.sub(r"^(\w+\.)*\w*Error: ", "", line)[:300]  # the class says nothing to a reader of the page
 
 
 def start(jobs, threads, at_once=2):

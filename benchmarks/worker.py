@@ -30,7 +30,7 @@ def serve(case, make):
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "stop":
-            reply(answers, memory=peak_mib())
+            reply(answers, memory=memory_mib("VmRSS"))
             return
         for _ in range(order["warm"]):
             run()
@@ -57,11 +57,14 @@ def difference(case, output):
     return float(np.abs(np.asarray(output, np.float64) - expected).max() / expected.std())
 
 
-def peak_mib():
-    """Largest resident size of this process so far, MiB, what the parent had when it started this one left out."""
+def memory_mib(which):
+    """Resident size of this process, MiB: now ("VmRSS"), or the largest so far ("VmHWM"), of this process alone.
+
+    Where the system does not say it, the largest that it says.
+    """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+        return int(next(line for line in lines if line.startswith(which)).split()[1]) / 1024
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
