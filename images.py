@@ -128,8 +128,16 @@ def _sixteen_to_eight(path, values):
     return ((values + 128) // 257).astype(np.uint8)
 
 
-def _to_rgb(path, image):
-    """A decoded Pillow picture of any mode -> (H, W, 3) uint8."""
+def to_pixels(path, image):
+    """A decoded Pillow picture of any mode -> (H, W, 3) uint8, red-green-blue, as its EXIF block says it is held.
+
+    Args:
+        path: what errors call it.
+
+    Raises:
+        UserError: it holds other values than of 8 or 16 bits.
+    """
+    image = _upright(image)
     if image.mode == "I" or image.mode.startswith("I;16"):
         gray = _sixteen_to_eight(path, np.asarray(image))
         return np.repeat(gray[..., None], 3, axis=2)
@@ -191,7 +199,7 @@ def read_image(path, min_side=32):
         with whole_pictures(), _open(path) as image:
             _check_size(path, image.size, min_side)
             image.load()
-            return _to_rgb(path, _upright(image))
+            return to_pixels(path, image)
     except UserError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... on damaged data

@@ -89,7 +89,7 @@ def _pixels(box, width, height):
     return left, top, max(right, left), max(bottom, top)
 
 
-def _fit_text(draw, text, size, width):
+def fit_text(draw, text, size, width):
     """The largest font up to `size` in which the text fits the width, and the text, cut if none does."""
     smallest = min(size, 8)
     if not isinstance(_font(size), ImageFont.FreeTypeFont):  # the old font has 256 letters
@@ -107,7 +107,7 @@ def _draw_plate(draw, corner, text, colour, size, picture_size):
     """Write the text on a filled plate above the corner (left, top), or below it where the picture ends."""
     width, height = picture_size
     pad = max(1, size // 6)
-    text, font = _fit_text(draw, text, size, width - 2 * pad)
+    text, font = fit_text(draw, text, size, width - 2 * pad)
     ascent, descent = font.getmetrics() if hasattr(font, "getmetrics") else (font.getbbox(text)[3], 0)
     plate_width = min(round(draw.textlength(text, font)) + 2 * pad, width)
     plate_height = min(ascent + descent + 2 * (pad // 2), height)
@@ -191,7 +191,7 @@ def _legend(names, colours, size, width):
     """A white strip, at least `width` pixels wide, with a square of colour and a name for every class, in columns."""
     draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     gap = max(3, size // 3)
-    texts = [_fit_text(draw, name, size, max(width - size - 3 * gap, 16 * size)) for name in names]
+    texts = [fit_text(draw, name, size, max(width - size - 3 * gap, 16 * size)) for name in names]
     column = size + 3 * gap + max((math.ceil(draw.textlength(text, font)) for text, font in texts), default=0)
     columns = max(1, min(width // column, len(names)))
     rows, row = -(-len(names) // columns), size + gap
@@ -313,10 +313,11 @@ def _plot_scores(axes, rows):
 
 def check_curves():
     """UserError when curves cannot be drawn here: to be known before hours of training, not after."""
-    _figure(1, 1)
+    new_figure(1, 1)
 
 
-def _figure(width, height):
+def new_figure(width, height):
+    """A matplotlib figure, in inches, that draws without a display; UserError where matplotlib is missing."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -349,7 +350,7 @@ def plot_training(history, path):
     if any("iteration" not in row for row in train + evals):
         raise UserError("a row of the history has no 'iteration'; every row needs one")
     panels = [(_plot_losses, train)] * bool(train) + [(_plot_scores, evals)] * bool(evals)
-    figure = _figure(6.5 * len(panels), 4.2)
+    figure = new_figure(6.5 * len(panels), 4.2)
     for axes, (plot, chosen) in zip(figure.subplots(1, len(panels), squeeze=False, sharex=True)[0], panels):
         plot(axes, chosen)
         axes.grid(alpha=0.3)
@@ -386,7 +387,7 @@ def plot_sheet(images, titles, path, columns=4, cell=256):
     for index, (picture, title) in enumerate(zip(pictures, titles)):
         left = gap + index % columns * (cell + gap)
         top = gap + index // columns * (cell + band + gap)
-        text, font = _fit_text(draw, title, size, cell)
+        text, font = fit_text(draw, title, size, cell)
         draw.text((left, top), text, fill="black", font=font)
         scale = cell / max(picture.size)
         scaled = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)

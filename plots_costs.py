@@ -2,7 +2,7 @@
 
 from densebone.errors import UserError
 from densebone.files import atomic_path
-from densebone.plots import _figure, png_path
+from densebone.plots import new_figure, png_path
 
 FREE, BOUND = "tab:blue", "tab:orange"
 _FAMILIES = {
@@ -32,7 +32,7 @@ def plot_layers(profile, path):
     layers = profile.layers
     bound = [profile.is_memory_bound(layer) for layer in layers]
     colours = [BOUND if b else FREE for b in bound]
-    figure = _figure(max(7.5, min(18, 0.1 * len(layers) + 3)), 6.4)
+    figure = new_figure(max(7.5, min(18, 0.1 * len(layers) + 3)), 6.4)
     upper, lower = figure.subplots(2, 1, sharex=True)
     places = range(1, len(layers) + 1)
     upper.bar(places, [layer.moc or 0 for layer in layers], color=colours, width=0.85)
@@ -117,7 +117,7 @@ def plot_models(rows, path):
     rows = [row for row in rows if row["top1"] is not None]
     if not rows:
         raise UserError("no accuracy is published for any of these networks, so there is nothing to draw it for")
-    figure = _figure(13, 5.4)
+    figure = new_figure(13, 5.4)
     panels = figure.subplots(1, 2, sharey=True)
     costs = (("cio", 1e6, "CIO: elements that the convolutions read and write, millions"), ("macs", 1e9, "GMACs"))
     for axes, (key, unit, label) in zip(panels, costs):

@@ -159,12 +159,12 @@ def _chosen(case):
 def plot(rows, path):
     """Draws the time of every case, a panel for each network, the fastest engines of each side marked by colour."""
     from densebone.files import atomic_path
-    from densebone.plots import _figure
+    from densebone.plots import new_figure
 
     columns = min(2, len(rows))
     lines = -(-len(rows) // columns)
     most = max(len(_measured(row)) for row in rows)
-    figure = _figure(6.6 * columns, lines * (0.24 * most + 0.75))
+    figure = new_figure(6.6 * columns, lines * (0.24 * most + 0.75))
     for axes in figure.subplots(lines, columns, squeeze=False).flat[len(rows) :]:
         axes.set_axis_off()
     for axes, row in zip(figure.axes, rows):

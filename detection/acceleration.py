@@ -31,11 +31,15 @@ _HEADS = {
 
 def on_engine(model, cfg, options):
     """`accelerate` with the size of the configuration's pictures; says on stderr what runs where."""
+    print(f"engine: {accelerate(model, options, size_or_none(cfg))}", file=sys.stderr)
+
+
+def size_or_none(cfg):
+    """(height, width) of the configuration's pictures, None where it does not say."""
     try:
-        size = reader_size(cfg)
+        return reader_size(cfg)
     except UserError:
-        size = None
-    print(f"engine: {accelerate(model, options, size)}", file=sys.stderr)
+        return None
 
 
 def accelerate(model, options, size=None):
@@ -54,8 +58,8 @@ def accelerate(model, options, size=None):
         UserError, RuntimeError: as `engines.open_network` raises them, when not even the backbone can be moved.
     """
     model.eval()
-    parts = _parts(model)
-    while parts:
+    choices = parts_of(model)
+    for parts in choices:
         trunk = Trunk(model, parts, size)
         try:
             engine = open_network(trunk, input_size=size, **options)
@@ -68,17 +72,18 @@ def accelerate(model, options, size=None):
             if len(parts) == 1 or options.get("engine") != "auto" or engine.name not in _slow():
                 break
             engine.close()
-        parts = parts[:-1]
     _move(model, trunk, engine)
-    left = [name for name in _parts(model) if name not in parts]
+    left = [name for name in choices[0] if name not in parts]
     rest = f"; {' and '.join(left)} with Paddle" if left else ""
     return f"{engine.description}: {', '.join(parts)}{rest}"
 
 
-def _parts(model):
-    """Names of the layers that follow each other: backbone, neck and head, as far as the architecture has them."""
+def parts_of(model):
+    """What of a detector could be moved, the most first: lists of the names of the layers that follow each other,
+    backbone, neck and head, as far as the architecture has them."""
     head, _ = _HEADS.get(type(model).__name__, (None, ()))
-    return [name for name in ("backbone", "neck", head) if name and getattr(model, name, None) is not None]
+    names = [name for name in ("backbone", "neck", head) if name and getattr(model, name, None) is not None]
+    return [names[:count] for count in range(len(names), 0, -1)]
 
 
 def _slow():

@@ -1,6 +1,7 @@
-"""Exporting a detector as a Paddle inference model, and proving that it finds the same boxes."""
+"""Exporting a detector as a Paddle inference model, and proving that it finds the same boxes; its maps as ONNX too."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 
 from ..backbones.base import deploy_networks
+from ..export import check_formats, write_formats
 from ..images import read_image
 from ..inference import exported_folder, run
+from .acceleration import Trunk, parts_of, size_or_none
 from .data import first_picture
 from .prediction import record, split_batch
 from .weights import load_detector
@@ -19,8 +22,12 @@ from .weights import load_detector
 TOLERANCE = 1e-3
 
 
-def export(cfg, output="output_inference", weights=None, check=None):
+def export(cfg, output="output_inference", weights=None, check=None, formats=("paddle",)):
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and infer_cfg.yml.
+
+    With "onnx" and "openvino" also model.onnx, and model.xml and .bin: backbone, neck and head, as far as
+    `detection.acceleration` can move them, from pictures (N, 3, H, W) to the head's outputs, without the decoding of
+    boxes and non-maximum suppression that come after.
 
     Args:
         cfg: from `detection.config.load`.
@@ -28,14 +35,19 @@ def export(cfg, output="output_inference", weights=None, check=None):
         weights (str | None): as in `detection.weights.find_weights`.
         check (str | None): picture on which the exported model must find what the trained one finds. None takes the
             first of EvalDataset when it is at hand.
+        formats (sequence of str): of `export.FORMATS`; those beside "paddle", which is always written, come on top.
 
     Returns:
-        dict: folder, boxes (on the picture, or None when there was none), difference (the largest, relative).
+        dict: folder, boxes (on the picture, or None when there was none), difference (the largest, relative),
+        formats (what `export.write_formats` returns of those on top), parts (of the detector that they hold).
 
     Raises:
-        UserError: weights or picture that cannot be used; output cannot be written to, or holds something else.
-        RuntimeError: the exported model does not find the same boxes.
+        UserError: weights or picture that cannot be used; output cannot be written to, or holds something else; a
+            format that cannot hold the detector.
+        RuntimeError: an exported model does not find the same boxes.
     """
+    others = [name for name in formats if name != "paddle"]
+    check_formats(["paddle", *others])
     picture = _check_picture(cfg, check)
     trainer = Trainer(cfg, mode="test")
     load_detector(trainer.model, cfg, weights)
@@ -46,13 +58,33 @@ def export(cfg, output="output_inference", weights=None, check=None):
         trainer.model.eval()
         with paddle.no_grad():
             ((_, expected),) = split_batch(trainer.model(dict(batch)), batch)
-    deploy_networks(trainer.model, "paddle")
     target = Path(output) / cfg.filename
     with exported_folder(target) as folder:
+        folder.mkdir()
+        report, parts = _write_trunk(trainer.model, cfg, folder, others)
+        deploy_networks(trainer.model, "paddle")
         trainer.export(str(folder.parent))  # adds the name itself
         found = None if batch is None else run_exported(folder, batch)
         difference = None if found is None else compare(expected, found)
-    return {"folder": str(target), "boxes": None if found is None else len(found), "difference": difference}
+    boxes = None if found is None else len(found)
+    result = {"folder": str(target), "boxes": boxes, "difference": difference}
+    return {**result, "formats": report, "parts": parts}
+
+
+def _write_trunk(model, cfg, folder, names):
+    """Writes the formats beside Paddle's; returns (what `export.write_formats` says of each, the parts they hold)."""
+    if not names:
+        return {}, []
+    size = size_or_none(cfg)
+
+    def write(parts):
+        return write_formats(Trunk(model, parts, size), folder, names, [-1, 3, -1, -1])["formats"], parts
+
+    *larger, smallest = parts_of(model)
+    for parts in larger:
+        with suppress(Exception):  # a graph of a head that cannot be traced may raise anything
+            return write(parts)
+    return write(smallest)
 
 
 def run_exported(folder, batch):

@@ -10,7 +10,7 @@ from PIL import Image
 from .. import engines
 from ..backbones.base import check_count
 from ..errors import UserError
-from ..images import EXTENSIONS, _to_rgb, _upright, read_image
+from ..images import EXTENSIONS, read_image, to_pixels
 from .ahead import ahead, batches
 from .listing import iterate
 from .networks import build, named_preprocessing, preprocessing_of, weights_hash
@@ -204,7 +204,7 @@ def _array(image):
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image), min_side=1)
     if isinstance(image, Image.Image):
-        return _to_rgb("a Pillow image", _upright(image))
+        return to_pixels("a Pillow image", image)
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
             return image

@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 
 from ..errors import UserError
 from ..files import atomic_path
-from ..plots import _fit_text, png_path
+from ..plots import fit_text, png_path
 
 CHANNELS = 8
 _CELL, _GAP, _LINE = 136, 8, 20
@@ -79,7 +79,7 @@ def _fit(shape, side):
 
 
 def _write(draw, corner, text, size, width, ink=_INK):
-    text, font = _fit_text(draw, text, size, width)
+    text, font = fit_text(draw, text, size, width)
     draw.text(corner, text, fill=ink, font=font)
 
 

@@ -85,9 +85,12 @@ def _print_formats(report):
 def _detection(cfg, arguments):
     from ..detection.exporting import export
 
-    if arguments.format != ["paddle"]:
-        raise UserError("detectors are exported for Paddle alone; leave --format out")
-    result = export(cfg, arguments.output, arguments.weights, arguments.check)
+    result = export(cfg, arguments.output, arguments.weights, arguments.check, arguments.format)
+    for name, row in result["formats"].items():
+        print(
+            f"  {name:9} {row['file']}, {row['megabytes']:.1f} MB: {', '.join(result['parts'])}; differs from Paddle "
+            f"by {row['difference']:.1e} of the output's standard deviation at most"
+        )
     if result["boxes"] is None:
         print(f"exported to {result['folder']}, unchecked")
     else:

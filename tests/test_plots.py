@@ -296,13 +296,13 @@ def _evals(count):
 def _panels(monkeypatch, history, path):
     """The axes that were drawn."""
     figures = []
-    original = plots._figure
+    original = plots.new_figure
 
     def keep(*args):
         figures.append(original(*args))
         return figures[-1]
 
-    monkeypatch.setattr(plots, "_figure", keep)
+    monkeypatch.setattr(plots, "new_figure", keep)
     plot_training(history, path)
     return figures[0].axes
 

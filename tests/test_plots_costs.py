@@ -8,7 +8,7 @@ from PIL import Image
 
 from densebone import plots_costs
 from densebone.errors import UserError
-from densebone.plots import _figure
+from densebone.plots import new_figure
 from densebone.profiling import LayerCost, Profile
 
 ORANGE, BLUE = (255, 127, 14), (31, 119, 180)
@@ -39,7 +39,7 @@ def test_memory_bound_layers_have_a_colour_of_their_own(tmp_path):
 
 
 def test_names_of_near_points_do_not_cover_each_other():
-    axes = _figure(6, 4).subplots()
+    axes = new_figure(6, 4).subplots()
     points = [(1.0, 1.0, "condensenetv2_b"), (1.02, 1.01, "hardnet39ds"), (0.98, 1.01, "peleenet"), (2, 2, "hardnet85")]
     axes.plot(*zip(*[point[:2] for point in points]), "o")
     axes.margins(0.4)

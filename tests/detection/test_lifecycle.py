@@ -15,8 +15,10 @@ from PIL import Image
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
 
+from densebone.conversion import missing_package
 from densebone.detection.compatibility import unavailable
 
+NO_OPENVINO = missing_package("openvino", "paddle2onnx")
 SMOKE = "smoke_ppyoloe_hardnet39ds_192_10e_sample"
 
 
@@ -80,6 +82,22 @@ def test_train_kill_resume_evaluate_predict_export(lived):
     assert curve[-1][1] < curve[0][1]
     assert "mAP@0.5" in evaluated
     assert {p.name for p in (cwd / "output" / SMOKE).glob("*.pdparams")} >= {"0.pdparams", "model_final.pdparams"}
+
+
+@pytest.mark.skipif(bool(NO_OPENVINO), reason=NO_OPENVINO)
+def test_an_engine_finds_the_same_and_its_file_is_exported(lived, sample, densebone, tmp_path):
+    cwd, _ = lived
+    common = ("-c", SMOKE, "--data", sample, "-w", cwd / "output" / SMOKE / "model_final.pdparams")
+    done = densebone("eval", *common, "--engine", "openvino", "-o", f"save_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "engine: OpenVINO" in done.stderr and "backbone, neck, yolo_head" in done.stderr
+    again, before = (json.loads((f / SMOKE / "evaluation.json").read_text()) for f in (tmp_path, cwd / "output"))
+    assert again["AP"] == pytest.approx(before["AP"], abs=1e-3)
+    assert again["AP50"] == pytest.approx(before["AP50"], abs=1e-3)
+    done = densebone("export", *common, "--format", "onnx", "-O", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "backbone, neck, yolo_head; differs from Paddle by" in done.stdout
+    assert {file.name for file in (tmp_path / "out" / SMOKE).iterdir()} > {"model.onnx", "model.pdiparams"}
 
 
 def test_a_learned_condensenetv2_is_pruned_condensed_and_evaluated(sample, densebone, tmp_path):
