@@ -1,6 +1,6 @@
 """How fast each network is on each engine, and the same networks of other libraries: one run, in turns.
 
-    python -m benchmarks.inference                       all networks, about 10 minutes; writes docs/benchmarks.md
+    python -m benchmarks.inference                       all networks, about 20 minutes; writes docs/benchmarks.md
     python -m benchmarks.inference --quick --models hardnet68 peleenet --output mine.md
     python -m benchmarks.inference --gpu                 on a GPU, with paddlepaddle-gpu
 
@@ -105,7 +105,7 @@ def _parser():
     parser.add_argument("--size", type=int, default=224, help="side of the picture, pixels (224)")
     parser.add_argument("--batch", type=int, default=1, help="pictures in a batch (1)")
     parser.add_argument("--threads", type=int, default=2, help="of every engine (2)")
-    parser.add_argument("--quick", action="store_true", help="four networks and fewer rounds, about 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="four networks and fewer rounds, about 5 minutes")
     parser.add_argument("--agreement", type=int, default=1000, metavar="N", help="pictures for bf16's top-1 (1000)")
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="of their environment (.venv-peers/bin/python)")
     parser.add_argument("--gpu", action="store_true", help="Paddle and PyTorch on a GPU, float32 and mixed precision")
@@ -152,8 +152,8 @@ def measure_network(name, arguments, work, peers, versions):
         if (side == "ours" or peers) and not (engine == "paddleclas" and name.startswith("condensenet"))
         if arguments.engines is None or engine in arguments.engines
     ]  # fmt: skip
-    rounds, seconds = (3, 0.15) if arguments.quick else (8, 0.2)
-    file = work / f"{name}-{_key(cases, rounds, versions)}.json"
+    starts, rounds, seconds = (1, 3, 0.15) if arguments.quick else (2, 4, 0.2)
+    file = work / f"{name}-{_key(cases, starts, rounds, versions)}.json"
     if file.is_file() and not arguments.overwrite:
         return json.loads(file.read_text())
     folder = work / f"{name}-{arguments.size}x{arguments.batch}"
@@ -162,7 +162,7 @@ def measure_network(name, arguments, work, peers, versions):
         case |= {"folder": str(folder), "cache": str(work / "engines")}
         # other weights, for a network whose layers are not quite those of the peer's
         case["unlike"] = case["engine"] == "paddleclas"
-    measure(cases, peers, folder, rounds, seconds, arguments.threads)
+    measure(cases, peers, folder, starts, rounds, seconds, arguments.threads)
     row = {"network": name, "cases": cases}
     _keep(row, file)
     return row
@@ -198,8 +198,13 @@ def _run(command):
     return (done.stdout.splitlines() or [""])[-1]
 
 
-def measure(cases, peers, folder, rounds, seconds, threads):
-    """Adds to each case its title, difference, memory and times (a list of rounds), or why it was left out."""
+def measure(cases, peers, folder, starts, rounds, seconds, threads):
+    """Adds to each case its title, difference, memory and times (a list of rounds), or why it was left out.
+
+    Args:
+        starts (int): how often all processes are started: where its memory comes to lie makes one faster than another.
+        rounds (int), seconds (float): of each start, see `turns.take_turns`.
+    """
     ours = [json.dumps(case) for case in cases if case["side"] == "ours" and not case["gpu"]]
     if ours:  # in a process of its own: an export takes memory that running does not
         _run([sys.executable, HERE / "ours.py", "--warm", *ours])
@@ -207,14 +212,25 @@ def measure(cases, peers, folder, rounds, seconds, threads):
     for number, case in enumerate(cases):
         python, script = (sys.executable, "ours.py") if case["side"] == "ours" else (peers, "peers.py")
         jobs.append(([python, str(HERE / script), "--serve", json.dumps(case)], folder / f"{number}.log"))
+    for _ in range(starts):
+        left = [(case, job) for case, job in zip(cases, jobs) if "failed" not in case]
+        if left:
+            _measure_once(*zip(*left), rounds, seconds, threads)
+
+
+def _measure_once(cases, jobs, rounds, seconds, threads):
+    """What `measure` does with the processes of one start; times are added to those of earlier ones."""
     started = turns.start(jobs, threads)
     try:
         running = [(case, worker) for case, (worker, _) in zip(cases, started) if worker]
         times = turns.take_turns([worker for _, worker in running], rounds, seconds)
         for (case, worker), taken in zip(running, times):
-            case["times"], case["memory"] = taken, worker.stop() if taken else 0
+            case["times"] = [*case.get("times", ()), *taken] if taken else []
+            case["memory"] = worker.stop() if taken else 0
+            if not taken:
+                case["failed"] = "it ended"
         for case, (worker, said) in zip(cases, started):
-            case.update(said if worker else {"failed": said})
+            case.update(said if worker else {"failed": said, "times": []})
     finally:
         for worker, _ in started:
             if worker:

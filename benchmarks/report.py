@@ -23,10 +23,11 @@ TITLES = {
 RIVALS = (("torch", "fp32", "torch eager"), ("onnxruntime", "fp32", "ONNX Runtime"), ("openvino", "fp32", "OpenVINO"))
 METHOD = """\
 Each engine has a process of its own; a network's processes take turns, {rounds} times each, every other time backwards,
-and are stopped in between, so that a busy machine slows all alike. A turn begins with two runs that do not count. Times
-are medians of all runs that count, in parentheses the shortest; a ratio is the median, over the turns, of the ratio of
-the medians of a turn. All engines of a network have {threads} threads, the same picture of noise, {size} x {size},
-batch {batch}, and the same random weights, and must return what PyTorch returns: the last column is the largest
+and are stopped in between, so that a busy machine slows all alike. Half-way all are started anew, because where its
+memory comes to lie makes a process faster or slower. A turn begins with two runs that do not count. Times are medians
+of all runs that count, in parentheses the shortest; a ratio is the median, over the turns, of the ratio of the medians
+of a turn. All engines of a network have {threads} threads, the same picture of noise, {size} x {size}, batch {batch},
+and the same random weights, and must return what PyTorch returns: the last column is the largest
 difference, over the output's standard deviation. `paddleclas` starts with weights of its own. Memory is what the
 process holds after its runs, Python and libraries included; engines of ours read what an earlier process exported.
 
