@@ -70,7 +70,7 @@ demo-segmentation: $(READY)
 
 test: $(READY)
 	@echo "== Tests on paddlepaddle $(PADDLE) =="
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 $(PEERS_READY): benchmarks/requirements.txt
 	@echo "== Environment $(PEERS): PyTorch, pytorchcv, ONNX Runtime, OpenVINO, paddleclas =="

@@ -83,10 +83,6 @@ def test_every_format_is_written_and_checked(exported):
 def test_what_cannot_be_is_one_line(place, exported, tmp_path, capsys):
     with pytest.raises(UserError, match="engine is 'eager', which runs no exported model"):
         predict_exported(exported["folder"], str(place / "data"), tmp_path, engine=options("eager"))
-    config = tmp_path / "detector.yml"
-    config.write_text("architecture: SSD\n")
-    assert main(["eval", "-c", str(config), "--engine", "auto"]) == 2
-    assert "--engine is for segmentation and classification" in capsys.readouterr().err
     assert main(["eval", "-c", str(place / "mine.yml"), "--precision", "bf16"]) == 2
     assert "add --engine auto" in capsys.readouterr().err
 

@@ -5,7 +5,7 @@ import pytest
 from densebone.errors import UserError
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
-from densebone.detection.sizing import _reader_size
+from densebone.detection.sizing import reader_size
 
 RESIZE = {"Resize": {"target_size": [800, 1333], "keep_ratio": True}}
 
@@ -21,9 +21,9 @@ RESIZE = {"Resize": {"target_size": [800, 1333], "keep_ratio": True}}
     ],
 )
 def test_it_is_that_of_the_test_reader(reader, size):
-    assert _reader_size({"TestReader": reader}) == size
+    assert reader_size({"TestReader": reader}) == size
 
 
 def test_a_reader_that_says_nothing():
     with pytest.raises(UserError, match="give --input-size HEIGHT WIDTH"):
-        _reader_size({"TestReader": {"sample_transforms": [{"Decode": None}]}})
+        reader_size({"TestReader": {"sample_transforms": [{"Decode": None}]}})
