@@ -1,9 +1,10 @@
 """`densebone` commands whose process begins with Paddle and PaddleDetection imported.
 
-Importing them takes 5 s, and most commands of the tests little more. So a process imports them once and then forks itself
-for each command, which thus still has a process, a folder, an environment and streams of its own.
+Importing them takes 5 s, and most commands of the tests little more. So a process imports them once and then forks
+itself for each command, which thus still has a process, a folder, an environment and streams of its own.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -60,10 +61,8 @@ def serve():
 
     import paddle  # noqa: F401
 
-    try:
+    with contextlib.suppress(ImportError):  # the tests of detection are skipped then
         import ppdet.engine  # noqa: F401
-    except ImportError:  # the tests of detection are skipped then
-        pass
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
