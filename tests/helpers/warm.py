@@ -42,8 +42,8 @@ class Starter:
         return subprocess.CompletedProcess(arguments, status, *texts)
 
     def close(self):
-        """Ends the process."""
-        self.process.stdin.close()
+        """Ends the process. It is not enough to close its stdin: what the tests forked may hold that open."""
+        self.process.kill()
         self.process.wait()
 
 
