@@ -181,7 +181,9 @@ def sample(tmp_path_factory, densebone):
     return folder
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(
+    "config", [pytest.param(name, marks=[pytest.mark.acceptance] if "608" in name else []) for name in CONFIGS]
+)
 def test_a_configuration_trains_and_the_detector_is_the_plain_network(config, sample, densebone, tmp_path):
     stretch = "CenterNetStretch.size=[64,96]"
     options = [

@@ -27,7 +27,7 @@ class Starter:
     def run(self, arguments, cwd=None, timeout=600):
         """A CompletedProcess, as of `subprocess.run` with text."""
         arguments = [str(argument) for argument in arguments]
-        if _early(os.environ) != _early(self.environment):
+        if arguments[0] == "run" or _early(os.environ) != _early(self.environment):  # run imports what a script says
             command = [sys.executable, "-m", "densebone.scripts", *arguments]
             return subprocess.run(command, cwd=cwd, timeout=timeout, capture_output=True, text=True)
         with tempfile.TemporaryDirectory() as folder:
