@@ -58,6 +58,8 @@ def accelerate(model, options, size=None):
         UserError, RuntimeError: as `engines.open_network` raises them, when not even the backbone can be moved.
     """
     model.eval()
+    if options.get("engine") == "auto" and paddle.device.get_device().startswith("gpu"):
+        return "Paddle as it is, on the GPU"
     choices = parts_of(model)
     for parts in choices:
         trunk = Trunk(model, parts, size)
