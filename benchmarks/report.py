@@ -30,6 +30,7 @@ of a turn. All engines of a network have {threads} threads, the same picture of 
 and the same random weights, and must return what PyTorch returns: the last column is the largest
 difference, over the output's standard deviation. `paddleclas` starts with weights of its own. Memory is what the
 process holds after its runs, Python and libraries included; engines of ours read what an earlier process exported.
+Two processes that run the same network on the same engine can differ by a fifth: smaller differences say nothing.
 
 The peers are pytorchcv's networks in PyTorch, and for CondenseNetV2 the form in which its weights are published
 (`benchmarks/published_condensenetv2.py`); their graph is PyTorch's export of them, opset 17.
