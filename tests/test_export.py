@@ -159,6 +159,8 @@ def weights_of(name):
 def test_published_networks_by_the_command(name, tmp_path, capsys):
     np.savez(tmp_path / "weights.npz", **weights_of(name))
     arguments = [name, "-w", tmp_path / "weights.npz", "--format", "onnx", "openvino", "--input-size", 64, 64]
+    if name == "condensenetv2_a":  # OpenVINO 2026.4 crashes on it where its concatenations are of 8 bits
+        arguments += ["--int8", pictures(tmp_path / "pictures")]
     assert main(["export", *map(str, arguments), "-O", str(tmp_path)]) == 0
     report = json.loads((tmp_path / name / "export.json").read_text())
     assert max(row["difference"] for row in report["formats"].values()) <= 1e-4
