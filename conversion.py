@@ -144,8 +144,7 @@ def fold_onnx(source, target, batch=None, size=None):
 
 def _name_axes(graph, batch, size):
     """Says "batch", "height" and "width" where paddle2onnx numbers the axes that are free."""
-    pictures = next(value for value in graph.input if len(value.type.tensor_type.shape.dim) == 4)
-    for value, sides in [(pictures, size or ("height", "width")), *((out, ()) for out in graph.output)]:
+    for value, sides in [(graph.input[0], size or ("height", "width")), *((out, ()) for out in graph.output)]:
         axes = value.type.tensor_type.shape.dim
         if axes and not axes[0].dim_value:
             _set_axis(axes[0], batch or "batch")
