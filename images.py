@@ -6,6 +6,7 @@ A picture is read as it is meant to be seen: upright (EXIF orientation), the fir
 
 import glob
 import os
+import threading
 import warnings
 from collections import Counter
 from contextlib import contextmanager
@@ -166,14 +167,29 @@ def _reason(error):
     return f"is truncated or damaged ({words}); fetch the file again"
 
 
+class _WholePictures:
+    """How many threads want Pillow to refuse pictures that are cut short, and what was set before the first did."""
+
+    lock, count, before = threading.Lock(), 0, False
+
+
 @contextmanager
 def whole_pictures():
-    """Pillow refuses pictures that are cut short, whatever is set for the process: PaddleDetection has them filled."""
-    allowed, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    """Pillow refuses pictures that are cut short, whatever is set for the process: PaddleDetection has them filled.
+
+    The setting is Pillow's own and for all threads; it returns when the last of them has left.
+    """
+    with _WholePictures.lock:
+        if not _WholePictures.count:
+            _WholePictures.before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        _WholePictures.count += 1
     try:
         yield
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = allowed
+        with _WholePictures.lock:
+            _WholePictures.count -= 1
+            if not _WholePictures.count:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _WholePictures.before
 
 
 def read_image(path, min_side=32):

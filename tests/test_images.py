@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from densebone import images
 from densebone.errors import UserError
-from densebone.images import check_images, find_images, output_names, prepare, read_image
+from densebone.images import check_images, find_images, output_names, prepare, read_image, whole_pictures
 from densebone.weights import catalog
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -208,6 +208,18 @@ def test_truncated_picture(tmp_path, monkeypatch, tolerant):
     with pytest.raises(UserError, match=r"a\.jpg: is truncated or damaged .*fetch the file again"):
         read_image(tmp_path / "a.jpg")
     assert ImageFile.LOAD_TRUNCATED_IMAGES is tolerant
+
+
+def test_truncated_pictures_are_refused_in_every_thread(monkeypatch):
+    """One that leaves while another still reads must not let Pillow fill what is missing of the other's picture."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    first, second = whole_pictures(), whole_pictures()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+    second.__exit__(None, None, None)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
 
 
 def test_truncated_png(tmp_path):
