@@ -3,7 +3,11 @@
 The network's convolutions have random weights; its classifier is fitted, in closed form, to tell the generated scenes
 apart, so that its decisions are decisions: with a random classifier the two best of a thousand classes are so near each
 other that any rounding turns some of them.
+
+Where the CPU has no instructions for bf16, bf16_emulation.py rounds as they do.
 """
+
+from pathlib import Path
 
 import numpy as np
 import worker
@@ -69,7 +73,7 @@ def fitted_network(case):
 
 def agreement(case):
     """{"pictures", "agreement" (share whose top-1 is the same), "right" (share that float32 gets right), "difference"
-    (root mean square, over the standard deviation of the logits)}, or {"failed": why}.
+    (root mean square, over the standard deviation of the logits), "emulated"}, or {"failed": why}.
 
     Args:
         case (dict): size, engine, threads, cache, pictures (how many).
@@ -79,25 +83,49 @@ def agreement(case):
 
     size, outputs = (case["size"],) * 2, {}
     numbers = [(number % CLASSES, FITTED + number // CLASSES) for number in range(case["pictures"])]
+    emulated = not has_bf16(case)
     try:
-        _check_bf16(case)
         net = fitted_network(case)
         for precision in ("bf16", "fp32"):
-            with open_network(net, case["engine"], precision, case["threads"], size, case["cache"]) as engine:
+            if emulated and precision == "bf16":
+                engine = emulated_bf16(net, case)
+            else:
+                engine = open_network(net, case["engine"], precision, case["threads"], size, case["cache"])
+            with engine:
                 found = [engine.run(picture(*number, case["size"]))[0] for number in numbers]
             outputs[precision] = np.concatenate(found)
     except (UserError, RuntimeError) as error:
         return {"failed": str(error).partition("\n")[0]}
-    return compare(outputs["fp32"], outputs["bf16"], np.array([scene for scene, _ in numbers]))
+    found = compare(outputs["fp32"], outputs["bf16"], np.array([scene for scene, _ in numbers]))
+    return {**found, "emulated": emulated}
 
 
-def _check_bf16(case):
-    """Raises what an engine raises where it has no bf16, on a network that is exported in no time."""
+def has_bf16(case):
+    """Whether an engine computes in bf16 here; asked with a network that is exported in no time."""
     import densebone as db
     from densebone.engines import open_network
+    from densebone.errors import UserError
 
     tiny = db.create_backbone("hardnet39ds", out_indices=(0,))
-    open_network(tiny, case["engine"], "bf16", case["threads"], cache=False).close()
+    try:
+        open_network(tiny, case["engine"], "bf16", case["threads"], cache=False).close()
+    except UserError:
+        return False
+    return True
+
+
+def emulated_bf16(net, case):
+    """ONNX Runtime on the network, computing in float32 and rounding as bf16 does."""
+    from bf16_emulation import round_graph
+
+    from densebone.export import export_network
+    from densebone.runners import open_runner
+
+    folder = Path(case["cache"]) / "emulated"
+    export_network(net, folder, formats=("onnx",), input_size=(case["size"],) * 2, batch=1)
+    rounded = folder.with_suffix(".onnx")
+    round_graph(folder / "model.onnx", rounded)
+    return open_runner("onnxruntime", rounded, threads=case["threads"])
 
 
 def compare(exact, rounded, scenes):

@@ -118,12 +118,18 @@ def _top_table(rows):
 def _agreement(found):
     if "failed" in found:
         return f"The top-1 of bf16 was not compared with float32's: {found['failed']}.\n"
+    how = ""
+    if found["emulated"]:
+        how = (
+            " This CPU has no instructions for bf16: float32 arithmetic was made to round as they do "
+            "(`benchmarks/bf16_emulation.py`), which says nothing about the time."
+        )
     return (
         f"On {found['pictures']} generated pictures, HarDNet-68 in bf16 has the top-1 class of float32 in "
         f"{100 * found['agreement']:.1f} %; its logits differ by {100 * found['difference']:.1f} % of their standard "
         f"deviation (root mean square). The convolutions' weights are random; the classifier was fitted to the 100 "
         f"scenes that the pictures show, and in float32 gets {100 * found['right']:.1f} % of them right "
-        f"(`benchmarks/bf16_agreement.py`).\n"
+        f"(`benchmarks/bf16_agreement.py`).{how}\n"
     )
 
 
@@ -135,7 +141,7 @@ def _table(row):
         f"| | ms: median (least) | ratio to {name} | memory, MiB | difference |",
         "|---|---|---|---|---|",
     ]
-    for case in _measured(row):
+    for case in sorted(_measured(row), key=lambda case: case["side"]):  # ours, then the peers'
         apart = "" if case["difference"] is None else f"{case['difference']:.0e}"
         lines.append(
             f"| {title(case)}{_chosen(case)} | {turns.median(case['times']):.1f} ({turns.least(case['times']):.1f}) "

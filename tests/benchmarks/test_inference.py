@@ -97,7 +97,7 @@ def test_the_page_and_its_picture(benchmarks, tmp_path):
         for name in ("hardnet68", "peleenet", "hardnet39ds")
     ]
     arguments = SimpleNamespace(threads=2, size=224, batch=1, gpu=False)
-    agreement = {"pictures": 10, "agreement": 0.9, "right": 0.8, "difference": 0.01}
+    agreement = {"pictures": 10, "agreement": 0.9, "right": 0.8, "difference": 0.01, "emulated": True}
     output = tmp_path / "new" / "benchmarks.md"
     benchmarks.report.write(rows, arguments, ["Processor: Z80"], agreement, output)
     page = output.read_text()
@@ -107,6 +107,7 @@ def test_the_page_and_its_picture(benchmarks, tmp_path):
     assert "| torch eager | 6.0 (4.0) | 1.00 | 100 |  |" in page
     assert "Left out: densebone, engine auto, bf16: no instructions for it" in page
     assert "has the top-1 class of float32 in 90.0 %" in page
+    assert "was made to round as they do" in page
     assert benchmarks.report.summary(rows[0]) == (
         "hardnet68: 1.5 ms; 0.25 x torch eager; 0.50 x ONNX Runtime; 1 left out"
     )
@@ -129,6 +130,50 @@ def test_agreement_of_two_precisions(benchmarks):
     assert one.shape == (1, 3, 32, 32)
     assert np.array_equal(one, agreement.picture(3, 0, 32))
     assert not np.array_equal(one, two)
+
+
+def test_emulated_bf16_rounds_what_is_multiplied(benchmarks, tmp_path):
+    """A convolution and a matrix product behind it equal those of rounded operands."""
+    import onnx
+    from bf16_emulation import round_graph, to_bf16
+    from onnx import helper, numpy_helper
+
+    from densebone.runners import open_runner
+
+    random = np.random.default_rng(0)
+    picture, weight, bias, last = (
+        random.standard_normal(shape).astype(np.float32) for shape in [(2, 3, 5, 6), (4, 3, 1, 1), (4,), (4, 7)]
+    )
+    nodes = [
+        helper.make_node("Conv", ["picture", "weight", "bias"], ["map"]),
+        helper.make_node("Relu", ["map"], ["active"]),
+        helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "last"], ["out"]),
+    ]
+    named = {"weight": weight, "bias": bias, "last": last}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("picture", 1, picture.shape)],
+        [helper.make_tensor_value_info("out", 1, [2, 7])],
+        [numpy_helper.from_array(value, name) for name, value in named.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "exact.onnx"))
+    round_graph(tmp_path / "exact.onnx", tmp_path / "rounded.onnx")
+
+    def compute(rounding):
+        maps = np.einsum("nchw,oc->nohw", rounding(picture), rounding(weight[:, :, 0, 0])) + bias[:, None, None]
+        return rounding(np.maximum(maps, 0).mean((2, 3))) @ rounding(last)
+
+    for name, rounding in (("exact", lambda values: values), ("rounded", to_bf16)):
+        with open_runner("onnxruntime", tmp_path / f"{name}.onnx") as runner:
+            (found,) = runner.run(picture)
+        np.testing.assert_allclose(found, compute(rounding), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(compute(to_bf16), compute(lambda values: values), rtol=1e-4)
+    # ties go to the even number: 1 + 2^-8 lies between 1 and 1 + 2^-7
+    assert to_bf16(np.float32([1 + 2**-8, 1 + 3 * 2**-8, -1.7, 0])).tolist() == [1, 1 + 2**-6, -1.703125, 0]
 
 
 @pytest.mark.parametrize(
