@@ -19,7 +19,7 @@ from ppdet.engine.export_utils import _prune_input_spec
 from ppdet.modeling.bbox_utils import nonempty_bbox
 from ppdet.modeling.ops import get_static_shape
 
-from . import RepairTable
+from . import RepairTable, paddle_is_at_least
 
 TABLE = RepairTable("ppdet", release="2.6.0")
 apply = TABLE.apply
@@ -121,6 +121,34 @@ def quality_focal_loss(pred, target, beta=2.0, use_sigmoid=True):
     wanted = is_label * quality.astype(pred.dtype).unsqueeze(1)
     distance = wanted - (F.sigmoid(pred) if use_sigmoid else pred)
     return (entropy(pred, wanted, reduction="none") * distance.abs().pow(beta)).sum(axis=1)
+
+
+@TABLE.repair(
+    symptom="(no error, but other boxes: the stride of a level is multiplied into what all levels share)",
+    why="GFL and PicoDet V2 after export",
+    paddle="2.6",
+    sources={"ppdet.modeling.heads.gfl_head:Integral.forward": "bbac7391ce8327e0"},
+    needed=lambda: not paddle_is_at_least("3.0"),
+)
+def gfl_distances(original):
+    """GFL's distances are a matrix product with 0..16, times the stride of their level: restated without the product.
+
+    Paddle Inference 2.6 moves such a factor into the matrix (matmul_v2_scale_fuse_pass), once for each of the levels,
+    which share it.
+    """
+    return expected_distances
+
+
+def expected_distances(self, x):
+    """The mean of 0..`reg_max` under the softmax of each `reg_max` + 1 numbers of `x`: (M,), in training (M / 4, 4).
+
+    At module level, because Paddle reads and rewrites the source when it makes a static graph.
+    """
+    probability = F.softmax(x.reshape([-1, self.reg_max + 1]), axis=1)
+    mean = (probability * self.project).sum(axis=1)
+    if self.training:
+        mean = mean.reshape([-1, 4])
+    return mean
 
 
 @TABLE.repair(

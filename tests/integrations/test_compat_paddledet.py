@@ -31,6 +31,7 @@ NAMES = [
     "atss_labels",
     "task_aligned_labels",
     "gfl_quality_loss",
+    "gfl_distances",
     "tood_aligned_boxes",
     "rpn_proposals",
     "rcnn_predictions",
@@ -239,7 +240,13 @@ def export_ssd(folder):
     expected = trainer.model({name: tensor(value) for name, value in inputs.items()})["bbox"].numpy()
     trainer.export(str(folder))
 
-    stem = folder / "ssd" / "model"
+    found = run_exported(folder / "ssd" / "model", inputs)[0]
+    assert found.shape == expected.shape and len(found) > 0
+    return float(np.abs(found - expected).max())
+
+
+def run_exported(stem, inputs):
+    """Outputs of an exported model STEM.* in Paddle Inference, without oneDNN."""
     program = stem.with_suffix(".json" if stem.with_suffix(".json").exists() else ".pdmodel")
     settings = paddle.inference.Config(str(program), str(stem.with_suffix(".pdiparams")))
     settings.disable_gpu()
@@ -249,9 +256,36 @@ def export_ssd(folder):
     for name in predictor.get_input_names():
         predictor.get_input_handle(name).copy_from_cpu(inputs[name])
     predictor.run()
-    found = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
-    assert found.shape == expected.shape and len(found) > 0
-    return float(np.abs(found - expected).max())
+    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+
+
+class TwoLevels(paddle.nn.Layer):
+    """Distances of two levels, as GFL's head computes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.integral = ppdet_module("modeling.heads.gfl_head").Integral(reg_max=16)
+
+    def forward(self, x):
+        return self.integral(x) * 8, self.integral(x + 1) * 16
+
+
+def expected_of(logits):
+    """What the published formula gives: the mean of 0..16 under the softmax."""
+    weights = np.exp(logits.astype("float64").reshape(-1, 17))
+    return (weights * np.arange(17)).sum(1) / weights.sum(1)
+
+
+def export_distances(folder):
+    """Export `TwoLevels` and run it; ValueError when it gives other distances than the formula."""
+    net, logits = TwoLevels(), np.random.RandomState(0).randn(3, 4 * 17).astype("float32")
+    net.eval()
+    spec = [paddle.static.InputSpec([None, 4 * 17], "float32", name="x")]
+    paddle.jit.save(paddle.jit.to_static(net, input_spec=spec, full_graph=True), str(folder / "levels"))
+    near, far = run_exported(folder / "levels", {"x": logits})
+    for found, stride in ((near, 8), (far, 16)):  # adding 1 to every logit changes nothing
+        if not np.allclose(found.ravel(), stride * expected_of(logits), rtol=1e-5):
+            raise ValueError(f"the distances of stride {stride} are wrong")
 
 
 BOXES = np.array([[[0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30]]], "float32")
@@ -266,6 +300,7 @@ def without_repairs(folder):
         "atss_labels": assign_atss,
         "task_aligned_labels": assign_task_aligned,
         "gfl_quality_loss": quality_loss,
+        "gfl_distances": lambda: export_distances(folder),
         "tood_aligned_boxes": lambda: align_boxes(*map(tensor, boxes_and_offsets())),
         "rpn_proposals": propose,
         "rcnn_predictions": rescale,
@@ -303,6 +338,7 @@ ERRORS = {
     "atss_labels": ["Type promotion only support"],
     "task_aligned_labels": ["Type promotion only support"],
     "gfl_quality_loss": ["Type promotion only support"],
+    "gfl_distances": ["the distances of stride"],
     "tood_aligned_boxes": ["Expected axis >= -rank"],
     "rpn_proposals": ["Expected axis >= -rank"],
     "rcnn_predictions": ["Expected axis >= -rank"],
@@ -377,6 +413,17 @@ def test_quality_focal_loss_of_background_alone():
     probability = 1 / (1 + np.exp(-np.array(LOGITS)))
     expected = (-np.log(1 - probability) * probability**2).sum(axis=1)
     assert np.allclose(quality_loss(labels=[3, 3, 3, 3]).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gfl_distances(training, tmp_path):
+    logits = np.random.RandomState(1).randn(6, 4 * 17).astype("float32")
+    integral = TwoLevels().integral
+    integral.training = training
+    found = integral(tensor(logits)).numpy()
+    assert found.shape == ((6, 4) if training else (24,))
+    assert np.allclose(found.ravel(), expected_of(logits), rtol=1e-5)
+    export_distances(tmp_path)
 
 
 @pytest.mark.parametrize("run", [lambda f, *x: f(*map(tensor, x)), in_static_graph], ids=["eager", "static"])
