@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from densebone.runners import available_cpus
+from densebone.runners import available_cpus, cpu_flags
 
 # How many exported networks are kept; those that were used least recently go first, but none of the last hour.
 KEPT, YOUNG = 24, 3600
@@ -66,8 +66,8 @@ def machine():
     """What tells CPUs apart that are not equally fast, and how many of them this process has."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line for line in lines if line.startswith("model name")), "")
-        flags = next((line for line in lines if line.startswith("flags")), "")
     except OSError:
-        model = flags = ""
-    return platform.machine(), model, hashlib.sha256(flags.encode()).hexdigest(), available_cpus()
+        lines = []
+    model = next((line for line in lines if line.startswith("model name")), "")
+    flags = hashlib.sha256(" ".join(cpu_flags()).encode()).hexdigest()
+    return platform.machine(), model, flags, available_cpus()

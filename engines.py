@@ -24,6 +24,7 @@ from densebone.agreement import TOLERANCES, check_outputs, check_shapes, random_
 from densebone.backbones.base import check_choice, check_count
 from densebone.conversion import (
     digest,
+    fold_onnx,
     input_limits,
     interpolation_for_onednn,
     missing_package,
@@ -212,6 +213,7 @@ class _Work:
                         save_program(self.copy(name), folder, [-1, self.channels, -1, -1])
                     if form == "onnx":
                         to_onnx(folder, folder / "model.onnx")
+                        fold_onnx(folder / "model.onnx", folder / "model.onnx")
                         keep_only(folder, "model.onnx")
             os.utime(target)
         forget_oldest(self._folder)

@@ -1,5 +1,6 @@
 """One small class per engine: an exported network, or a Paddle layer, behind `run(images)`."""
 
+import importlib.util
 import json
 import os
 from collections import OrderedDict
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from densebone.channel_padding import pad_channels
 from densebone.conversion import missing_package
 from densebone.errors import UserError
 from densebone.inference import PARAMETERS, program_file
@@ -161,7 +163,8 @@ class OnnxRuntime(Engine):
         settings.log_severity_level = 3  # its warnings are about constants that paddle2onnx leaves behind
         # Else its threads go round and round, waiting for the next run, while others decode pictures.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
-        self._session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        model = _padded(path) or str(path)
+        self._session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
         source = self._session.get_inputs()[0]
         self.input_name = source.name
         self.shape = _tighter(self.shape, [side if isinstance(side, int) else None for side in source.shape])
@@ -172,6 +175,16 @@ class OnnxRuntime(Engine):
     def close(self):
         super().close()
         self._session = None
+
+
+def _padded(path):
+    """An ONNX file with padded channels, as bytes; None where that changes nothing, or was not measured to help."""
+    if importlib.util.find_spec("onnx") is None or "avx512f" in cpu_flags() or "avx2" not in cpu_flags():
+        return None
+    import onnx
+
+    model = onnx.load(str(path))
+    return model.SerializeToString() if pad_channels(model) else None
 
 
 class PaddleInference(Engine):
@@ -284,6 +297,15 @@ NEEDED = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime",), "paddle": 
 def _tighter(shape, model):
     """The shape that both allow, None for what may differ."""
     return tuple(have if want is None else want for want, have in zip(shape, model))
+
+
+def cpu_flags():
+    """The instruction sets of this CPU as Linux calls them, such as "avx2"; empty where the system does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ()
+    return tuple(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
 
 
 def available_cpus():
