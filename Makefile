@@ -1,7 +1,7 @@
 # make demo                a HarDNet detector, from data to drawn boxes, in output/demo
 # make demo-segmentation   FC-HarDNet-70 on generated streets, in output/demo-segmentation
 # make test                the tests
-# make benchmark           every engine against the peers that pip installs, into docs/benchmarks.md (20 minutes)
+# make benchmark           every engine against the peers that pip installs, into docs/benchmarks.md (half an hour)
 #
 # All make a virtual environment of their own, .venv, with the versions of constraints.txt, and can be repeated.
 #   PADDLE=3.3.1   another version of paddlepaddle        VENV=.venv-3.3.1   in an environment of its own

@@ -1,6 +1,6 @@
 """How fast each network is on each engine, and the same networks of other libraries: one run, in turns.
 
-    python -m benchmarks.inference                       all networks, about 25 minutes; writes docs/benchmarks.md
+    python -m benchmarks.inference                       all networks, about half an hour; writes docs/benchmarks.md
     python -m benchmarks.inference --quick --models hardnet68 peleenet --output mine.md
     python -m benchmarks.inference --gpu                 on a GPU, with paddlepaddle-gpu
 
