@@ -97,11 +97,9 @@ class _Padding:
                 weight = _spread(weight, *source, axis=1)
             places = np.arange(channels), -(-channels // self.block) * self.block
             self.count += places[1] != channels
-        elif groups == channels and source is not None and source[1] != len(source[0]) == channels:
+        elif groups == channels and source is not None:
             places = source
             next(each for each in node.attribute if each.name == "group").i = source[1]
-        elif groups == channels and source is not None:
-            return source  # nothing to pad
         else:
             return None
         self._set(node, 1, _spread(weight, *places, axis=0))

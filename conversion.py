@@ -20,6 +20,8 @@ from densebone.errors import UserError
 from densebone.inference import PARAMETERS, program_file
 
 OPSET = 17
+#: what makes an ONNX file
+CONVERTERS = ("paddle2onnx", "onnxruntime")
 PIP_INSTALL = {"onnxruntime": "densebone[onnx]", "paddle2onnx": "densebone[onnx]", "openvino": "densebone[openvino]"}
 # paddle2onnx ends the process on an operator that it does not know, and installs packages with another optimize_tool.
 _CONVERT = """
@@ -93,19 +95,29 @@ def interpolation_for_onednn():
         F.interpolate = plain
 
 
-def to_onnx(folder, target):
+def to_onnx(folder, target, batch=None, size=None):
     """Converts FOLDER/model.* to an ONNX file, with paddle2onnx in a process of its own.
 
+    ONNX Runtime puts batch norms into the convolutions before them and folds constants; axes that are free have names.
+
+    Args:
+        folder (str | Path): holds the Paddle inference model.
+        target (str | Path): the file to write.
+        batch (int | None), size ((height, width) | None): of the input; None leaves them free.
+
     Raises:
-        ConversionError: paddle2onnx is not installed, or cannot convert this program.
+        ConversionError: one of the two is not installed, or cannot convert this program.
     """
-    if reason := missing_package("paddle2onnx"):
+    if reason := missing_package(*CONVERTERS):
         raise ConversionError(reason)
-    arguments = [program_file(folder), Path(folder) / PARAMETERS, target, OPSET]
+    raw = Path(target).with_name("raw.onnx")
+    arguments = [program_file(folder), Path(folder) / PARAMETERS, raw, OPSET]
     command = [sys.executable, "-c", _CONVERT, *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if run.returncode or not Path(target).is_file() or not Path(target).stat().st_size:
+    if run.returncode or not raw.is_file() or not raw.stat().st_size:
         raise ConversionError(f"paddle2onnx cannot convert this network: {_reason(run.stdout + run.stderr)}")
+    _fold(raw, target, batch, size)
+    raw.unlink()
 
 
 def _reason(output):
@@ -116,13 +128,8 @@ def _reason(output):
     return (telling or lines or ["it says nothing"])[0][:300]
 
 
-def fold_onnx(source, target, batch=None, size=None):
-    """Writes an ONNX file anew: batch norms in the convolutions before them, constants folded, axes named.
-
-    Args:
-        source, target (str | Path): ONNX files.
-        batch (int | None), size ((height, width) | None): of the input; None leaves them free.
-    """
+def _fold(source, target, batch, size):
+    """What `to_onnx` does after paddle2onnx."""
     import onnx
     import onnxruntime
 

@@ -23,8 +23,8 @@ import paddle
 from densebone.agreement import TOLERANCES, check_outputs, check_shapes, random_images
 from densebone.backbones.base import check_choice, check_count
 from densebone.conversion import (
+    CONVERTERS,
     digest,
-    fold_onnx,
     input_limits,
     interpolation_for_onednn,
     missing_package,
@@ -55,7 +55,7 @@ def missing():
 
 
 def _converter(name):
-    return ("paddle2onnx",) if name in ("openvino", "onnxruntime") else ()
+    return CONVERTERS if name in ("openvino", "onnxruntime") else ()
 
 
 def available():
@@ -213,7 +213,6 @@ class _Work:
                         save_program(self.copy(name), folder, [-1, self.channels, -1, -1])
                     if form == "onnx":
                         to_onnx(folder, folder / "model.onnx")
-                        fold_onnx(folder / "model.onnx", folder / "model.onnx")
                         keep_only(folder, "model.onnx")
             os.utime(target)
         forget_oldest(self._folder)

@@ -8,6 +8,7 @@ convolutions before them; CondenseNetV2 takes the form that is fastest on the en
 
 import json
 import logging
+import shutil
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ from densebone.agreement import TOLERANCES, check_outputs, check_shapes, random_
 from densebone.backbones.base import check_choice, check_count
 from densebone.cards import model_card, write_card
 from densebone.conversion import (
+    CONVERTERS,
     digest,
-    fold_onnx,
     input_limits,
     missing_package,
     prepared,
@@ -44,8 +45,8 @@ FORMATS = {
 }
 _NEEDED = {
     "paddle": (),
-    "onnx": ("paddle2onnx", "onnxruntime"),
-    "openvino": ("paddle2onnx", "onnxruntime", "openvino"),
+    "onnx": CONVERTERS,
+    "openvino": (*CONVERTERS, "openvino"),
 }
 
 
@@ -190,9 +191,9 @@ def write_formats(network, folder, formats, shape):
             if name == "paddle":
                 save_program(prepared(network, engine), folder, shape)
             elif name == "onnx":
-                fold_onnx(onnx_of(engine), folder / main, *_fixed(shape))
+                shutil.copyfile(onnx_of(engine), folder / main)
             else:
-                to_openvino(onnx_of(engine, folded=True), folder / main)
+                to_openvino(onnx_of(engine), folder / main)
             report[name] = {
                 "file": program_file(folder).name if name == "paddle" else main,
                 "megabytes": _megabytes(folder, main),
@@ -210,21 +211,16 @@ def _graphs(network, shape):
     made = {}
     with tempfile.TemporaryDirectory(prefix="densebone-") as folder:
 
-        def onnx_of(engine, folded=False):
+        def onnx_of(engine):
             copy = prepared(network, engine)
             key = digest(copy)
-            file = made.get(key)
-            if file is None:
+            if key not in made:
                 place = Path(folder) / key
                 place.mkdir()
                 save_program(copy, place, shape)
-                file = made[key] = place / "raw.onnx"
-                to_onnx(place, file)
-            if not folded:
-                return file
-            whole = file.with_name("folded.onnx")
-            fold_onnx(file, whole, *_fixed(shape))
-            return whole
+                made[key] = place / "model.onnx"
+                to_onnx(place, made[key], *_fixed(shape))
+            return made[key]
 
         yield onnx_of
 

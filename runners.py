@@ -1,6 +1,5 @@
 """One small class per engine: an exported network, or a Paddle layer, behind `run(images)`."""
 
-import importlib.util
 import json
 import os
 from collections import OrderedDict
@@ -179,10 +178,12 @@ class OnnxRuntime(Engine):
 
 def _padded(path):
     """An ONNX file with padded channels, as bytes; None where that changes nothing, or was not measured to help."""
-    if importlib.util.find_spec("onnx") is None or "avx512f" in cpu_flags() or "avx2" not in cpu_flags():
+    if "avx512f" in cpu_flags() or "avx2" not in cpu_flags():
         return None
-    import onnx
-
+    try:
+        import onnx
+    except ImportError:  # `densebone[onnx]` brings it, ONNX Runtime alone does not
+        return None
     model = onnx.load(str(path))
     return model.SerializeToString() if pad_channels(model) else None
 
