@@ -6,7 +6,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "FeatureExtractor": "features",
+    "FeatureExtractor": "features.extractor",
     "LoadReport": "weights.loader",
     "PruningProgress": "backbones.pruning",
     "UserError": "errors",
@@ -15,7 +15,7 @@ _HOMES = {
     "create_model": "registry",
     "list_models": "registry",
     "load_weights": "weights.loader",
-    "profile": "profiling",
+    "profile": "profiling.costs",
 }
 __all__ = [*_HOMES]
 

@@ -1,46 +1,109 @@
-"""One table: model name -> the network and the variant that it is built from.
+"""One table: model name -> the network class and the variant that it is built from.
 
-A row holds a `Network` class (backbones/base.py), or one for a whole network that stands on such a backbone, and the
-frozen dataclass that it takes first. A new variant is one row in its family's file; a new family is one file and one
-row below.
+A variant is a frozen dataclass of `backbones.variants` or `necks.variants`. A new variant is one row there. A new
+family is one file and one row below. Paddle is imported when a network is built, not when names are listed.
 """
+
+from __future__ import annotations
 
 import fnmatch
 import inspect
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from densebone.backbones import condensenetv2, hardnet, peleenet
-from densebone.backbones.base import STAGES, Network, check_indices
-from densebone.errors import UserError, suggest
-from densebone.necks import centernet, fchardnet
-from densebone.weights.catalog import default_for
-from densebone.weights.loader import ENCODERS, load_weights
+import yaml
+
+from .backbones import variants
+from .errors import UserError, suggest
+from .necks import variants as whole
+from .weights.catalog import default_for
+
+if TYPE_CHECKING:
+    from paddle.nn import Layer
+
+    from .backbones.base import Network
 
 logger = logging.getLogger("densebone")
 
-_FAMILIES = (
-    (hardnet.HarDNet, hardnet.VARIANTS),
-    (peleenet.PeleeNet, peleenet.VARIANTS),
-    (condensenetv2.CondenseNetV2, condensenetv2.VARIANTS),
-    (fchardnet.FCHarDNet70, fchardnet.VARIANTS),
-    (centernet.CenterNetHarDNet, centernet.VARIANTS),
+_FACTS = Path(__file__).parent / "backbones" / "facts.yml"
+
+# module, class, table of variants
+_FAMILIES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("backbones.hardnet", "HarDNet", variants.HARDNETS),
+    ("backbones.peleenet", "PeleeNet", variants.PELEENETS),
+    ("backbones.condensenetv2", "CondenseNetV2", variants.CONDENSENETS),
+    ("necks.fchardnet", "FCHarDNet70", whole.FCHARDNETS),
+    ("necks.centernet", "CenterNetHarDNet", whole.CENTERNETS),
 )
-MODELS = {name: (network, variant) for network, variants in _FAMILIES for name, variant in variants.items()}
 
 
-def list_models(pattern="*"):
+@dataclass(frozen=True)
+class Row:
+    """One model of the registry.
+
+    Attributes:
+        module (str): the module of the network class, relative to the package.
+        class_name (str): a `backbones.base.Network`, or a whole network that stands on one.
+        variant: the frozen dataclass that the class takes first.
+    """
+
+    module: str
+    class_name: str
+    variant: Any
+
+    def network(self) -> type[Layer]:
+        """The network class; imports Paddle."""
+        return getattr(import_module(f".{self.module}", __package__), self.class_name)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole network for detection or segmentation, and no backbone."""
+        return hasattr(self.variant, "encoder")
+
+
+MODELS: dict[str, Row] = {
+    name: Row(module, class_name, variant) for module, class_name, table in _FAMILIES for name, variant in table.items()
+}
+
+
+def list_models(pattern: str = "*") -> list[str]:
     """Names of the models that match a shell pattern such as "hardnet*", sorted."""
     return sorted(fnmatch.filter(MODELS, pattern))
 
 
-def find_model(name):
-    """The (network class, variant) of a model name; UserError that lists the nearest names when there is none."""
+def find_row(name: str) -> Row:
+    """The row of a model; UserError that lists the nearest names when there is none."""
     if name not in MODELS:
         raise UserError(f"there is no model {name!r}; {suggest(name, MODELS)}")
     return MODELS[name]
 
 
-def create_model(name, pretrained=None, num_classes=None, in_channels=3, **options):
+def find_model(name: str) -> tuple[type, Any]:
+    """The (network class, variant) of a model; UserError that lists the nearest names when there is none."""
+    row = find_row(name)
+    return row.network(), row.variant
+
+
+def model_facts(name: str) -> dict[str, Any]:
+    """What `densebone info` says of a model, without building it: {parameters, classes, channels, strides}.
+
+    `backbones/facts.yml` holds it. A test builds every network and compares.
+    """
+    find_row(name)
+    return yaml.safe_load(_FACTS.read_text(encoding="utf-8"))[name]
+
+
+def create_model(
+    name: str,
+    pretrained: bool | str | Path | Mapping | None = None,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    **options: Any,
+) -> Any:
     """A whole network: a classifier, (N, in_channels, H, W) -> logits (N, num_classes); fchardnet70, for segmentation:
     -> logits (N, num_classes, H, W); or centernet_hardnet85, for detection: -> (heatmap before the sigmoid
     (N, num_classes, H / 4, W / 4), boxes (N, 4, H / 4, W / 4)), which `necks.centernet.CenterNetHead` explains.
@@ -67,7 +130,13 @@ def create_model(name, pretrained=None, num_classes=None, in_channels=3, **optio
     return net
 
 
-def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels=3, **options):
+def create_backbone(
+    name: str,
+    out_indices: Sequence[int] = (1, 2, 3, 4),
+    pretrained: bool | str | Path | Mapping | None = None,
+    in_channels: int = 3,
+    **options: Any,
+) -> Network:
     """A backbone: (N, in_channels, H, W) -> list of maps (N, channels[i], H / strides[i], W / strides[i]).
 
     Args:
@@ -79,8 +148,11 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
     Raises:
         UserError: as `create_model`, and for out_indices that are out of range or not ascending.
     """
+    from .backbones.base import STAGES, check_indices
+    from .weights.loader import ENCODERS
+
     network, variant = find_model(name)
-    if not issubclass(network, Network):
+    if find_row(name).is_whole:
         raise UserError(
             f"{name} is a whole network for {network.task}, no backbone; its encoder is {next(iter(ENCODERS[name]))!r}"
         )
@@ -92,12 +164,16 @@ def create_backbone(name, out_indices=(1, 2, 3, 4), pretrained=None, in_channels
     return net
 
 
-def load_pretrained(net, name, pretrained, adapt_input=None):
+def load_pretrained(
+    net: Any, name: str, pretrained: bool | str | Path | Mapping | None, adapt_input: str | None = None
+) -> None:
     """Fills a network of the model `name` with what `pretrained` of `create_model` says; None and False: nothing.
     `adapt_input` is that of `load_weights`.
 
     The report is kept as `net.load_report`; what was adapted or left as it started is logged as a warning.
     """
+    from .weights.loader import load_weights
+
     net.load_report = None
     if pretrained is not None and pretrained is not False:
         net.load_report = load_weights(
@@ -109,6 +185,8 @@ def load_pretrained(net, name, pretrained, adapt_input=None):
 
 def _check_options(network, options):
     """Raises UserError unless `network` has every one of the options, beside those that have a parameter above."""
+    from .backbones.base import Network
+
     own = {"self", "variant", "in_channels", "num_classes", "out_indices", "stages"}
     classes = (Network, network) if issubclass(network, Network) else (network,)
     parameters = [p for cls in classes for p in inspect.signature(cls.__init__).parameters.values()]

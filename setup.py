@@ -4,16 +4,20 @@ from setuptools import find_namespace_packages, setup
 
 FOLDERS = (
     "backbones",
-    "necks",
-    "features",
-    "weights",
-    "integrations",
-    "detection",
-    "segmentation",
-    "classification",
-    "sample_data",
     "configs",
+    "datasets",
+    "deploy",
+    "engines",
+    "features",
+    "integrations",
+    "necks",
+    "pictures",
+    "profiling",
     "scripts",
+    "system",
+    "tasks",
+    "training",
+    "weights",
 )
 
 setup(

@@ -12,12 +12,11 @@ from paddle import nn
 from paddle.utils import unique_name
 
 from ..errors import UserError
+from ..system.packages import ENGINES
 from .layers import freeze, freeze_norms, recompute
 
 STAGES = 5
 MIN_SIDE = 32
-#: what `Network.deploy` can prepare a network for: Paddle as it is, Paddle Inference with oneDNN, and two others
-ENGINES = ("eager", "paddle", "onnxruntime", "openvino")
 
 
 class Network(nn.Layer):

@@ -7,8 +7,6 @@ pixel by a matrix of zeros and ones; the last pool is global, where theirs fits 
 is told how far training is by `set_progress`, network by network, where theirs keeps one number for the process.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -21,46 +19,6 @@ from .layers import conv
 from .pruning import LearnedGroupConv, LearnedReactivation
 
 FORMS = ("condensed", "learned")
-
-
-@dataclass(frozen=True)
-class CondenseNetV2Variant:
-    """One row of the table below. Blocks are counted from 0.
-
-    Args:
-        layers: number of layers in each of the five blocks.
-        growth_rates: channels that a layer of each block adds (`k` in the paper).
-        groups: of every convolution of a layer, and the share of a learned one's weights that is pruned is 1 - 1/groups
-            (`G` and `C` in the paper); divides all channels.
-        fc_channels: of the linear layer before the classifier.
-        bottleneck: a layer's first convolution has this times its growth rate channels.
-        hard_swish_from: the first block with hard-swish, those before have ReLU.
-        attention_from: the first block whose layers have squeeze-and-excitation.
-        last_reduction: of the squeeze-and-excitation in the head.
-    """
-
-    layers: tuple
-    growth_rates: tuple
-    groups: int
-    fc_channels: int
-    bottleneck: int = 4
-    hard_swish_from: int = 2
-    attention_from: int = 3
-    last_reduction: int = 16
-
-
-# Figures of the paper's table 2 and of the authors' networks.
-VARIANTS = {
-    "condensenetv2_a": CondenseNetV2Variant(
-        layers=(1, 1, 4, 6, 8), growth_rates=(8, 8, 16, 32, 64), groups=8, fc_channels=828
-    ),
-    "condensenetv2_b": CondenseNetV2Variant(
-        layers=(2, 4, 6, 8, 6), growth_rates=(6, 12, 24, 48, 96), groups=6, fc_channels=1024
-    ),
-    "condensenetv2_c": CondenseNetV2Variant(
-        layers=(4, 6, 8, 10, 8), growth_rates=(8, 16, 32, 64, 128), groups=8, fc_channels=1024
-    ),
-}
 
 
 class NormConv(nn.Layer):
@@ -248,7 +206,7 @@ class CondenseNetV2(Network):
     """CondenseNetV2 as a classifier or a backbone.
 
     Args:
-        variant (CondenseNetV2Variant): a row of `VARIANTS`, or one of your own.
+        variant (CondenseNetV2Variant): a row of `variants.CONDENSENETS`, or one of your own.
         form (str): "condensed" (default), small and fast, or "learned", what training from random weights starts
             with: it is pruned by `set_progress` and then turned into the other by `condense`.
         out_norm (bool): a batch norm and ReLU of its own on every map that a backbone returns, since this network's

@@ -4,7 +4,6 @@ Follows the authors' networks in every number and in the names of the state dict
 form only: one class, a table of variants, and the layers after the last feature map asked for are not built.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -13,100 +12,7 @@ from paddle import nn
 
 from .base import Network, check_choice
 from .layers import ConvNorm
-
-
-@dataclass(frozen=True)
-class HarDNetVariant:
-    """One row of the table below.
-
-    Args:
-        stem_channels: widths of the stem convolutions: two, which halve the image once, or four, which halve it twice.
-        growth_rates: of each block (`k` in the paper).
-        layers: number of layers in each block.
-        channels: of the 1x1 convolution after each block; None where there is none.
-        downsample_after: whether the resolution is halved after that convolution.
-        growth_multiplier: a layer's width is multiplied by it once per link after the first (`m` in the paper).
-        depthwise: each 3x3 convolution becomes 1x1 then depthwise 3x3, and pools become depthwise convolutions.
-        activation: "relu6" or "relu", after every batch norm that has one.
-        average_pool: the pools take averages instead of maxima; that of a stem counts the zeros of its padding.
-        ceil_first_pool: the first pool between blocks rounds odd sides up; the others round down.
-        dropout: before the classifier's linear layer.
-        inner_dropout: before the last 1x1 convolution.
-    """
-
-    stem_channels: tuple
-    growth_rates: tuple
-    layers: tuple
-    channels: tuple
-    downsample_after: tuple
-    growth_multiplier: float = 1.7
-    depthwise: bool = False
-    activation: str = "relu6"
-    average_pool: bool = False
-    ceil_first_pool: bool = False
-    dropout: float = 0.1
-    inner_dropout: float = 0.0
-
-
-# Figures of the paper's table 2 and of the authors' networks; hardnet70 is the encoder of their FC-HarDNet-70,
-# centernet_hardnet85_base that of their CenterNet-HarDNet-85, which ends at stride 16.
-VARIANTS = {
-    "hardnet39ds": HarDNetVariant(
-        stem_channels=(24, 48),
-        growth_rates=(16, 20, 64, 160),
-        layers=(4, 16, 8, 4),
-        channels=(96, 320, 640, 1024),
-        downsample_after=(True, True, True, False),
-        growth_multiplier=1.6,
-        depthwise=True,
-        dropout=0.05,
-    ),
-    "hardnet68ds": HarDNetVariant(
-        stem_channels=(32, 64),
-        growth_rates=(14, 16, 20, 40, 160),
-        layers=(8, 16, 16, 16, 4),
-        channels=(128, 256, 320, 640, 1024),
-        downsample_after=(True, False, True, True, False),
-        depthwise=True,
-        dropout=0.05,
-    ),
-    "hardnet68": HarDNetVariant(
-        stem_channels=(32, 64),
-        growth_rates=(14, 16, 20, 40, 160),
-        layers=(8, 16, 16, 16, 4),
-        channels=(128, 256, 320, 640, 1024),
-        downsample_after=(True, False, True, True, False),
-    ),
-    "hardnet85": HarDNetVariant(
-        stem_channels=(48, 96),
-        growth_rates=(24, 24, 28, 36, 48, 256),
-        layers=(8, 16, 16, 16, 16, 4),
-        channels=(192, 256, 320, 480, 720, 1280),
-        downsample_after=(True, False, True, False, True, False),
-        dropout=0.2,
-        inner_dropout=0.1,
-    ),
-    "hardnet70": HarDNetVariant(
-        stem_channels=(16, 24, 32, 48),
-        growth_rates=(10, 16, 18, 24, 32),
-        layers=(4, 4, 8, 8, 8),
-        channels=(64, 96, 160, 224, 320),
-        downsample_after=(True, True, True, True, False),
-        activation="relu",
-        average_pool=True,
-    ),
-    "centernet_hardnet85_base": HarDNetVariant(
-        stem_channels=(48, 96),
-        growth_rates=(24, 24, 28, 36, 48),
-        layers=(8, 16, 16, 16, 16),
-        channels=(192, 256, 320, 480, None),
-        downsample_after=(True, False, True, False, False),
-        activation="relu",
-        average_pool=True,
-        ceil_first_pool=True,
-        dropout=0.2,
-    ),
-}
+from .variants import HARDNETS
 
 
 def links(layer):
@@ -183,7 +89,7 @@ class HarDNet(Network):
     """HarDNet as a classifier or a backbone.
 
     Args:
-        variant (HarDNetVariant): a row of `VARIANTS`, or one of your own.
+        variant (HarDNetVariant): a row of `variants.HARDNETS`, or one of your own.
         block_activation (str | None): "relu6" or "relu" inside the blocks; default None, the authors'. pytorchcv's 68
             and 85 have "relu". Depthwise variants have "relu6" alone.
         stride_padding (str): of convolutions that halve the image: "both" (default) pads all sides, "before" above and
@@ -242,8 +148,8 @@ class HarDNet(Network):
 
     @property
     def model(self):
-        """The name of the variant in `VARIANTS`, or an empty text."""
-        return next((name for name, variant in VARIANTS.items() if variant == self.variant), "")
+        """The name of the variant in `variants.HARDNETS`, or an empty text."""
+        return next((name for name, variant in HARDNETS.items() if variant == self.variant), "")
 
     def _conv(self, in_channels, out_channels, kernel_size=3, stride=1):
         padding = PADDINGS[self.stride_padding] if stride > 1 else None

@@ -5,7 +5,6 @@ one thing: the stem's pooling rounds up, as its convolutions do, so that images 
 even, which all sides that the authors' stem accepts are, this changes nothing.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import paddle
@@ -14,29 +13,6 @@ from paddle import nn
 from ..errors import UserError
 from .base import STAGES, Network, check_choice
 from .layers import ConvNorm
-
-
-@dataclass(frozen=True)
-class PeleeNetVariant:
-    """One row of the table below.
-
-    Args:
-        stem_channels: width of the stem.
-        growth_rate: channels that each dense layer adds, half from each of its two branches (`k` in the paper).
-        layers: number of dense layers in each block.
-        bottleneck_widths: of each block; a branch's 1x1 convolution has this times growth_rate / 2 channels.
-        dropout: before the classifier's linear layer.
-    """
-
-    stem_channels: int = 32
-    growth_rate: int = 32
-    layers: tuple = (3, 4, 8, 6)
-    bottleneck_widths: tuple = (1, 2, 4, 4)
-    dropout: float = 0.05
-
-
-# Figures of the paper's table 1 and of the authors' network.
-VARIANTS = {"peleenet": PeleeNetVariant()}
 
 
 def conv_relu(in_channels, out_channels, kernel_size, stride=1, **norm):
@@ -103,7 +79,7 @@ class PeleeNet(Network):
     """PeleeNet as a classifier or a backbone.
 
     Args:
-        variant (PeleeNetVariant): a row of `VARIANTS`, or one of your own.
+        variant (PeleeNetVariant): a row of `variants.PELEENETS`, or one of your own.
         ceil_mode (bool): the pools between stages round odd sides up, as in Caffe, where the authors trained their
             detector: 304 pixels give 19 and 10 at strides 16 and 32. Default False, down as in the classifier: 9.
         norm (bool): False builds the network with batch norm merged into its convolutions, which have a bias then, as

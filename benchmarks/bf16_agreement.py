@@ -51,7 +51,7 @@ def fit(features, scenes):
 def fitted_network(case):
     """HarDNet-68 with random convolutions and a classifier of the scenes, in eval mode."""
     import densebone as db
-    from densebone.engines import open_network
+    from densebone.engines.opening import open_network
 
     net = db.create_model("hardnet68", num_classes=CLASSES)
     random = worker.random_tensors({name: tuple(value.shape) for name, value in net.state_dict().items()}, "_mean")
@@ -78,7 +78,7 @@ def agreement(case):
     Args:
         case (dict): size, engine, threads, cache, pictures (how many).
     """
-    from densebone.engines import open_network
+    from densebone.engines.opening import open_network
     from densebone.errors import UserError
 
     size, outputs = (case["size"],) * 2, {}
@@ -103,9 +103,9 @@ def agreement(case):
 def has_bf16(case):
     """Whether an engine computes in bf16 here; asked with a network that is exported in no time."""
     import densebone as db
-    from densebone.engines import open_network
+    from densebone.engines.opening import open_network
+    from densebone.engines.session import NO_BF16
     from densebone.errors import UserError
-    from densebone.runners import NO_BF16
 
     tiny = db.create_backbone("hardnet39ds", out_indices=(0,))
     try:
@@ -121,14 +121,14 @@ def emulated_bf16(net, case):
     """ONNX Runtime on the network, computing in float32 and rounding as bf16 does."""
     from bf16_emulation import round_graph
 
-    from densebone.export import export_network
-    from densebone.runners import open_runner
+    from densebone.deploy.export import export_network
+    from densebone.engines.session import open_session
 
     folder = Path(case["cache"]) / "emulated"
     export_network(net, folder, formats=("onnx",), input_size=(case["size"],) * 2, batch=1)
     rounded = folder.with_suffix(".onnx")
     round_graph(folder / "model.onnx", rounded)
-    return open_runner("onnxruntime", rounded, threads=case["threads"])
+    return open_session("onnxruntime", rounded, threads=case["threads"])
 
 
 def compare(exact, rounded, scenes):

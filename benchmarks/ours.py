@@ -28,7 +28,7 @@ def network(case):
 
 def engine(case, image, net=None):
     """The engine of a case, from the cache where an earlier one left its export."""
-    from densebone.engines import open_network
+    from densebone.engines.opening import open_network
 
     return open_network(
         net or network(case), case["engine"], case["precision"], case["threads"], image.shape[2:], Path(case["cache"])

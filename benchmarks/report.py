@@ -75,7 +75,7 @@ def summary(row):
 
 def write(rows, arguments, machine, agreement, output):
     """Writes the page and the picture beside it, each whole or not at all."""
-    from densebone.files import atomic_path
+    from densebone.system.files import atomic_path
 
     count = max((len(case["times"]) for row in rows for case in _measured(row)), default=0)
     method = METHOD.format(rounds=count, threads=arguments.threads, size=arguments.size, batch=arguments.batch)
@@ -166,8 +166,8 @@ def _chosen(case):
 
 def plot(rows, path):
     """Draws the time of every case, a panel for each network, the fastest engines of each side marked by colour."""
-    from densebone.files import atomic_path
-    from densebone.plots import new_figure
+    from densebone.pictures.plots import new_figure
+    from densebone.system.files import atomic_path
 
     columns = min(2, len(rows))
     lines = -(-len(rows) // columns)

@@ -1,4 +1,8 @@
-"""Feature maps and vectors of pictures: for a few in memory, and for millions in files."""
+"""Feature maps and vectors of pictures: of a few in memory, of millions in files.
+
+`FeatureExtractor` and `load_features` are the face. Imports engines, registry, backbones, weights, pictures, system and
+errors.
+"""
 
 from .extractor import FeatureExtractor
 from .shards import load_features

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .. import engines
 from ..backbones.base import check_count
+from ..engines import opening as engines
 from ..errors import UserError
-from ..images import EXTENSIONS, read_image, to_pixels
+from ..pictures.finding import EXTENSIONS
+from ..pictures.reading import read_image, to_pixels
 from .ahead import ahead, batches
 from .listing import iterate
 from .networks import build, named_preprocessing, preprocessing_of, weights_hash

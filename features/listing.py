@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import UserError
-from ..files import atomic_path
-from ..images import EXTENSIONS
+from ..pictures.finding import EXTENSIONS
+from ..system.files import atomic_path
 
 #: names that are sorted in memory at a time
 CHUNK = 50_000

@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 
 from ..errors import UserError
-from ..files import atomic_path, check_writable, remove_temporaries
+from ..system.files import atomic_path, check_writable, remove_temporaries
 from . import listing
 
 FORMATS = ("npz", "safetensors", "parquet")

@@ -4,8 +4,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import UserError
-from ..files import atomic_path
-from ..plots import fit_text, png_path
+from ..pictures.drawing import fit_text
+from ..pictures.plots import png_path
+from ..system.files import atomic_path
 
 CHANNELS = 8
 _CELL, _GAP, _LINE = 136, 8, 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UserError
-from ..images import prepare
+from ..pictures.preparing import prepare
 
 MODES = ("crop", "resize", "letterbox", "native")
 

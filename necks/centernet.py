@@ -4,36 +4,19 @@ Follows the network of HarDNet's authors in every number. Its encoder is the bac
 the official keys, the names of what follows are ours. Neck and head also serve other backbones and PaddleDetection.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import paddle
 from paddle import nn
 
 from ..backbones.base import check_count, deployed_copy
-from ..backbones.hardnet import VARIANTS as HARDNETS
-from ..backbones.hardnet import HarDBlock, HarDNet, HarDNetVariant, dense_conv
+from ..backbones.hardnet import HarDBlock, HarDNet, dense_conv
 from ..backbones.layers import conv, freeze_norms, recompute, resize_to
 from ..errors import UserError
+from .variants import CENTERNETS
 
 #: the score that an untrained heatmap has everywhere, before the sigmoid: 0.1 after it
 PRIOR_BIAS = -2.19
-
-
-@dataclass(frozen=True)
-class CenterNetVariant:
-    """One row of the table below.
-
-    Args:
-        encoder: the HarDNet whose block maps at strides 4, 8 and 16 the neck reads.
-        num_classes: of the published weights' data set, COCO.
-    """
-
-    encoder: HarDNetVariant
-    num_classes: int = 80
-
-
-VARIANTS = {"centernet_hardnet85": CenterNetVariant(HARDNETS["centernet_hardnet85_base"])}
 
 
 class WithContext(nn.Layer):
@@ -159,7 +142,7 @@ class CenterNetHarDNet(nn.Layer):
     """CenterNet-HarDNet as its authors have it, encoder included.
 
     Args:
-        variant (CenterNetVariant): a row of `VARIANTS`, or one of your own.
+        variant (CenterNetVariant): a row of `variants.CENTERNETS`, or one of your own.
         num_classes (int | None): default None, the variant's.
         in_channels (int): channels of the image. Default 3. The published weights are for blue, green, red.
         freeze_at (int): stages 0..freeze_at of the encoder learn nothing; -1 (default) freezes none, 3 all.
@@ -196,8 +179,8 @@ class CenterNetHarDNet(nn.Layer):
 
     @property
     def model(self):
-        """The name of the variant in `VARIANTS`, or an empty text."""
-        return next((name for name, variant in VARIANTS.items() if variant == self.variant), "")
+        """The name of the variant in `variants.CENTERNETS`, or an empty text."""
+        return next((name for name, variant in CENTERNETS.items() if variant == self.variant), "")
 
     def last_linear(self):
         """The prefix of the keys of the layer that has num_classes outputs."""

@@ -4,32 +4,14 @@ Chao et al., arXiv 1909.00948. FC-HarDNet-70 follows the authors' network in eve
 `hardnet70` under the official keys, the names of the decoder are ours.
 """
 
-from dataclasses import dataclass
-
 import paddle
 from paddle import nn
 
 from ..backbones.base import check_count, deployed_copy
-from ..backbones.hardnet import VARIANTS as HARDNETS
-from ..backbones.hardnet import HarDBlock, HarDNet, HarDNetVariant, dense_conv
+from ..backbones.hardnet import HarDBlock, HarDNet, dense_conv
 from ..backbones.layers import conv, freeze_norms, recompute, resize_to
 from ..errors import UserError
-
-
-@dataclass(frozen=True)
-class FCHarDNetVariant:
-    """One row of the table below.
-
-    Args:
-        encoder: the HarDNet whose block maps the decoder reads.
-        num_classes: of the published weights' data set, Cityscapes.
-    """
-
-    encoder: HarDNetVariant
-    num_classes: int = 19
-
-
-VARIANTS = {"fchardnet70": FCHarDNetVariant(HARDNETS["hardnet70"])}
+from .variants import FCHARDNETS
 
 
 class FCHarDNetDecoder(nn.Layer):
@@ -137,7 +119,7 @@ class FCHarDNet70(FCHarDNet):
     """FC-HarDNet as its authors have it, encoder included.
 
     Args:
-        variant (FCHarDNetVariant): a row of `VARIANTS`, or one of your own.
+        variant (FCHarDNetVariant): a row of `variants.FCHARDNETS`, or one of your own.
         num_classes (int | None): default None, the variant's.
         in_channels (int): channels of the image. Default 3. The published weights are for blue, green, red.
         align_corners (bool), stride_padding (str), stem_stride (int): True, "both" and 2 (default) are the authors'.
@@ -186,8 +168,8 @@ class FCHarDNet70(FCHarDNet):
 
     @property
     def model(self):
-        """The name of the variant in `VARIANTS`, or an empty text."""
-        return next((name for name, variant in VARIANTS.items() if variant == self.variant), "")
+        """The name of the variant in `variants.FCHARDNETS`, or an empty text."""
+        return next((name for name, variant in FCHARDNETS.items() if variant == self.variant), "")
 
     def last_linear(self):
         """The prefix of the keys of the layer that has num_classes outputs."""

@@ -33,7 +33,7 @@ def main(argv=None):
         print("\n".join(f"  {name:12} {what}" for name, what in COMMANDS.items()))
         return 0 if argv else 2
     if argv[0] == "--version":
-        from densebone import __version__
+        from .. import __version__
 
         print(f"densebone {__version__}")
         return 0

@@ -31,9 +31,10 @@ def main(argv=None):
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed is {seed}; it must be from 0 to {2**32 - 1}")
     task, config = options.load(arguments)
-    from ..plots import plot_sheet, png_path
+    from ..pictures.plots import png_path
+    from ..pictures.sheets import plot_sheet
 
-    samples = importlib.import_module(f"..{task}.browsing", __package__).samples
+    samples = importlib.import_module(f"..tasks.{task}.browsing", __package__).samples
     folder = Path(config.save_dir) / config.filename if task == "detection" else config.folder
     path = png_path(arguments.output or folder / "samples.png")
     pictures, titles = zip(*samples(config, arguments.count, seed, CELL))

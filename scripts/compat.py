@@ -13,8 +13,8 @@ import os
 import shutil
 from pathlib import Path
 
-from .. import compatibility
 from ..errors import UserError
+from ..tasks import trials
 from . import options
 
 
@@ -32,12 +32,12 @@ def main(argv=None):
         for name in ("results.jsonl", "data", "logs"):
             path = arguments.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    rows = compatibility.run(pairs, arguments.folder, arguments.jobs, lambda line: print(line, flush=True))
-    for title, lines, reasons in compatibility.tables(rows):
+    rows = trials.run(pairs, arguments.folder, arguments.jobs, lambda line: print(line, flush=True))
+    for title, lines, reasons in trials.tables(rows):
         print(f"\n{title}\n{options.table(lines)}")
         print("".join(f"({i}) {reason}\n" for i, reason in enumerate(reasons, 1)), end="")
     output = arguments.output or arguments.folder / "compatibility.md"
-    compatibility.write(rows, output)
+    trials.write(rows, output)
     print(f"\n{sum(row['works'] for row in rows)} of {len(rows)} pairs work; the table is in {output}")
     return 0 if all(row["works"] or row.get("absent") for row in rows) else 1
 
@@ -47,7 +47,7 @@ def _parser():
         prog="densebone compat", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--show", nargs=2, metavar=("BACKBONE", "HEAD"), help="print the configuration of a pair")
-    parser.add_argument("--toolkit", choices=compatibility.TOOLKITS, help="only the heads of this one; default both")
+    parser.add_argument("--toolkit", choices=trials.TOOLKITS, help="only the heads of this one; default both")
     parser.add_argument("--backbones", nargs="+", metavar="NAME", help="default all: HarDNet68, PeleeNet, ...")
     parser.add_argument("--heads", nargs="+", metavar="NAME", help="default all: FCOS, SSD, DeepLabV3P, ...")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trials at a time (1)")
@@ -61,26 +61,24 @@ def _parser():
 
 def _heads():
     """{head: toolkit} of all."""
-    return {head: toolkit for toolkit in compatibility.TOOLKITS for head in compatibility.job(toolkit).HEADS}
+    return {head: toolkit for toolkit in trials.TOOLKITS for head in trials.job(toolkit).HEADS}
 
 
 def _configuration(backbone, head):
     heads = _heads()
-    (head,) = compatibility.choose([head], heads, "head")
-    _, backbones = compatibility.job(heads[head]).prepare()
-    (backbone,) = compatibility.choose([backbone], backbones, "backbone")
-    return f"# {head} on {backbone}, tried with densebone compat.\n" + compatibility.job(heads[head]).yaml_of(
-        backbone, head
-    )
+    (head,) = trials.choose([head], heads, "head")
+    _, backbones = trials.job(heads[head]).prepare()
+    (backbone,) = trials.choose([backbone], backbones, "backbone")
+    return f"# {head} on {backbone}, tried with densebone compat.\n" + trials.job(heads[head]).yaml_of(backbone, head)
 
 
 def _pairs(arguments):
     """[(toolkit, backbone, head)] that were asked for, head by head."""
     heads = {h: t for h, t in _heads().items() if arguments.toolkit in (None, t)}
-    chosen = compatibility.choose(arguments.heads, heads, "head")
+    chosen = trials.choose(arguments.heads, heads, "head")
     pairs = []
     for head in chosen:
-        _, known = compatibility.job(heads[head]).prepare()
-        backbones = compatibility.choose(arguments.backbones, known, "backbone")
+        _, known = trials.job(heads[head]).prepare()
+        backbones = trials.choose(arguments.backbones, known, "backbone")
         pairs += [(heads[head], backbone, head) for backbone in backbones]
     return pairs

@@ -25,7 +25,7 @@ def main(argv=None):
     from safetensors.numpy import save_file
 
     from ..backbones.condensing import condense_arrays
-    from ..files import atomic_path, check_writable
+    from ..system.files import atomic_path, check_writable
     from ..weights.layouts import integer_indices, one_framework
     from ..weights.reader import read_arrays
 

@@ -23,7 +23,7 @@ def main(argv=None):
 
 
 def _detection(cfg, arguments):
-    from ..detection.evaluation import evaluate
+    from ..tasks.detection.evaluation import evaluate
 
     result = evaluate(cfg, arguments.weights, options.engine_options(arguments))
     half = f", mAP@0.5 {result['AP50']:.4f}" if "AP50" in result else ""
@@ -32,7 +32,7 @@ def _detection(cfg, arguments):
 
 def _segmentation(job, arguments):
     changes = options.test_config(arguments, job)
-    from ..segmentation.evaluation import evaluate
+    from ..tasks.segmentation.evaluation import evaluate
 
     result = evaluate(job, arguments.weights, changes, options.engine_options(arguments))
     rows = [
@@ -50,7 +50,7 @@ def _segmentation(job, arguments):
 def _classification(job, arguments):
     import paddle
 
-    from ..classification.evaluation import evaluate
+    from ..tasks.classification.evaluation import evaluate
 
     result = evaluate(job, arguments.weights, options.engine_options(arguments))
     if paddle.distributed.get_rank() == 0:

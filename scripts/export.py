@@ -55,8 +55,8 @@ def main(argv=None):
 
 
 def _network(arguments):
-    from ..classification.imagenet import NAMES
-    from ..export import export_model
+    from ..datasets.imagenet import NAMES
+    from ..deploy.export import export_model
 
     if arguments.check or arguments.data or arguments.override:
         raise UserError("--check, --data and -o are for a configuration; with a MODEL leave them out")
@@ -83,7 +83,7 @@ def _print_formats(report):
 
 
 def _detection(cfg, arguments):
-    from ..detection.exporting import export
+    from ..tasks.detection.exporting import export
 
     result = export(cfg, arguments.output, arguments.weights, arguments.check, arguments.format)
     for name, row in result["formats"].items():
@@ -101,7 +101,7 @@ def _detection(cfg, arguments):
 
 
 def _segmentation(job, arguments):
-    from ..segmentation.exporting import export
+    from ..tasks.segmentation.exporting import export
 
     size = tuple(arguments.input_size) if arguments.input_size else None
     result = export(job, arguments.output, arguments.weights, arguments.check, size, arguments.format)
@@ -119,7 +119,7 @@ def _segmentation(job, arguments):
 
 
 def _classification(job, arguments):
-    from ..classification.exporting import export
+    from ..tasks.classification.exporting import export
 
     result = export(job, arguments.output, arguments.weights, arguments.check, arguments.format, arguments.int8)
     _print_formats(result)

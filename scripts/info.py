@@ -14,20 +14,16 @@ def main(argv=None):
     )
     parser.add_argument("model", help="a name of densebone list")
     name = parser.parse_args(argv).model
-    from ..registry import create_model, find_model
+    from ..registry import find_row, model_facts
 
-    _, variant = find_model(name)
-    net = create_model(name)
-    parameters = sum(p.size for p in net.parameters() if not p.stop_gradient)
-    whole = hasattr(net, "backbone")  # a segmentation network; what stands in it is a backbone of its own
-    backbone = net.backbone if whole else net
-    last = len(backbone.channels) - 1
-    use = "all go to the decoder" if whole else f"out_indices 0..{last}; return_idx is one less"
-    fields = {f.name: getattr(variant, f.name) for f in dataclasses.fields(variant)}
+    row, facts = find_row(name), model_facts(name)
+    last = len(facts["channels"]) - 1
+    use = "all go to the decoder" if row.is_whole else f"out_indices 0..{last}; return_idx is one less"
+    fields = {f.name: getattr(row.variant, f.name) for f in dataclasses.fields(row.variant)}
     rows = [
-        ("parameters", f"{parameters:,} with {net.published_classes} classes"),
-        ("maps at strides", " ".join(map(str, backbone.strides)) + f"   ({use})"),
-        ("their channels", " ".join(map(str, backbone.channels))),
+        ("parameters", f"{facts['parameters']:,} with {facts['classes']} classes"),
+        ("maps at strides", " ".join(map(str, facts["strides"])) + f"   ({use})"),
+        ("their channels", " ".join(map(str, facts["channels"]))),
         *((key.replace("_", " "), _name(value)) for key, value in fields.items()),
     ]
     print(name)
@@ -39,4 +35,4 @@ def _name(value):
     """A variant within a variant by its name in the registry; anything else as it is."""
     from ..registry import MODELS
 
-    return next((name for name, (_, variant) in MODELS.items() if variant is value), value)
+    return next((name for name, row in MODELS.items() if row.variant is value), value)

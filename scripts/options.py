@@ -5,7 +5,7 @@ import importlib
 from pathlib import Path
 
 from ..errors import UserError, suggest
-from ..settings import top_level_keys
+from ..tasks.configuration import top_level_keys
 
 # Options that only one task has, by their names among the parsed arguments.
 _OPTIONS = {
@@ -115,12 +115,12 @@ def load(arguments):
     check_task(arguments, task, path)
     trained = hasattr(arguments, "weights")  # the command fills the model with trained weights
     if task != "detection":
-        config = importlib.import_module(f"..{task}.config", __package__)
+        config = importlib.import_module(f"..tasks.{task}.config", __package__)
         return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
     if getattr(arguments, "weights", "") is None:  # PaddleDetection's own spelling of -w
         given = [o.partition("=")[2] for o in arguments.override if o.startswith("weights=")]
         arguments.weights = given[-1] if given else None
-    from ..detection import config
+    from ..tasks.detection import config
 
     return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
 
@@ -136,7 +136,7 @@ def check_task(arguments, task, path):
 
 def test_config(arguments, job):
     """What --flip, --scales and --slide change in a segmentation job's `test_config`, or None."""
-    from ..segmentation.checks import check_test_config
+    from ..tasks.segmentation.checks import check_test_config
 
     changes = {}
     if arguments.flip or arguments.scales:

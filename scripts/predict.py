@@ -54,7 +54,7 @@ def main(argv=None):
 
 
 def _detection(cfg, arguments):
-    from ..detection.prediction import predict
+    from ..tasks.detection.prediction import predict
 
     output = arguments.output or f"{cfg.save_dir}/{cfg.filename}/predictions"
     threshold = 0.5 if arguments.threshold is None else arguments.threshold
@@ -66,7 +66,7 @@ def _detection(cfg, arguments):
 
 def _segmentation(job, arguments):
     changes = options.test_config(arguments, job)
-    from ..segmentation.prediction import predict
+    from ..tasks.segmentation.prediction import predict
 
     output = arguments.output or str(job.folder / "predictions")
     opacity = 0.5 if arguments.opacity is None else arguments.opacity
@@ -86,7 +86,7 @@ def _exported(arguments):
 
 
 def _classification(job, arguments):
-    from ..classification.prediction import predict, predict_exported
+    from ..tasks.classification.prediction import predict, predict_exported
 
     top, engine = 5 if arguments.top is None else arguments.top, options.engine_options(arguments)
     if job is None:

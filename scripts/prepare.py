@@ -12,7 +12,7 @@ VOCdevkit.
 import argparse
 from pathlib import Path
 
-from .. import cityscapes, voc
+from ..datasets import cityscapes, voc
 
 
 def main(argv=None):

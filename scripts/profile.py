@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import check_writable
+from ..system.files import check_writable
 from . import options
 
 
@@ -26,25 +26,25 @@ def main(argv=None):
     for path in (arguments.json_file, arguments.csv_file, arguments.png_file):
         if path is not None:
             check_writable(path.parent)
-    from .. import plots_costs, profiling, profiling_tables
-    from ..plots import png_path
+    from ..pictures.plots import png_path
+    from ..profiling import costs, plots, tables
 
     if arguments.png_file is not None:
         png_path(arguments.png_file)
     settings = {"batch": arguments.batch, "precision": arguments.precision, "balance": arguments.balance}
-    settings["balance"] = profiling.BALANCE if arguments.balance is None else arguments.balance
+    settings["balance"] = costs.BALANCE if arguments.balance is None else arguments.balance
     if arguments.all:
-        rows = profiling.profile_all(input_size=arguments.input_size or (224, 224), **settings)
-        profiling_tables.print_models(rows)
-        writers = profiling_tables.save_models_json, profiling_tables.save_models_csv, plots_costs.plot_models
+        rows = costs.profile_all(input_size=arguments.input_size or (224, 224), **settings)
+        tables.print_models(rows)
+        writers = tables.save_models_json, tables.save_models_csv, plots.plot_models
         content = rows
     else:
         network, size, inputs = _subject(arguments)
-        content = profiling.profile(network, size, inputs=inputs, **settings)
+        content = costs.profile(network, size, inputs=inputs, **settings)
         name = arguments.model or options.find_config(arguments.config).stem
         content = content.renamed(name)
-        profiling_tables.print_layers(content)
-        writers = profiling.Profile.save_json, profiling.Profile.save_csv, plots_costs.plot_layers
+        tables.print_layers(content)
+        writers = costs.Profile.save_json, costs.Profile.save_csv, plots.plot_layers
     for path, write in zip((arguments.json_file, arguments.csv_file, arguments.png_file), writers):
         if path is not None:
             write(content, path)
@@ -87,8 +87,8 @@ def _subject(arguments):
     arguments.weights = None  # the figures do not depend on the weights: none are loaded
     task, config = options.load(arguments)
     if task == "detection":
-        from ..detection.sizing import network_and_input
+        from ..tasks.detection.sizing import network_and_input
     else:
-        from ..segmentation.sizing import network_and_input
+        from ..tasks.segmentation.sizing import network_and_input
 
     return network_and_input(config, arguments.input_size)

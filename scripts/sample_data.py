@@ -8,8 +8,8 @@ densebone sample-data imagenet dataset/things --train 600 --val 200 --size 80
 import argparse
 import re
 
+from ..datasets.generated import write_cityscapes, write_coco, write_imagenet
 from ..errors import UserError
-from ..sample_data import write_cityscapes, write_coco, write_imagenet
 
 
 def main(argv=None):

@@ -28,7 +28,7 @@ def main(argv=None):
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier run's checkpoints")
     arguments = parser.parse_args(argv)
     task, config = options.load(arguments)
-    train = importlib.import_module(f"..{task}.training", __package__).train
+    train = importlib.import_module(f"..tasks.{task}.training", __package__).train
     folder = train(
         config, arguments.resume, arguments.eval, arguments.amp, arguments.vdl, arguments.seed, arguments.overwrite
     )

@@ -100,7 +100,7 @@ def _info(arguments):
 
 
 def _download(arguments):
-    from ..files import atomic_path, check_writable
+    from ..system.files import atomic_path, check_writable
     from ..weights.download import fetch
 
     if arguments.output:
@@ -140,7 +140,7 @@ def _verify(arguments):
 
 
 def _convert(arguments):
-    from ..files import check_writable
+    from ..system.files import check_writable
     from ..weights.layouts import DEFAULTS, DETECTORS, turned
     from ..weights.writer import check_target, write
 

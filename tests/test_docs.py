@@ -51,7 +51,7 @@ def test_yaml_examples_of_segmentation_use_registered_names(text):
 @pytest.mark.parametrize("text", [b for b in SEGMENTATION if "train_dataset:" in b.values[0]])
 def test_whole_configurations_of_segmentation_are_read(text, tmp_path):
     pytest.importorskip("paddleseg", reason="needs PaddleSeg: pip install densebone[segmentation]")
-    from densebone.segmentation import config
+    from densebone.tasks.segmentation import config
 
     (tmp_path / "mine.yml").write_text(text)
     job = config.load(tmp_path / "mine.yml", pretrained=False)
@@ -61,16 +61,16 @@ def test_whole_configurations_of_segmentation_are_read(text, tmp_path):
 
 @pytest.mark.parametrize("text", CLASSIFICATION)
 def test_whole_configurations_of_classification_are_read(text, tmp_path):
-    from densebone.classification import config
+    from densebone.tasks.classification import config
 
     (tmp_path / "mine.yml").write_text(text)
     assert config.load(tmp_path / "mine.yml").transforms
 
 
 def test_keys_of_classification_are_explained():
-    from densebone.classification.config import Job
-    from densebone.classification.layouts import DATASETS
-    from densebone.classification.transforms import TRANSFORMS
+    from densebone.tasks.classification.config import Job
+    from densebone.tasks.classification.layouts import DATASETS
+    from densebone.tasks.classification.transforms import TRANSFORMS
 
     page = "".join((ROOT / "docs" / name).read_text() for name in ("classification.md", "classification_training.md"))
     settings = [name for name, field in Job.__dataclass_fields__.items() if field.metadata]

@@ -6,17 +6,17 @@ import sys
 import paddle
 import pytest
 import tiny
+import write_facts
 
 import densebone as db
 from densebone import registry
-from densebone.backbones.hardnet import HarDNet
 
 HARDNETS = ["hardnet39ds", "hardnet68", "hardnet68ds", "hardnet70", "hardnet85"]
 
 
 @pytest.fixture(autouse=True)
 def tiny_model(monkeypatch):
-    monkeypatch.setitem(registry.MODELS, "tiny", (HarDNet, tiny.TINY))
+    monkeypatch.setitem(registry.MODELS, "tiny", registry.Row("backbones.hardnet", "HarDNet", tiny.TINY))
 
 
 def test_list_models_takes_a_shell_pattern():
@@ -129,3 +129,9 @@ def test_import_is_light_and_silent():
         check=True,
     )
     assert run.stdout == "[]\n"
+
+
+def test_the_recorded_facts_are_those_of_the_networks():
+    """To record them anew: python tests/helpers/write_facts.py"""
+    names = [name for name in registry.MODELS if name != "tiny"]
+    assert {name: registry.model_facts(name) for name in names} == {name: write_facts.measure(name) for name in names}

@@ -13,37 +13,9 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from ..errors import UserError, suggest
+from ..pictures.preparing import Preprocessing
 
 FILE = Path(__file__).with_name("catalog.yml")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the input that weights were evaluated on.
-
-    Attributes:
-        resize (int | [int, int] | None): length of the shorter side, or [width, height], in pixels; None: as it is.
-        crop (int | None): side of the square from the middle, in pixels; None: all of it.
-        interpolation (str | None): "bilinear" or "bicubic"; None when nothing is resized.
-        backend (str): "pil" or "opencv", whose resizing differs.
-        channels (str): "rgb" or "bgr".
-        mean, std (list of float): of values from 0 to 1, in the order of `channels`.
-    """
-
-    resize: int | list | None
-    crop: int | None
-    interpolation: str | None
-    backend: str
-    channels: str
-    mean: list
-    std: list
-
-    def __str__(self):
-        side = "x".join(map(str, self.resize)) if isinstance(self.resize, list) else f"shorter side to {self.resize}"
-        steps = [f"{side} ({self.backend}, {self.interpolation})" if self.resize else "not resized"]
-        steps += [f"middle {self.crop}x{self.crop}"] if self.crop else []
-        numbers = [" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std)]
-        return ", ".join([*steps, self.channels.upper(), f"mean {numbers[0]}, std {numbers[1]}"])
 
 
 @dataclass(frozen=True)

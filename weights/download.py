@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
-from ..files import atomic_path, check_writable, sync
+from ..system.files import atomic_path, check_writable, sync
 from .catalog import Entry, find, is_url, of_url, shown
 from .integrity import Record, Refused, check, digests, namesakes, owners
 from .transfer import Failed, Settings, discard, disk_error, transfer

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from filelock import FileLock
 
 from ..errors import UserError
-from ..files import atomic_path
+from ..system.files import atomic_path
 from .catalog import entries, shown
 
 

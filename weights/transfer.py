@@ -17,7 +17,7 @@ import urllib3
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..files import atomic_path
+from ..system.files import atomic_path
 
 _CHUNK = 1 << 16
 # A connection that brought this much more than any before counts as progress, and starts the count of tries anew.

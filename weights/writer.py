@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..files import atomic_path
+from ..system.files import atomic_path
 from .layouts import to_layout
 
 _BOTH = (".safetensors", ".pdparams")

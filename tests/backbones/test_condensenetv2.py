@@ -14,12 +14,12 @@ from tiny_condense import TINY, build, randomise
 
 import densebone as db
 from densebone.backbones.condensenetv2 import (
-    VARIANTS,
     CondensedGroupConv,
     CondensedReactivation,
     DenseLayer,
     SqueezeExcitation,
 )
+from densebone.backbones.variants import CONDENSENETS
 
 # Parameters of the condensed and the learned form; GMACs and millions of convolution inputs and outputs (CIO) of one
 # 3x224x224 image in the condensed form; channels at strides 2..32; name of the reference.
@@ -31,7 +31,7 @@ PUBLISHED = {
 
 
 def test_no_variant_is_missing():
-    assert list(PUBLISHED) == list(VARIANTS)
+    assert list(PUBLISHED) == list(CONDENSENETS)
     assert sorted(PUBLISHED) == db.list_models("condensenetv2*")
 
 

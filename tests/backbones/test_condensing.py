@@ -10,11 +10,7 @@ from tiny_condense import arrays, build, pruned, randomise
 
 import densebone as db
 from densebone.backbones.base import ENGINES
-from densebone.backbones.condensenetv2 import (
-    CondensedGroupConv,
-    CondensedReactivation,
-    NormConv,
-)
+from densebone.backbones.condensenetv2 import CondensedGroupConv, CondensedReactivation, NormConv
 from densebone.backbones.condensing import (
     DENSE_BLOCKS,
     PickingGroupConv,

@@ -7,7 +7,8 @@ import tiny
 from cost import count
 
 import densebone as db
-from densebone.backbones.peleenet import VARIANTS, DenseBlock, PeleeNet, PeleeNetVariant, Stem
+from densebone.backbones.peleenet import DenseBlock, PeleeNet, Stem
+from densebone.backbones.variants import PELEENETS, PeleeNetVariant
 
 TINY = PeleeNetVariant(stem_channels=4, growth_rate=8, layers=(1, 2, 1, 1), bottleneck_widths=(1, 1, 2, 2), dropout=0.0)
 
@@ -18,7 +19,7 @@ def build(seed=0, **options):
 
 
 def test_parameters_macs_and_cio_are_the_published_ones():
-    assert list(VARIANTS) == db.list_models("pelee*") == ["peleenet"]
+    assert list(PELEENETS) == db.list_models("pelee*") == ["peleenet"]
     net = db.create_model("peleenet")
     net.eval()
     assert sum(int(p.size) for p in net.parameters() if not p.stop_gradient) == 2802248

@@ -138,7 +138,7 @@ def test_emulated_bf16_rounds_what_is_multiplied(benchmarks, tmp_path):
     from bf16_emulation import round_graph, to_bf16
     from onnx import helper, numpy_helper
 
-    from densebone.runners import open_runner
+    from densebone.engines.session import open_session
 
     random = np.random.default_rng(0)
     picture, weight, bias, last = (
@@ -168,7 +168,7 @@ def test_emulated_bf16_rounds_what_is_multiplied(benchmarks, tmp_path):
         return rounding(np.maximum(maps, 0).mean((2, 3))) @ rounding(last)
 
     for name, rounding in (("exact", lambda values: values), ("rounded", to_bf16)):
-        with open_runner("onnxruntime", tmp_path / f"{name}.onnx") as runner:
+        with open_session("onnxruntime", tmp_path / f"{name}.onnx") as runner:
             (found,) = runner.run(picture)
         np.testing.assert_allclose(found, compute(rounding), rtol=1e-5, atol=1e-5)
     assert not np.allclose(compute(to_bf16), compute(lambda values: values), rtol=1e-4)

@@ -10,7 +10,8 @@ from PIL import Image
 from densebone import FeatureExtractor
 from densebone.errors import UserError
 from densebone.features.extractor import READERS
-from densebone.images import prepare, read_image
+from densebone.pictures.preparing import prepare
+from densebone.pictures.reading import read_image
 from densebone.weights.catalog import find
 
 IMAGENET = find("hardnet68.official").preprocessing

@@ -6,7 +6,7 @@ from PIL import Image
 
 from densebone.errors import UserError
 from densebone.features import sheets
-from densebone.images import prepare
+from densebone.pictures.preparing import prepare
 from densebone.weights.catalog import find
 
 pytest.importorskip("matplotlib", reason="needs matplotlib: pip install densebone[features]")

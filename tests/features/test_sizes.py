@@ -6,8 +6,8 @@ from PIL import Image
 
 from densebone.errors import UserError
 from densebone.features.sizes import SizePolicy
-from densebone.images import prepare
-from densebone.weights.catalog import Preprocessing, find
+from densebone.pictures.preparing import Preprocessing, prepare
+from densebone.weights.catalog import find
 
 IMAGENET = find("hardnet68.official").preprocessing
 BGR = find("fchardnet70.official").preprocessing  # neither resized nor cropped

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densebone.detection import compatibility, config
+from densebone.tasks.detection import config, heads
 
 _SCORES = re.compile("head_cls|pred_cls|retinanet_cls")
 
@@ -25,16 +25,16 @@ def run(engine, backbone, head):
     import paddle
     from ppdet.core.workspace import create
 
-    from densebone.detection.acceleration import accelerate
-    from densebone.detection.exporting import compare
-    from densebone.detection.prediction import split_batch
+    from densebone.tasks.detection.acceleration import accelerate
+    from densebone.tasks.detection.exporting import compare
+    from densebone.tasks.detection.prediction import split_batch
 
-    settings = compatibility.HEADS[head]
+    settings = heads.HEADS[head]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pair.yml"
-        path.write_text(compatibility.yaml_of(backbone, head))
+        path.write_text(heads.yaml_of(backbone, head))
         cfg = config.load(path, ("use_gpu=false", "num_classes=4", *settings.trial), pretrained=False)
-    compatibility._find_more(cfg)
+    heads._find_more(cfg)
     paddle.seed(0)
     model = create(cfg.architecture)
     for name, weight in model.state_dict().items():  # else rounding decides which of a thousand equal scores is best
@@ -58,7 +58,7 @@ def run(engine, backbone, head):
 
 def main(engine, backbone, *heads):
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    compatibility.prepare()
+    heads.prepare()
     for head in heads:
         child = os.fork()
         if child == 0:

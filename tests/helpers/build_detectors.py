@@ -10,8 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from densebone.detection import config
 from densebone.errors import UserError
+from densebone.tasks.detection import config
 
 
 def build(path):

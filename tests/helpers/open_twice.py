@@ -4,10 +4,10 @@ import sys
 
 import tiny
 
-from densebone import engines
+from densebone.engines import opening
 
 if __name__ == "__main__":
     network = tiny.build()
     network.eval()
-    with engines.open_network(network, sys.argv[1], cache=sys.argv[2]) as engine:
+    with opening.open_network(network, sys.argv[1], cache=sys.argv[2]) as engine:
         print(float(engine.run(tiny.images().numpy())[0].sum()))

@@ -64,7 +64,7 @@ def write(folder, name="tiny", **settings):
 
 def job(path, *overrides):
     """The job of a configuration, as `classification.config.load` gives it."""
-    from densebone.classification.config import load
+    from densebone.tasks.classification.config import load
 
     return load(path, overrides)
 
@@ -73,7 +73,7 @@ def killed(path, iteration, *overrides):
     """See the module."""
     import paddle
 
-    from densebone.classification import training
+    from densebone.tasks.classification import training
 
     def step(run, *arguments):
         losses = original(run, *arguments)
@@ -89,8 +89,8 @@ def gradients(path, out, *overrides):
     """See the module; also returns {"gradient NAME" and "parameter NAME": array}."""
     import paddle
 
-    from densebone import processes
-    from densebone.classification import training
+    from densebone.tasks.classification import training
+    from densebone.training import processes
 
     processes.start()
     run = training.Run(job(path, *overrides), seed=7)

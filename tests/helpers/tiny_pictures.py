@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from densebone.classification.cifar import LAYOUTS
+from densebone.datasets.cifar import LAYOUTS
 
 SYNSETS = ("n01440764", "n01443537", "n01484850")  # tench, goldfish, great white shark: classes 0, 1 and 2
 

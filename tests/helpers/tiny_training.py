@@ -81,14 +81,14 @@ def write(folder, name="tiny", **settings):
 
 def job(path, *overrides):
     """The job of a configuration, on the CPU."""
-    from densebone.segmentation.config import load
+    from densebone.tasks.segmentation.config import load
 
     return load(path, ["use_gpu=false", *overrides])
 
 
 def main(path, iteration, *overrides):
     """See the module."""
-    from densebone.segmentation import training
+    from densebone.tasks.segmentation import training
 
     def step(run, *arguments):
         losses = original(run, *arguments)

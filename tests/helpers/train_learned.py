@@ -19,7 +19,7 @@ from paddle import distributed
 
 from densebone.backbones.condensenetv2 import CondenseNetV2, CondenseNetV2Variant
 from densebone.backbones.pruning import learned_convs
-from densebone.files import atomic_path
+from densebone.system.files import atomic_path
 
 VARIANT = CondenseNetV2Variant(
     layers=(1, 1, 2, 2, 1), growth_rates=(8, 8, 8, 16, 16), groups=4, fc_channels=32, last_reduction=4

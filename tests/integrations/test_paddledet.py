@@ -131,7 +131,7 @@ def test_the_toolkits_own_loader_takes_a_classifiers_file(tmp_path):
 
 
 def test_pretrain_weights_that_would_make_another_network_are_refused():
-    from densebone.detection.training import check_pretrained
+    from densebone.tasks.detection.training import check_pretrained
 
     key = "features.denseblock_1.denselayer_1.sfr.index"
     for value in (np.eye(16), ("a_0", np.eye(16))):

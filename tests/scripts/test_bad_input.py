@@ -127,7 +127,7 @@ def no_such_picture(content):
 )
 def test_annotations_are_checked(change, words, sample, tmp_path):
     from densebone import UserError
-    from densebone.detection.data import check_dataset
+    from densebone.tasks.detection.data import check_dataset
 
     folder = edited(sample, tmp_path / "data", change)
     settings = {"name": "COCODataSet", "dataset_dir": folder, "image_dir": "train2017"}
@@ -140,7 +140,7 @@ def test_annotations_are_checked(change, words, sample, tmp_path):
 
 
 def test_pictures_that_are_missing_are_counted(sample, tmp_path):
-    from densebone.detection.data import check_dataset
+    from densebone.tasks.detection.data import check_dataset
 
     shutil.copytree(sample, tmp_path / "data")
     first = sorted((tmp_path / "data" / "train2017").iterdir())[0]
@@ -154,7 +154,7 @@ def test_pictures_that_are_missing_are_counted(sample, tmp_path):
 
 def test_a_box_may_overhang_as_those_of_coco_do():
     from densebone import UserError
-    from densebone.detection.data import check_annotations
+    from densebone.tasks.detection.data import check_annotations
 
     content = {
         "categories": [{"id": 1, "name": "cat"}],
@@ -196,7 +196,7 @@ def test_predict_without_weights_or_pictures(sample, densebone, tmp_path):
 
 def test_a_file_that_is_no_picture_is_named_before_training(sample, tmp_path):
     from densebone import UserError
-    from densebone.detection.data import check_dataset
+    from densebone.tasks.detection.data import check_dataset
 
     shutil.copytree(sample, tmp_path / "data")
     first = sorted((tmp_path / "data" / "train2017").iterdir())[0]

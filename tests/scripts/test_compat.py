@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from densebone import compatibility
+from densebone.tasks import trials
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
 pytest.importorskip("paddleseg", reason="needs PaddleSeg: pip install densebone[segmentation]")
@@ -25,9 +25,9 @@ def test_a_sample_of_the_matrix(densebone, tmp_path):
     assert "## PaddleSeg " in page and "|  | PeleeNet |\n| --- | --- |\n| TOOD | yes |\n" in page
 
 
-@pytest.mark.parametrize("toolkit", compatibility.TOOLKITS)
+@pytest.mark.parametrize("toolkit", trials.TOOLKITS)
 def test_every_pair_has_a_configuration(toolkit):
-    job = compatibility.job(toolkit)
+    job = trials.job(toolkit)
     _, backbones = job.prepare()
     for head in job.HEADS:
         for backbone in backbones:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from densebone import FeatureExtractor, create_backbone
 from densebone.features import load_features
-from densebone.images import prepare, read_image
+from densebone.pictures.preparing import prepare
+from densebone.pictures.reading import read_image
 from densebone.scripts import main
 from densebone.weights.catalog import find
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from densebone.cityscapes import label_file
+from densebone.datasets.cityscapes import label_file
 from densebone.scripts.prepare import main
 
 

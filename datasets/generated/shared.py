@@ -1,0 +1,159 @@
+"""What the sample sets share: where they are written, their arguments, and the camera that takes the pictures."""
+
+import json
+import math
+import os
+import secrets
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+from tqdm import tqdm
+
+from ...errors import UserError
+from ...system.files import atomic_path
+
+MARKER = "densebone-sample.json"  # holds the arguments that a set was made with
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """What was written or found: counts of pictures and boxes per split, and the class names.
+
+    `boxes` is empty for a set without boxes.
+    """
+
+    folder: Path
+    pictures: dict
+    boxes: dict
+    classes: tuple
+    present: bool
+
+
+def smooth_noise(rng, height, width, cells):
+    """(H, W) float32 in about -1..1 that varies over 1 / `cells` of the longer side."""
+    step = max(height, width) / cells
+    grid = rng.uniform(-1, 1, (math.ceil(height / step) + 2, math.ceil(width / step) + 2)).astype(np.float32)
+    large = Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(large)
+
+
+def soften(coverage, radius):
+    """(H, W) of 0..1 -> the same, blurred by a Gaussian of `radius` pixels."""
+    blurred = Image.fromarray(np.uint8(coverage * 255)).filter(ImageFilter.GaussianBlur(radius))
+    return np.asarray(blurred, np.float32) / 255
+
+
+def camera(rng, scene, light):
+    """(H, W, 3) float scene -> Pillow picture: uneven light, vignette, blur, colour cast and noise."""
+    height, width = scene.shape[:2]
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    across, down = columns / width - 0.5, rows / height - 0.5
+    exposure = 1 + rng.uniform(0, 0.4) * (across * light[0] + down * light[1])
+    exposure -= rng.uniform(0, 0.5) * (across**2 + down**2)
+    cast = rng.uniform(0.9, 1.1) * rng.uniform(0.95, 1.05, 3)
+    scene = scene * exposure[..., None] * cast
+    picture = Image.fromarray(np.uint8(np.clip(scene, 0, 1) * 255))
+    picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.9)))
+    noise = rng.standard_normal((height, width, 3), dtype=np.float32) * rng.uniform(1, 6)
+    return Image.fromarray(np.uint8(np.clip(np.asarray(picture) + noise, 0, 255)))
+
+
+def is_int(value):
+    """Whether a value is a whole number, of Python or NumPy, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+@contextmanager
+def _new_folder(folder):
+    """Yield a temporary folder beside `folder` that takes its name on success and is removed on failure."""
+    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"cannot write into the folder {folder.parent} ({reason}); give a folder that you may write to"
+        ) from error
+    try:
+        yield temporary
+        if folder.is_dir():
+            folder.rmdir()  # empty, else _find_present had complained; Windows cannot rename onto it
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def check_count(name, count, least=1):
+    """The number of pictures of a split as an int, or an error."""
+    if not is_int(count) or count < least:
+        raise UserError(f"{name}={count!r}: the number of pictures must be a whole number, at least {least}")
+    return int(count)
+
+
+def check_seed(seed):
+    """The seed as an int, or an error."""
+    if not is_int(seed) or seed < 0:
+        raise UserError(f"seed={seed!r}: must be a whole number, at least 0")
+    return int(seed)
+
+
+def _find_present(folder, arguments, lost):
+    """The boxes of the set in `folder`, made with the same arguments; None when there is nothing in the way."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    try:
+        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        made_with, boxes = dict(marker["arguments"]), marker["boxes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{folder} exists and is not empty, and holds no set that densebone made; give another folder"
+        ) from None
+    if made_with != arguments:
+        other = ", ".join(f"{key}={value}" for key, value in made_with.items() if arguments.get(key) != value)
+        raise UserError(f"{folder} exists and is not empty: a set made with {other}; give another folder or delete it")
+    if part := lost(folder, arguments):
+        raise UserError(f"{folder} holds a set that lost files of {part}; delete it and write it again")
+    return boxes
+
+
+def write_once(folder, arguments, write, lost, classes, splits, progress):
+    """Write a set into a new or empty folder, or find the one that the same arguments made there.
+
+    The set is written beside `folder` and renamed at the end: an interrupted run leaves nothing at `folder`.
+
+    Args:
+        folder: str or Path.
+        arguments: dict that JSON keeps, with the number of pictures under the name of every split; it goes into
+            the marker.
+        write: function (folder, arguments, bar) that writes the set, updates the bar after every picture and
+            returns the number of boxes per split.
+        lost: function (folder, arguments) that names a part of a finished set that is incomplete, or None.
+        classes: the class names.
+        splits: names of the splits.
+        progress: show a progress bar.
+
+    Returns:
+        SampleSet
+
+    Raises:
+        UserError: the folder holds something else or cannot be written.
+    """
+    folder = Path(folder).resolve()
+    pictures = {split: arguments[split] for split in splits}
+    if folder.is_file():
+        raise UserError(f"{folder} is a file, and a data set needs a folder; give another name")
+    boxes = _find_present(folder, arguments, lost)
+    if boxes is not None:
+        return SampleSet(folder, pictures, boxes, classes, present=True)
+    bar = tqdm(total=sum(pictures.values()), desc="sample pictures", disable=not progress)
+    with bar, _new_folder(folder) as temporary:
+        boxes = write(temporary, arguments, bar)
+        marker = {"arguments": arguments, "boxes": boxes}
+        with atomic_path(temporary / MARKER) as path:
+            path.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+    return SampleSet(folder, pictures, boxes, classes, present=False)

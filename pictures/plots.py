@@ -1,0 +1,120 @@
+"""Plots by matplotlib: the curves of a training run, and what other plots share."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..system.files import atomic_path
+
+
+def png_path(path):
+    """The path, as a Path; UserError unless its name ends in .png."""
+    if Path(path).suffix.lower() != ".png":
+        raise UserError(f"{path}: the picture is written as PNG; give a name that ends in .png")
+    return Path(path)
+
+
+def _column(rows, key):
+    """The rows that have `key` -> iterations and values, as float arrays sorted by iteration."""
+    pairs = sorted((row["iteration"], row[key]) for row in rows if row.get(key) is not None)
+    pairs = np.array(pairs, dtype=float).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _smooth(values):
+    """Centred moving average over about a twentieth of the values; what is not finite is left out."""
+    reach = max(1, len(values) // 40)
+    finite = np.isfinite(values)
+    sums = np.concatenate([[0], np.cumsum(np.where(finite, values, 0))])
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    first = np.maximum(np.arange(len(values)) - reach, 0)
+    last = np.minimum(np.arange(len(values)) + reach + 1, len(values))
+    count = counts[last] - counts[first]
+    return np.where(count > 0, (sums[last] - sums[first]) / np.maximum(count, 1), np.nan)
+
+
+def _plot_losses(axes, rows):
+    """The total loss, raw and smoothed, and its parts, smoothed."""
+    steps, values = _column(rows, "loss")
+    marker = "o" if len(values) == 1 else None
+    axes.plot(steps, values, color="tab:blue", alpha=0.25, linewidth=1)
+    axes.plot(steps, _smooth(values), color="tab:blue", linewidth=2, marker=marker, label="loss")
+    parts = sorted({key for row in rows for key in row if "loss" in key and key != "loss"})
+    for index, key in enumerate(parts):
+        steps, values = _column(rows, key)
+        axes.plot(steps, _smooth(values), color=f"C{index + 2}", linewidth=1, marker=marker, label=key)
+    axes.set(title="Training loss (thick line: moving average)", xlabel="iteration", ylabel="loss")
+
+
+# Key of an evaluation row -> its colour, its name in the legend, and the name of its kind in the title.
+_SCORES = {
+    "AP50": ("tab:orange", "mAP @ 0.5", "mAP"),
+    "AP": ("tab:red", "mAP @ 0.5:0.95", "mAP"),
+    "mIoU": ("tab:green", "mIoU", "mIoU"),
+    "top5": ("tab:cyan", "top-5", "accuracy"),
+    "top1": ("tab:purple", "top-1", "accuracy"),
+}
+
+
+def _plot_scores(axes, rows):
+    """The scores of every evaluation, with the best of each in the title."""
+    best, kinds = [], {}
+    for key, (colour, label, kind) in _SCORES.items():
+        steps, values = _column(rows, key)
+        if len(values):
+            axes.plot(steps, values, color=colour, marker="o", markersize=4, label=label)
+            kinds[kind] = True
+        if np.isfinite(values).any():
+            best.append(f"{label} {np.nanmax(values):.3f}")
+    name = " and ".join(kinds) or "score"
+    title = f"Validation {name}" + (f" (best: {', '.join(best)})" if best else "")
+    axes.set(title=title, xlabel="iteration", ylabel=name, ylim=(0, 1.02))
+
+
+def check_curves():
+    """UserError when curves cannot be drawn here: to be known before hours of training, not after."""
+    new_figure(1, 1)
+
+
+def new_figure(width, height):
+    """A matplotlib figure, in inches, that draws without a display; UserError where matplotlib is missing."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("drawing curves needs matplotlib; run: pip install matplotlib") from error
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plot_training(history, path):
+    """Draw the curves of a training run: the loss, and the mAP, mIoU or accuracy where there were evaluations.
+
+    Args:
+        history: dicts in any order. {"kind": "train", "iteration": int, "loss": float, ...}, where further
+            keys with "loss" in their name are drawn as thin lines; {"kind": "eval", "iteration": int, "AP":
+            float, "AP50": float}, or "mIoU", or "top1" and "top5", all 0..1. What is missing or not finite is left
+            out, other keys ignored.
+        path: the PNG to write.
+
+    Raises:
+        UserError: no row to draw, a row without iteration, or a path that is not a PNG or cannot be written.
+    """
+    path = png_path(path)
+    rows = list(history)
+    train = [row for row in rows if row.get("kind") == "train" and row.get("loss") is not None]
+    evals = [row for row in rows if row.get("kind") == "eval"]
+    if not train and not evals:
+        raise UserError("the history holds no row of kind 'train' with a loss or 'eval'; train first")
+    if any("iteration" not in row for row in train + evals):
+        raise UserError("a row of the history has no 'iteration'; every row needs one")
+    panels = [(_plot_losses, train)] * bool(train) + [(_plot_scores, evals)] * bool(evals)
+    figure = new_figure(6.5 * len(panels), 4.2)
+    for axes, (plot, chosen) in zip(figure.subplots(1, len(panels), squeeze=False, sharex=True)[0], panels):
+        plot(axes, chosen)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")

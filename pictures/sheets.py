@@ -1,0 +1,45 @@
+"""Contact sheets: many pictures in a grid, each with its title."""
+
+from PIL import Image, ImageDraw
+
+from ..errors import UserError
+from ..system.files import atomic_path
+from .drawing import as_picture, fit_text
+from .plots import png_path
+
+
+def plot_sheet(images, titles, path, columns=4, cell=256):
+    """Write a contact sheet: pictures of any size in a grid, each scaled into its cell, a title above it.
+
+    Args:
+        images: uint8 arrays (H, W, 3), red-green-blue, or Pillow images; at least one.
+        titles: one string for each; those that are too long get smaller letters, then are cut.
+        path: the PNG to write.
+        columns: pictures in a row, at least 1.
+        cell: width and height of a cell in pixels, at least 32.
+
+    Raises:
+        UserError: no pictures, not as many titles, a size out of range, or a path that is not a PNG or cannot
+            be written.
+    """
+    path = png_path(path)
+    pictures, titles = [as_picture(image) for image in images], [str(title) for title in titles]
+    if not pictures or len(pictures) != len(titles):
+        raise UserError(f"{len(pictures)} pictures and {len(titles)} titles; give at least one, and one title each")
+    if columns < 1 or cell < 32:
+        raise UserError(f"columns={columns}, cell={cell}; columns must be at least 1 and cell at least 32 pixels")
+    columns = min(columns, len(pictures))
+    gap, band, size = 8, max(14, cell // 12), max(11, cell // 18)
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * (cell + gap) + gap, rows * (cell + band + gap) + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (picture, title) in enumerate(zip(pictures, titles)):
+        left = gap + index % columns * (cell + gap)
+        top = gap + index // columns * (cell + band + gap)
+        text, font = fit_text(draw, title, size, cell)
+        draw.text((left, top), text, fill="black", font=font)
+        scale = cell / max(picture.size)
+        scaled = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)
+        sheet.paste(scaled, (left + (cell - scaled.width) // 2, top + band))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")

@@ -1,0 +1,33 @@
+"""Which engines there are, which packages they need, and whether those are installed."""
+
+import importlib.util
+
+#: engine -> the packages that it needs beside Paddle. The fastest comes first, as docs/export.md measures it.
+ENGINES: dict[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime",),
+    "paddle": (),
+    "eager": (),
+}
+#: the packages that make an ONNX file of a Paddle program
+CONVERTERS = ("paddle2onnx", "onnxruntime")
+#: the arithmetic that an engine can be asked for
+PRECISIONS = ("fp32", "bf16")
+PIP_INSTALL = {"onnxruntime": "densebone[onnx]", "paddle2onnx": "densebone[onnx]", "openvino": "densebone[openvino]"}
+
+
+def missing_package(*names: str) -> str:
+    """Says which of the packages is missing and how to install it; returns "" when all are there."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            return f"{name} is not installed; pip install '{PIP_INSTALL[name]}'"
+        if name == "paddle2onnx" and paddle_version().startswith("2."):
+            return f"{name} needs PaddlePaddle 3, and this is {paddle_version()}"
+    return ""
+
+
+def paddle_version() -> str:
+    """The version of the installed Paddle, such as "3.2.2"."""
+    import paddle
+
+    return paddle.version.full_version

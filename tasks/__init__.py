@@ -1,0 +1,4 @@
+"""The three jobs, detection, segmentation and classification: configure, train, evaluate, predict, export.
+
+`tasks.task` is the face: the interface that all three have. Imports every room but scripts.
+"""

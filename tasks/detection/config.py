@@ -1,0 +1,136 @@
+"""Reading a detection configuration: overrides, unknown keys, device. One configuration per process."""
+
+import inspect
+
+import yaml
+
+from ...errors import UserError, suggest
+from ..configuration import anchored_keys, apply_override, gpu_to_use
+
+# Top-level keys that PaddleDetection's engine, or densebone, reads; those of components are found in its registry.
+_ENGINE_KEYS = frozenset(
+    """
+    _BASE_ plugin architecture metric map_type num_classes weights pretrain_weights epoch log_iter save_dir
+    snapshot_epoch worker_num use_gpu use_npu use_xpu use_mlu amp amp_level master_grad custom_white_list
+    custom_black_list init_loss_scaling use_ema ema_decay ema_decay_type ema_black_list ema_filter_no_grad
+    cycle_epoch find_unused_parameters use_fused_allreduce_gradients fleet norm_type export export_onnx print_params
+    print_flops print_mem_info classwise bias output_eval save_prediction_only IouType save_proposals proposals_path
+    to_static use_vdl vdl_log_dir use_wandb wandb profiler_options unstructured_prune slim slim_type filename
+    log_ranks uniform_output_enabled
+    """.split()  # noqa: SIM905
+)
+
+# Components that a development checkout has and the release 2.6.0 does not, with the detector that they make.
+_DEVELOPMENT = {"HybridEncoder": "RT-DETR", "RTDETRTransformer": "RT-DETR"}
+
+
+def load(path, overrides=(), data=None, pretrained=True):
+    """The configuration of PaddleDetection, with its components and ours registered and its keys checked.
+
+    Args:
+        path (Path): a .yml file.
+        overrides (iterable of str): "key.sub.0.name=value"; numbers step into lists, values are YAML.
+        data (str | None): folder that becomes dataset_dir of TrainDataset, EvalDataset and TestDataset.
+        pretrained (bool): False builds our backbones without their `pretrained` weights, which trained ones replace.
+
+    Returns:
+        PaddleDetection's global configuration.
+
+    Raises:
+        UserError: PaddleDetection is not installed; not a YAML mapping; unknown key; an override that leads nowhere.
+    """
+    workspace, paddledet = import_toolkit()
+    try:
+        cfg = workspace.load_config(str(path))
+    except (yaml.YAMLError, OSError, AssertionError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}") from error
+    for override in overrides:
+        apply_override(cfg, override, _ENGINE_KEYS)
+    if data is not None:
+        for name in ("TrainDataset", "EvalDataset", "TestDataset"):
+            apply_override(cfg, f"{name}.dataset_dir={data}")
+    for key in ("architecture", "num_classes"):
+        if key not in cfg:
+            raise UserError(f"{path} has no {key!r}; a detection configuration needs it")
+    _check_keys(cfg, path)
+    if not pretrained:
+        for name in paddledet.__all__:
+            if (cfg.get(name) or {}).get("pretrained"):
+                cfg[name]["pretrained"] = None
+    _set_device(cfg)
+    return cfg
+
+
+def import_toolkit():
+    """(PaddleDetection's workspace, our adapter), once all that a configuration can name is registered.
+
+    Raises:
+        UserError: PaddleDetection cannot be imported.
+    """
+    try:
+        import ppdet.core.workspace as workspace
+        import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)
+    except ImportError as error:
+        raise UserError(
+            f'PaddleDetection cannot be imported ({error}); pip install "densebone[detection]", or put a checkout '
+            f"of it on PYTHONPATH"
+        ) from error
+    from ...integrations import paddledet
+
+    return workspace, paddledet
+
+
+def _check_keys(cfg, path):
+    """UserError for a top-level key, a component's argument or a transform that nothing reads."""
+    from ppdet.core.workspace import get_registered_modules
+    from ppdet.data import transform
+
+    modules = get_registered_modules()
+    shared = {key for module in modules.values() for key in module.shared}
+    known = _ENGINE_KEYS | shared | set(modules)
+    anchored = anchored_keys(path)
+    for key in cfg:
+        if key in _DEVELOPMENT and key not in known:
+            raise UserError(
+                f"{path}: {_DEVELOPMENT[key]} needs a {key}, which the installed PaddleDetection does not have; put a "
+                f"development checkout (October 2024) on PYTHONPATH"
+            )
+        if key not in known and key not in anchored:
+            raise UserError(f"{path}: unknown key {key!r}; {suggest(key, known)}")
+    for name, module in modules.items():
+        extra = module.find_extra_keys() if module.strict else ()
+        if extra:
+            raise UserError(f"{path}: {name} has no argument {sorted(extra)[0]!r}; {suggest(extra[0], module.schema)}")
+    for reader in ("TrainReader", "EvalReader", "TestReader"):
+        block = cfg.get(reader) or {}
+        for step in [*(block.get("sample_transforms") or ()), *(block.get("batch_transforms") or ())]:
+            _check_transform(step, reader, transform, path)
+
+
+def _check_transform(step, reader, transform, path):
+    names = transform.__all__ if hasattr(transform, "__all__") else vars(transform)
+    for name, arguments in step.items():
+        operator = getattr(transform, name, None)
+        if not inspect.isclass(operator):
+            classes = [n for n in names if inspect.isclass(getattr(transform, n, None))]
+            raise UserError(f"{path}: {reader} has the unknown transform {name!r}; {suggest(name, classes)}")
+        allowed = inspect.signature(operator).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in allowed.values()):
+            continue
+        for key in arguments or {}:
+            if key not in allowed:
+                raise UserError(f"{path}: {reader}, {name} has no argument {key!r}; {suggest(key, allowed)}")
+
+
+def _set_device(cfg):
+    """Uses the GPU when Paddle has one; says so when the configuration asks for one that is not there."""
+    import paddle
+
+    cfg.use_gpu = gpu_to_use(bool(cfg.get("use_gpu")))
+    for key in ("use_npu", "use_xpu", "use_mlu"):
+        cfg.setdefault(key, False)
+    if not (cfg.use_npu or cfg.use_xpu or cfg.use_mlu):
+        paddle.set_device("gpu" if cfg.use_gpu else "cpu")
+    cfg.setdefault("log_iter", 20)
+    cfg.setdefault("snapshot_epoch", 1)
+    cfg.setdefault("save_dir", "output")

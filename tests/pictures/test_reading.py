@@ -1,0 +1,429 @@
+"""Finding and reading pictures."""
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile, ImageOps
+
+from densebone.errors import UserError
+from densebone.pictures import reading
+from densebone.pictures.finding import find_images, output_names
+from densebone.pictures.preparing import prepare
+from densebone.pictures.reading import check_images, read_image, whole_pictures
+from densebone.weights import catalog
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def _touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def _halves(left=RED, right=BLUE, height=40, width=64):
+    pixels = np.empty((height, width, 3), np.uint8)
+    pixels[:, : width // 2] = left
+    pixels[:, width // 2 :] = right
+    return pixels
+
+
+# find_images
+
+
+def test_folder_is_searched_and_sorted(tmp_path):
+    _touch(
+        tmp_path,
+        "b.JPG",
+        "a.png",
+        "sub/c.jpeg",
+        "sub/deep/d.Webp",
+        "notes.txt",
+        "._a.png",
+        ".thumbnails/e.png",
+    )
+    found = find_images(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
+        "a.png",
+        "b.JPG",
+        "sub/c.jpeg",
+        "sub/deep/d.Webp",
+    ]
+    assert find_images(str(tmp_path)) == found
+
+
+def test_pattern(tmp_path):
+    _touch(tmp_path, "b.jpg", "a.jpg", "c.txt", "sub/d.jpg")
+    assert find_images(str(tmp_path / "*")) == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    assert find_images(str(tmp_path / "**" / "*.jpg"))[-1] == tmp_path / "sub" / "d.jpg"
+
+
+def test_list_keeps_its_order_without_duplicates(tmp_path):
+    _touch(tmp_path, "a.jpg", "b.jpg", "scan.dat", "odd[1].png")
+    given = [tmp_path / "scan.dat", tmp_path / "b.jpg", tmp_path, str(tmp_path / "odd[1].png")]
+    found = find_images(given)
+    assert [path.name for path in found] == ["scan.dat", "b.jpg", "a.jpg", "odd[1].png"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    _touch(tmp_path, "real/a.jpg")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "real")
+    assert find_images(tmp_path / "set") == [tmp_path / "set" / "link" / "a.jpg"]
+
+
+def test_nothing_to_find(tmp_path):
+    _touch(tmp_path, "empty/notes.txt")
+    with pytest.raises(UserError, match=r"no pictures in the folder .*empty"):
+        find_images(tmp_path / "empty")
+    with pytest.raises(UserError, match=r"gone\.jpg does not exist; give"):
+        find_images([tmp_path / "gone.jpg"])
+    with pytest.raises(UserError, match=r"pattern .*\*\.png matches no picture"):
+        find_images(str(tmp_path / "*.png"))
+    with pytest.raises(UserError, match="no pictures were given"):
+        find_images([])
+
+
+# read_image
+
+
+def test_rgb_is_exact_and_writable(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    read = read_image(str(tmp_path / "a.png"))
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, pixels)
+    read[0, 0] = 0
+
+
+@pytest.mark.parametrize("extension", ["jpg", "webp", "bmp", "tif", "gif"])
+def test_other_formats(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    Image.fromarray(_halves()).save(path)
+    read = read_image(path)
+    assert read.shape == (40, 64, 3)
+    assert np.abs(read[20, 10].astype(int) - RED).max() <= 10
+
+
+# EXIF orientation -> where the left (red) half of the stored picture is seen.
+SEEN = {1: "left", 2: "right", 3: "right", 4: "left", 5: "top", 6: "top", 7: "bottom", 8: "bottom"}
+
+
+@pytest.mark.parametrize("orientation", SEEN)
+def test_exif_orientation(tmp_path, orientation):
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(_halves()).save(path, exif=exif, quality=95, subsampling=0)
+    read = read_image(path)
+    assert read.shape == ((40, 64, 3) if orientation < 5 else (64, 40, 3))
+    place = {"left": (20, 4), "right": (20, -4), "top": (4, 20), "bottom": (-4, 20)}[SEEN[orientation]]
+    assert np.abs(read[place].astype(int) - RED).max() <= 10
+
+
+def test_broken_exif_does_not_spoil_the_picture(tmp_path):
+    Image.fromarray(_halves()).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    assert read_image(tmp_path / "a.jpg").shape == (40, 64, 3)
+
+
+def test_gray_has_equal_channels(tmp_path):
+    gray = np.tile(np.arange(64, dtype=np.uint8) * 4, (40, 1))
+    Image.fromarray(gray).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.repeat(gray[..., None], 3, axis=2))
+
+
+def test_one_bit(tmp_path):
+    Image.fromarray(_halves((0, 0, 0), (255, 255, 255))).convert("1").save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), _halves((0, 0, 0), (255, 255, 255)))
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_sixteen_bits_are_scaled(tmp_path, extension):
+    values = np.full((40, 64), 65535, np.uint16)
+    values[:, :16], values[:, 16:32], values[:, 32:48] = 0, 257 * 100, 257 * 200 + 128
+    path = tmp_path / f"a.{extension}"
+    Image.fromarray(values).save(path)
+    assert read_image(path)[0, ::16].tolist() == [[0] * 3, [100] * 3, [200] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize("dtype, words", [(np.float32, "floating point"), (np.int32, "outside 16 bits")])
+def test_other_depths_are_refused(tmp_path, dtype, words):
+    Image.fromarray(np.full((40, 64), -1, dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=rf"a\.tif: holds .*{words}"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("extension", ["jpg", "tif"])
+def test_cmyk(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    Image.fromarray(_halves(RED, GREEN)).convert("CMYK").save(path)
+    with Image.open(path) as stored:
+        assert stored.mode == "CMYK"
+    read = read_image(path).astype(int)
+    assert np.abs(read[20, 4] - RED).max() <= 10
+    assert np.abs(read[20, -4] - GREEN).max() <= 10
+
+
+def test_palette(tmp_path):
+    Image.fromarray(_halves(RED, GREEN)).quantize(4).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as stored:
+        assert stored.mode == "P"
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), _halves(RED, GREEN))
+
+
+def test_transparent_pixels_are_white(tmp_path):
+    pixels = np.dstack([_halves(), np.full((40, 64), 255, np.uint8)])
+    pixels[:20, :, 3], pixels[20:30, :, 3] = 0, 51
+    Image.fromarray(pixels).save(tmp_path / "rgba.png")
+    read = read_image(tmp_path / "rgba.png")
+    assert read[[0, 25, 35], 0].tolist() == [[255, 255, 255], [255, 204, 204], [255, 0, 0]]
+    palette = Image.fromarray(_halves(RED, GREEN)).quantize(4)
+    palette.save(tmp_path / "p.png", transparency=palette.getpixel((0, 0)))
+    assert read_image(tmp_path / "p.png")[0, [0, -1]].tolist() == [[255, 255, 255], list(GREEN)]
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    frames = [Image.fromarray(_halves(colour, colour)) for colour in (RED, BLUE)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert read_image(tmp_path / "a.gif")[0, 0].tolist() == list(RED)
+
+
+def _jpeg():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_truncated_picture(tmp_path, monkeypatch, tolerant):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", tolerant)  # PaddleDetection sets it
+    (tmp_path / "a.jpg").write_bytes(_jpeg()[:-500])
+    with pytest.raises(UserError, match=r"a\.jpg: is truncated or damaged .*fetch the file again"):
+        read_image(tmp_path / "a.jpg")
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is tolerant
+
+
+def test_truncated_pictures_are_refused_in_every_thread(monkeypatch):
+    """One that leaves while another still reads must not let Pillow fill what is missing of the other's picture."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    first, second = whole_pictures(), whole_pictures()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+    second.__exit__(None, None, None)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_truncated_png(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "whole.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "whole.png").read_bytes()[:4000])
+    with pytest.raises(UserError, match="truncated or damaged"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"not a picture, just text\n", b""])
+def test_not_a_picture(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.jpg: is not a picture"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_missing_file_folder_and_permission(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"gone\.jpg: does not exist"):
+        read_image(tmp_path / "gone.jpg")
+    with pytest.raises(UserError, match="is a folder"):
+        read_image(tmp_path)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(UserError, match="may not be read"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_smallest_side(tmp_path):
+    Image.new("RGB", (200, 31)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png: 200 x 31 pixels is too small, at least 32 each side"):
+        read_image(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", min_side=31).shape == (31, 200, 3)
+
+
+def test_empty_picture():
+    with pytest.raises(UserError, match="the picture is empty, 0 x 5"):
+        reading._check_size("a.png", (0, 5), 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_bombs_are_refused_before_decoding(tmp_path, monkeypatch):
+    Image.new("1", (12000, 11000)).save(tmp_path / "wide.png")  # 132 million pixels in 20 kB
+    Image.new("1", (20000, 10000)).save(tmp_path / "huge.png")  # Pillow refuses this one itself
+    assert os.path.getsize(tmp_path / "wide.png") < 50_000
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(UserError, match="12000 x 11000 pixels is too large, at most 128 million"):
+        read_image(tmp_path / "wide.png")
+    with pytest.raises(UserError, match="is too large, at most 128 million"):
+        read_image(tmp_path / "huge.png")
+
+
+# check_images
+
+
+def test_check_images_names_the_bad_ones(tmp_path):
+    Image.fromarray(_halves()).save(tmp_path / "good.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
+    (tmp_path / "cut.jpg").write_bytes(_jpeg()[:-500])
+    (tmp_path / "text.jpg").write_text("text")
+    good, bad = check_images(find_images(tmp_path))
+    assert good == [tmp_path / "good.png"]
+    assert [path.name for path, _ in bad] == ["cut.jpg", "small.png", "text.jpg"]
+    reasons = [reason for _, reason in bad]
+    assert reasons[0].startswith("is truncated or damaged")
+    assert reasons[1].startswith("8 x 8 pixels is too small")
+    assert reasons[2].startswith("is not a picture")
+    assert not any("\n" in reason or str(tmp_path) in reason for reason in reasons)
+    assert check_images([str(tmp_path / "small.png")], min_side=8) == ([tmp_path / "small.png"], [])
+
+
+def test_a_file_is_told_from_a_picture_by_its_first_bytes(tmp_path):
+    for suffix in ("jpg", "png", "bmp", "tif", "webp"):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"a.{suffix}")
+        assert reading.looks_like_a_picture(tmp_path / f"a.{suffix}")
+    for content in (b"", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1"):
+        (tmp_path / "b.jpg").write_bytes(content)
+        assert not reading.looks_like_a_picture(tmp_path / "b.jpg")
+
+
+# output_names
+
+
+def test_names_keep_the_folders_below_the_common_one(tmp_path):
+    given = [tmp_path / "a" / "x" / "1.jpg", tmp_path / "a" / "y" / "1.jpg", tmp_path / "a" / "2.PNG"]
+    assert output_names(given, "out") == [Path("out/x/1.png"), Path("out/y/1.png"), Path("out/2.png")]
+    assert output_names(given[:1], tmp_path / "o") == [tmp_path / "o" / "1.png"]
+
+
+def test_pictures_that_differ_in_their_ending_keep_it(tmp_path):
+    given = [tmp_path / "1.jpg", tmp_path / "1.png", tmp_path / "2.png"]
+    assert output_names(given, "out") == [Path("out/1.jpg.png"), Path("out/1.png.png"), Path("out/2.png")]
+
+
+def test_a_picture_is_never_the_target(tmp_path):
+    given = [tmp_path / "1.jpg", tmp_path / "2.png"]
+    assert output_names(given[:1], tmp_path) == [tmp_path / "1.png"]
+    with pytest.raises(UserError, match=r"2\.png is one of the pictures and would be overwritten"):
+        output_names(given, tmp_path)
+
+
+# prepare
+
+IMAGENET = catalog.find("hardnet68.official").preprocessing
+
+
+def _gray(pixels, path):
+    Image.fromarray(pixels[..., 0]).save(path)
+
+
+def _cmyk(pixels, path):
+    Image.fromarray(pixels).convert("CMYK").save(path)
+
+
+def _palette(pixels, path):
+    Image.fromarray(pixels).quantize(64).save(path)
+
+
+def _turned(pixels, path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(path, exif=exif, quality=90)
+
+
+def _plain(pixels, path):
+    Image.fromarray(pixels).save(path)
+
+
+PICTURES = {  # what is written, and its height and width
+    "rgb.png": (_plain, 301, 433),
+    "upright.jpg": (_plain, 400, 257),
+    "gray.png": (_gray, 90, 75),
+    "cmyk.jpg": (_cmyk, 320, 261),
+    "palette.png": (_palette, 130, 257),
+    "turned.jpg": (_turned, 270, 411),
+    "line.png": (_plain, 1, 3),
+    "column.png": (_plain, 9, 1),
+    "square.png": (_plain, 256, 256),
+}
+
+
+def _by_hand(path, resize, crop, method):
+    """Pillow and NumPy alone: shorter side to `resize`, middle `crop`, ImageNet's mean and std."""
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    if resize:
+        width, height = image.size
+        if width <= height:
+            image = image.resize((resize, int(resize * height / width)), method)
+        else:
+            image = image.resize((int(resize * width / height), resize), method)
+    width, height = image.size
+    canvas = Image.new("RGB", (max(width, crop), max(height, crop)))
+    canvas.paste(image, (max(crop - width, 0) // 2, max(crop - height, 0) // 2))
+    left, top = round((canvas.width - crop) / 2), round((canvas.height - crop) / 2)
+    values = np.asarray(canvas.crop((left, top, left + crop, top + crop)), np.float32) / 255
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    return ((values - mean) / std).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("resize, crop", [(256, 224), (235, 224), (64, 96), (None, 80)])
+@pytest.mark.parametrize("name", PICTURES)
+def test_prepare_equals_pillow_and_numpy_bit_for_bit(tmp_path, name, resize, crop, method):
+    write, height, width = PICTURES[name]
+    write(np.random.default_rng(len(name)).integers(0, 256, (height, width, 3), dtype=np.uint8), tmp_path / name)
+    recipe = replace(IMAGENET, resize=resize, crop=crop, interpolation=method)
+    prepared = prepare(read_image(tmp_path / name, min_side=1), recipe)
+    expected = _by_hand(tmp_path / name, resize, crop, Image.Resampling[method.upper()])
+    assert prepared.dtype == np.float32 and prepared.flags.c_contiguous and prepared.shape == (3, crop, crop)
+    np.testing.assert_array_equal(prepared, expected)
+
+
+def test_prepare_with_opencv_equals_it_bit_for_bit():
+    cv2 = pytest.importorskip("cv2")
+    pixels = np.random.default_rng(3).integers(0, 256, (300, 411, 3), dtype=np.uint8)
+    prepared = prepare(pixels, catalog.find("hardnet68.paddleclas").preprocessing)
+    resized = cv2.resize(pixels, (round(411 * (256 / 300)), 256), interpolation=cv2.INTER_LINEAR)
+    assert resized.shape == (256, 351, 3)
+    cropped = resized[16:240, 63:287].astype(np.float32) / 255  # (351 - 224) // 2 = 63
+    expected = (cropped - np.float32(IMAGENET.mean)) / np.float32(IMAGENET.std)
+    np.testing.assert_array_equal(prepared, expected.transpose(2, 0, 1))
+
+
+def test_prepare_orders_channels_and_takes_both_sides():
+    pixels = np.zeros((30, 40, 3), np.uint8) + np.uint8([255, 0, 51])
+    recipe = replace(IMAGENET, resize=[20, 10], crop=None, channels="bgr", mean=[0.1, 0.2, 0.3], std=[1, 2, 4])
+    prepared = prepare(pixels, recipe)
+    assert prepared.shape == (3, 10, 20)
+    np.testing.assert_allclose(prepared[:, 5, 5], [0.2 - 0.1, (0 - 0.2) / 2, (1 - 0.3) / 4], rtol=1e-6)
+
+
+def test_prepare_leaves_opencv_alone_without_need():
+    code = (
+        "import sys, numpy; from densebone.images import prepare; from densebone.weights import catalog\n"
+        "prepare(numpy.zeros((40, 50, 3), 'uint8'), catalog.find('hardnet68.official').preprocessing)\n"
+        "assert 'cv2' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_prepare_refuses_what_would_fill_the_memory():
+    with pytest.raises(UserError, match=r"9000 x 1 pixels become 2304000 x 256 .* crop the picture"):
+        prepare(np.zeros((1, 9000, 3), np.uint8), IMAGENET)
