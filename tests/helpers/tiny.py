@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import paddle
 
-from densebone.backbones.hardnet import HarDNet, HarDNetVariant
+from densebone.backbones.hardnet import HarDNet
+from densebone.backbones.variants import HarDNetVariant
 
 TINY = HarDNetVariant(
     stem_channels=(4, 6),

@@ -6,7 +6,8 @@ Maps at strides 2..32 have 12, 16, 32, 48 and 56 channels; ReLU in blocks 0 and 
 import numpy as np
 import paddle
 
-from densebone.backbones.condensenetv2 import CondenseNetV2, CondenseNetV2Variant
+from densebone.backbones.condensenetv2 import CondenseNetV2
+from densebone.backbones.variants import CondenseNetV2Variant
 
 TINY = CondenseNetV2Variant(
     layers=(1, 1, 2, 2, 1),

@@ -17,8 +17,9 @@ import numpy as np
 import paddle
 from paddle import distributed
 
-from densebone.backbones.condensenetv2 import CondenseNetV2, CondenseNetV2Variant
+from densebone.backbones.condensenetv2 import CondenseNetV2
 from densebone.backbones.pruning import learned_convs
+from densebone.backbones.variants import CondenseNetV2Variant
 from densebone.system.files import atomic_path
 
 VARIANT = CondenseNetV2Variant(

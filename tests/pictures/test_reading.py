@@ -417,7 +417,7 @@ def test_prepare_orders_channels_and_takes_both_sides():
 
 def test_prepare_leaves_opencv_alone_without_need():
     code = (
-        "import sys, numpy; from densebone.images import prepare; from densebone.weights import catalog\n"
+        "import sys, numpy; from densebone.pictures.preparing import prepare; from densebone.weights import catalog\n"
         "prepare(numpy.zeros((40, 50, 3), 'uint8'), catalog.find('hardnet68.official').preprocessing)\n"
         "assert 'cv2' not in sys.modules"
     )
