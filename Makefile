@@ -1,6 +1,7 @@
 # make demo                a HarDNet detector, from data to drawn boxes, in output/demo
 # make demo-segmentation   FC-HarDNet-70 on generated streets, in output/demo-segmentation
 # make test                the tests
+# make lint                ruff and mypy
 # make benchmark           every engine against the peers that pip installs, into docs/benchmarks.md (half an hour)
 #
 # All make a virtual environment of their own, .venv, with the versions of constraints.txt, and can be repeated.
@@ -82,9 +83,15 @@ $(PEERS_READY): benchmarks/requirements.txt
 benchmark: $(READY) $(PEERS_READY)
 	$(BIN)/python -m benchmarks.inference --peers $(PEERS)/bin/python $(BENCHMARK)
 
+# mypy wants a folder of the package's name.
+ROOMS = backbones datasets deploy engines errors features integrations necks pictures profiling registry scripts system \
+	tasks training weights
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@mkdir -p $(VENV)/typing && ln -sfn "$(CURDIR)" $(VENV)/typing/densebone
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy --config-file pyproject.toml --cache-dir $(VENV)/typing/cache $(addprefix -p densebone.,$(ROOMS))
 
 clean:
 	rm -rf output build .pytest_cache .ruff_cache

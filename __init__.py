@@ -1,10 +1,16 @@
-"""HarDNet, PeleeNet and CondenseNetV2 as backbones for PaddleDetection and PaddleSeg, and as plain Paddle networks."""
+"""HarDNet, PeleeNet and CondenseNetV2 as backbones for PaddleDetection and PaddleSeg, and as plain Paddle networks.
 
-import zlib  # noqa: F401  (before Paddle: Paddle 2.6 brings one of its own, and Python's crashes when loaded after it)
+The names below are loaded when they are first used, so that `import densebone` takes no time. `__init__.pyi` tells
+editors and type checkers what they are.
+"""
+
+import zlib  # noqa: F401  (before Paddle: Paddle 2.6 brings its own zlib, and Python's crashes when it is loaded later)
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
+# name -> the module that defines it
 _HOMES = {
     "FeatureExtractor": "features.extractor",
     "LoadReport": "weights.loader",
@@ -20,12 +26,11 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 
-def __getattr__(name):
-    # Paddle is imported with the first name that needs it, so that the commands answer at once.
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'densebone' has no attribute {name!r}")
     return getattr(import_module(f"densebone.{_HOMES[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])

@@ -82,7 +82,7 @@ def find_row(name: str) -> Row:
     return MODELS[name]
 
 
-def find_model(name: str) -> tuple[type, Any]:
+def find_model(name: str) -> tuple[Any, Any]:
     """The (network class, variant) of a model; UserError that lists the nearest names when there is none."""
     row = find_row(name)
     return row.network(), row.variant

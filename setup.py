@@ -25,5 +25,5 @@ setup(
     package_dir={"densebone": "."},
     packages=["densebone"]
     + [f"densebone.{name}" for name in find_namespace_packages(include=[p for f in FOLDERS for p in (f, f"{f}.*")])],
-    package_data={"": ["*.yml"]},
+    package_data={"": ["*.yml"], "densebone": ["py.typed", "*.pyi"]},
 )

@@ -1,10 +1,10 @@
-"""How often bf16 decides as float32 does: the top-1 class of generated pictures on HarDNet-68.
+"""How often bf16 and float32 agree on the top-1 class: HarDNet-68 on generated pictures.
 
-The network's convolutions have random weights; its classifier is fitted, in closed form, to tell the generated scenes
-apart, so that its decisions are decisions: with a random classifier the two best of a thousand classes are so near each
-other that any rounding turns some of them.
+The convolutions have random weights. The classifier is fitted in closed form to tell the generated scenes apart,
+because a random classifier would prove nothing: its two best classes of a thousand have almost equal logits, so any
+rounding swaps some of them.
 
-Where the CPU has no instructions for bf16, bf16_emulation.py rounds as they do.
+On a CPU without bf16 instructions, bf16_emulation.py rounds as they do.
 """
 
 from pathlib import Path
@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import worker
 
-CLASSES, FITTED = 100, 6  # scenes, and pictures of each for the fit
+CLASSES, FITTED = 100, 6  # scenes, and the pictures of each that the classifier is fitted to
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
 
 def picture(scene, variant, size):
-    """A generated picture, normalised as for ImageNet, (1, 3, size, size): flat shapes on a gradient, which the scene
-    decides; the variant moves and lights them and adds noise."""
+    """A generated picture, normalised as for ImageNet, float32 (1, 3, size, size).
+
+    The scene decides a colour gradient and the flat shapes on it. The variant moves them, changes the brightness and
+    adds noise.
+    """
     random, change = np.random.default_rng(scene), np.random.default_rng((scene, variant))
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size + change.uniform(-0.04, 0.04, (2, 1, 1))
     corners = random.uniform(0, 1, (3, 3))
@@ -34,11 +37,14 @@ def picture(scene, variant, size):
 
 
 def fit(features, scenes):
-    """Ridge regression of the scenes, as (weight (features, CLASSES), bias (CLASSES,)).
+    """Fits a linear classifier of the scenes by ridge regression.
 
     Args:
         features (array): (pictures, features).
-        scenes (array): (pictures,), 0..CLASSES-1.
+        scenes (array): (pictures,), the class of each picture, 0..CLASSES-1.
+
+    Returns:
+        (weight (features, CLASSES), bias (CLASSES,)), float32.
     """
     mean, scale = features.mean(0), features.std(0) + 1e-6
     inputs = ((features - mean) / scale).astype(np.float64)
@@ -49,7 +55,7 @@ def fit(features, scenes):
 
 
 def fitted_network(case):
-    """HarDNet-68 with random convolutions and a classifier of the scenes, in eval mode."""
+    """HarDNet-68 with random convolutions and a classifier fitted to the scenes, in eval mode."""
     import densebone as db
     from densebone.engines.opening import open_network
 
@@ -72,11 +78,13 @@ def fitted_network(case):
 
 
 def agreement(case):
-    """{"pictures", "agreement" (share whose top-1 is the same), "right" (share that float32 gets right), "difference"
-    (root mean square, over the standard deviation of the logits), "emulated"}, or {"failed": why}.
+    """Compares bf16 with float32 on generated pictures that the classifier was not fitted to.
 
     Args:
         case (dict): size, engine, threads, cache, pictures (how many).
+
+    Returns:
+        dict: what `compare` returns and "emulated", whether bf16 was emulated; or {"failed": why}.
     """
     from densebone.engines.opening import open_network
     from densebone.errors import UserError
@@ -101,7 +109,7 @@ def agreement(case):
 
 
 def has_bf16(case):
-    """Whether an engine computes in bf16 here; asked with a network that is exported in no time."""
+    """Whether an engine can compute in bf16 on this CPU. Tries it with a network that exports quickly."""
     import densebone as db
     from densebone.engines.opening import open_network
     from densebone.engines.session import NO_BF16
@@ -118,7 +126,7 @@ def has_bf16(case):
 
 
 def emulated_bf16(net, case):
-    """ONNX Runtime on the network, computing in float32 and rounding as bf16 does."""
+    """The network on ONNX Runtime, computing in float32 and rounding as bf16 does."""
     from bf16_emulation import round_graph
 
     from densebone.deploy.export import export_network
@@ -132,7 +140,18 @@ def emulated_bf16(net, case):
 
 
 def compare(exact, rounded, scenes):
-    """What `agreement` returns, of two sets of logits (pictures, CLASSES)."""
+    """Compares two sets of logits.
+
+    Args:
+        exact (array): (pictures, CLASSES), computed in float32.
+        rounded (array): the same in bf16.
+        scenes (array): (pictures,), the right classes.
+
+    Returns:
+        dict: "pictures", their number; "agreement", the share with the same top-1 class in both; "right", the share
+        that float32 classifies correctly; "difference", the root mean square of the logits' differences, divided by the
+        standard deviation of the float32 logits.
+    """
     top = exact.argmax(1)
     return {
         "pictures": len(top),

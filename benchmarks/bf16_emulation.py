@@ -1,7 +1,8 @@
-"""bf16 on a CPU without instructions for it: float32 arithmetic that rounds where bf16's does.
+"""bf16 on a CPU without bf16 instructions: float32 arithmetic that rounds where bf16 arithmetic rounds.
 
-A CPU with avx512_bf16 or amx_bf16 multiplies numbers of 8 bits of mantissa and sums in float32. So a graph whose
-convolutions and matrix products read rounded numbers alone computes the same, up to the order of the sums.
+A CPU with avx512_bf16 or amx_bf16 multiplies numbers with 8 bits of mantissa and sums the products in float32. A
+float32 graph whose convolutions and matrix products read only rounded numbers computes the same, up to the order of the
+sums.
 """
 
 import numpy as np
@@ -10,18 +11,19 @@ MULTIPLY = ("Conv", "Gemm", "MatMul")
 
 
 def to_bf16(values):
-    """float32 rounded to the nearest number of 8 bits of mantissa, ties to even; an array of float32."""
+    """Values rounded to the nearest number with 8 bits of mantissa, ties to even, as a float32 array."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     return ((bits + (0x7FFF + ((bits >> 16) & 1))) & np.uint32(0xFFFF0000)).astype(np.uint32).view(np.float32)
 
 
 def round_graph(source, target):
-    """Writes an ONNX file in which convolutions and matrix products read rounded numbers, weights and maps alike.
+    """Writes an ONNX file whose convolutions and matrix products read rounded weights and rounded feature maps.
 
     Biases and all other operators stay in float32.
 
     Args:
-        source, target (str | Path): ONNX files, float32.
+        source (str | Path): a float32 ONNX file.
+        target (str | Path): the ONNX file to write.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper

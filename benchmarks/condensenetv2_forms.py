@@ -1,28 +1,27 @@
-"""What CondenseNetV2 gains from `deploy`: time, size and difference of the form for each engine and the published one.
+"""What `deploy` gains for CondenseNetV2: speed, file size and accuracy of its form against the published form.
 
-    pip install onnxruntime onnx paddle2onnx==2.1.0
+    pip install 'densebone[onnx]'
     python benchmarks/condensenetv2_forms.py --output forms.md
 
-Both networks hold the same weights: a learned network, pruned and condensed as a user's is. The published form is
-written here after the authors' code, as a test double. Each engine runs in a process of its own, with the two forms in
-turn, so that a busy machine slows both alike; a turn is one run that is not counted, since the other form has emptied
-the caches, and four that are. Two threads but for Paddle eager, which has the one that Paddle gives it. The difference
-is that of the engine's output from what `deploy("eager")` returns in eager, over the largest output.
+Both networks hold the same weights: those of a learned network, pruned and condensed as a user's is. The published form
+is written after the authors' code, in `published_in_paddle.py`. Each engine runs in a process of its own, in which the
+two forms take turns, so a busy machine slows both alike. A turn starts with one run that does not count, because the
+other form has evicted the caches; four runs that count follow. All engines use two threads, except Paddle eager, which
+uses the one thread that Paddle gives it. The difference is the largest one between the engine's output and the output
+of `deploy("eager")` in eager, divided by the largest absolute value of that output.
 """
 
-import argparse
-import importlib.util
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import children
+
+#: engine -> its name in the table
 ENGINES = {"eager": "Paddle eager", "paddle": "Paddle Inference, oneDNN", "onnxruntime": "ONNX Runtime"}
 FORMS = ("published", "ours")
-PIP_INSTALL = "pip install onnxruntime onnx paddle2onnx==2.1.0"
 THREADS = 2
 TURN = 4
 HEADER = (
@@ -31,63 +30,8 @@ HEADER = (
 )
 
 
-def published_form(network):
-    """A copy of a condensed CondenseNetV2 that computes the same as the authors' code does.
-
-    Differs from ours in what learns nothing: shuffles as reshape and transpose, hard-swish as its formula, and the
-    places of SFR's outputs as a matrix of zeros and ones that every pixel is multiplied by.
-    """
-    from copy import deepcopy
-
-    import paddle
-    import paddle.nn.functional as F
-    from paddle import nn
-
-    from densebone.backbones.condensenetv2 import DenseLayer
-
-    class Hardswish(nn.Layer):
-        def forward(self, x):
-            return x * F.relu6(x + 3) / 6
-
-    def shuffle(x, groups):
-        n, c, h, w = x.shape
-        return x.reshape([n, groups, c // groups, h, w]).transpose([0, 2, 1, 3, 4]).reshape([n, c, h, w])
-
-    class GroupConv(nn.Layer):
-        def __init__(self, ours, activation):
-            super().__init__()
-            self.groups, self.norm, self.activation, self.conv = ours.groups, ours.norm, activation, ours.conv
-            self.register_buffer("index", ours.index)
-
-        def forward(self, x):
-            x = paddle.index_select(x, self.index, axis=1)
-            return shuffle(self.conv(self.activation(self.norm(x))), self.groups)
-
-    class Reactivation(nn.Layer):
-        def __init__(self, ours, activation):
-            super().__init__()
-            self.norm, self.activation, self.conv = ours.norm, activation, ours.conv
-            self.members = ours.in_channels // ours.groups
-            self.register_buffer("index", F.one_hot(ours.index, ours.out_channels))
-
-        def forward(self, x):
-            x = self.conv(shuffle(self.activation(self.norm(x)), self.members))
-            pixels = x.flatten(2).transpose([0, 2, 1])  # (N, H W, C)
-            return paddle.matmul(pixels, self.index).transpose([0, 2, 1]).reshape(x.shape)
-
-    copy = deepcopy(network)
-    for layer in [child for child in copy.sublayers() if isinstance(child, DenseLayer)]:
-        activation = layer.conv_2.activation
-        activation = Hardswish() if isinstance(activation, nn.Hardswish) else activation
-        layer.conv_1 = GroupConv(layer.conv_1, activation)
-        layer.conv_2.activation = activation
-        layer.sfr = Reactivation(layer.sfr, activation)
-    copy.eval()
-    return copy
-
-
 def build(variant):
-    """A condensed network, made as a user's is: learned, with statistics in its batch norms, pruned and condensed."""
+    """A condensed network, made as a user's is: learned, pruned and condensed, with random batch-norm statistics."""
     import numpy as np
     import paddle
     from paddle import nn
@@ -109,9 +53,14 @@ def build(variant):
 
 
 def make_pair(variant, engine, image):
-    """(the network in the published form, in ours for `engine`, output of ours in eager); both must return the same."""
+    """Both networks, and the expected output.
+
+    Returns:
+        ((published form, our form for `engine`), output of our form in eager). Checks that all three agree.
+    """
     import numpy as np
     import paddle
+    from published_in_paddle import published_form
 
     network = build(variant)
     pair = published_form(network), network.deploy(engine)
@@ -122,132 +71,77 @@ def make_pair(variant, engine, image):
     return pair, expected
 
 
-def picture(size):
-    """An image of noise."""
-    import numpy as np
-
-    return np.random.default_rng(1).standard_normal((1, 3, size, size)).astype("float32")
-
-
 def difference(output, expected):
-    """Largest difference, over the largest absolute value that was expected."""
+    """Largest difference, divided by the largest absolute value of `expected`."""
     return float(abs(output - expected).max() / abs(expected).max())
 
 
 def export(variant, engine, size, folder):
-    """Writes both networks to FOLDER as Paddle inference models, and what they should return to expected.npy."""
+    """Writes both networks in the format that `engine` reads, and the output that they should give to expected.npy.
+
+    Returns:
+        [size of the published form's files, of ours], in 10^6 bytes.
+    """
     import numpy as np
-    import paddle
+    from worker import random_image
 
-    pair, expected = make_pair(variant, engine, picture(size))
+    from densebone.engines.conversion import to_onnx
+    from densebone.engines.formats import megabytes
+    from densebone.engines.program import save_program
+
+    image = random_image(size)
+    pair, expected = make_pair(variant, engine, image)
     np.save(Path(folder) / "expected.npy", expected)
+    sizes = []
     for form, network in zip(FORMS, pair):
-        spec = [paddle.static.InputSpec([1, 3, size, size], "float32")]
-        paddle.jit.save(network, str(Path(folder) / form), input_spec=spec)
+        target = Path(folder) / form
+        save_program(network, target, image.shape)
+        if engine == "onnxruntime":
+            to_onnx(target, target / "model.onnx", 1, (size, size))
+        sizes.append(megabytes(target, "onnx" if engine == "onnxruntime" else "paddle"))
+    return sizes
 
 
-def convert(path):
-    """Turns the Paddle inference model PATH.json into PATH.onnx; aborts the process on an operator it does not know."""
-    import paddle2onnx
+def open_pair(variant, engine, image, folder):
+    """(the two forms on an engine, the expected output); for every engine but eager, `export` has written the files."""
+    import numpy as np
 
-    # any other optimize_tool installs packages
-    paddle2onnx.export(f"{path}.json", f"{path}.pdiparams", f"{path}.onnx", opset_version=17, optimize_tool="None")
+    from densebone.engines.formats import exported_model
+    from densebone.engines.session import Eager, open_session
 
-
-def eager_runner(network):
-    """A function from image to output."""
-    import paddle
-
-    def run(image):
-        with paddle.no_grad():
-            return network(paddle.to_tensor(image)).numpy()
-
-    return run
-
-
-def paddle_runner(path):
-    """The same for an exported model in Paddle Inference."""
-    from paddle import inference
-
-    config = inference.Config(f"{path}.json", f"{path}.pdiparams")
-    config.disable_gpu()
-    config.enable_mkldnn()
-    config.set_cpu_math_library_num_threads(THREADS)
-    config.disable_glog_info()
-    predictor = inference.create_predictor(config)
-    source = predictor.get_input_handle(predictor.get_input_names()[0])
-
-    def run(image):
-        source.copy_from_cpu(image)
-        predictor.run()
-        return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
-
-    return run
-
-
-def onnxruntime_runner(path):
-    """The same in ONNX Runtime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    options.log_severity_level = 3  # its warnings are about constants that paddle2onnx leaves behind
-    # else the threads of the one form, waiting, take time from the other
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(f"{path}.onnx", options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda image: session.run(None, {name: image})[0]
+    if engine == "eager":
+        pair, expected = make_pair(variant, engine, image)
+        return [Eager(network) for network in pair], expected
+    files = [exported_model(Path(folder) / form, engine) for form in FORMS]
+    return [open_session(engine, file, threads=THREADS) for file in files], np.load(Path(folder) / "expected.npy")
 
 
 def measure(variant, engine, size, repeats, folder):
-    """{"times": ms of each counted run, "differences": of its output}, each [published, ours]."""
-    import numpy as np
+    """{"times": ms of each counted run, "differences": of the outputs}, each as [published, ours]."""
+    from worker import random_image
 
-    image = picture(size)
-    if engine == "eager":
-        pair, expected = make_pair(variant, engine, image)
-        runners = [eager_runner(network) for network in pair]
-    else:
-        expected = np.load(Path(folder) / "expected.npy")
-        load = {"paddle": paddle_runner, "onnxruntime": onnxruntime_runner}[engine]
-        runners = [load(Path(folder) / form) for form in FORMS]
-    differences = [difference(run(image), expected) for run in runners]
-    times = [[] for _ in runners]
+    image = random_image(size)
+    engines, expected = open_pair(variant, engine, image, folder)
+    differences = [difference(each.run(image)[0], expected) for each in engines]
+    times = [[] for _ in engines]
     while len(times[0]) < repeats:
-        for run, taken in zip(runners, times):
-            run(image)
+        for each, taken in zip(engines, times):
+            each.run(image)
             for _ in range(TURN):
                 start = time.perf_counter()
-                run(image)
+                each.run(image)
                 taken.append((time.perf_counter() - start) * 1e3)
     return {"times": times, "differences": differences}
 
 
-def in_new_process(name, *args):
-    """The result of one of the functions above, run by a child."""
-    command = [sys.executable, __file__, "--child", json.dumps([name, *args])]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(run.stdout.splitlines()[-1])
-
-
-def files_of(engine, path):
-    """Those that a user ships."""
-    endings = {"eager": (), "paddle": (".json", ".pdiparams"), "onnxruntime": (".onnx",)}[engine]
-    return [path.with_name(path.name + ending) for ending in endings]
-
-
 def measure_row(variant, engine, size, repeats):
     """One row of the table."""
+    megabytes = ["", ""]
     with tempfile.TemporaryDirectory() as folder:
         if engine != "eager":
-            in_new_process("export", variant, engine, size, folder)
-        if engine == "onnxruntime":
-            for form in FORMS:
-                in_new_process("convert", f"{folder}/{form}")
-        result = in_new_process("measure", variant, engine, size, repeats, folder)
-        sizes = [sum(f.stat().st_size for f in files_of(engine, Path(folder) / form)) / 1e6 for form in FORMS]
+            megabytes = [f"{each:.0f}" for each in children.call(__file__, export, variant, engine, size, folder)]
+        result = children.call(__file__, measure, variant, engine, size, repeats, folder)
     medians, least = [[function(t) for t in result["times"]] for function in (statistics.median, min)]
-    megabytes = [f"{size:.0f}" if size else "" for size in sizes]
     return (
         f"| {ENGINES[engine]} | {size} | {medians[0]:.1f} ({least[0]:.1f}) | {medians[1]:.1f} ({least[1]:.1f}) "
         f"| {medians[1] / medians[0]:.2f} ({least[1] / least[0]:.2f}) | {megabytes[0]} | {megabytes[1]} "
@@ -256,37 +150,29 @@ def measure_row(variant, engine, size, repeats):
 
 
 def available(engine):
-    """Whether what the engine needs is installed; says so where it is not."""
-    needed = ("onnxruntime", "onnx", "paddle2onnx") if engine == "onnxruntime" else ()
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        print(f"{ENGINES[engine]} is left out: no {', '.join(missing)}; {PIP_INSTALL}", file=sys.stderr)
-    return not missing
+    """Whether the engine and its converter are installed; prints what is missing."""
+    from densebone.engines.opening import missing
+
+    reason = missing().get(engine)
+    if reason:
+        print(f"{ENGINES[engine]} is left out: {reason}", file=sys.stderr)
+    return not reason
 
 
 def main(argv=None):
-    """Measures, prints the table and writes it where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measures and prints the table."""
+    parser = children.new_parser(__doc__)
     parser.add_argument("--variant", choices=("a", "b", "c"), default="c")
     parser.add_argument("--sizes", nargs="+", type=int, default=[224, 512], help="sides of the images, pixels")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--repeats", type=int, default=40, help="counted runs of each form, at least")
-    parser.add_argument("--output", type=Path, help="Markdown file to write")
-    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.child:
-        name, *rest = args.child
-        print(json.dumps({"export": export, "convert": convert, "measure": measure}[name](*rest)))
+        children.answer(args.child, export, measure)
         return
-    table = HEADER
-    print(HEADER, end="", flush=True)
-    for engine in filter(available, args.engines):
-        for size in args.sizes:
-            row = measure_row(args.variant, engine, size, args.repeats)
-            print(row, end="", flush=True)
-            table += row
-    if args.output:
-        args.output.write_text(table)
+    engines = filter(available, args.engines)
+    rows = (measure_row(args.variant, engine, size, args.repeats) for engine in engines for size in args.sizes)
+    children.print_table(HEADER, rows, args.output)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Feeds the checkpoint reader damaged files: it has to read each or raise UserError, soon, within little memory.
+"""Feeds damaged files to the checkpoint reader, which must read each one or raise UserError, in little time and memory.
 
     python benchmarks/fuzz_reader.py --files 20000 --seed 0
 
-Genuine small files of every container are changed at random: bits flipped, ends cut off, pieces of two files joined,
-chunks doubled or removed, pickle opcodes swapped, lengths made huge. Members of archives are also changed inside, and
-packed again with the right checksums. They are read one after the other in a child process whose address space is
-limited; the exit status is 1 when a file raises anything but UserError, takes more than 5 s, or ends the child. Linux.
+The script changes valid small files of every container at random: it flips bits, cuts off ends, joins pieces of two
+files, doubles or removes chunks, swaps pickle opcodes and makes lengths huge. It also changes members inside archives
+and packs them again with correct checksums. A child process with limited address space reads the files one after the
+other. The exit status is 1 if a file raises anything but UserError, takes more than 5 s, or ends the child. Linux only.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import multiprocessing
 import pickle
 import pickletools
 import random
-import re
 import resource
 import struct
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
+from worker import memory_mib
 
 from densebone import UserError
 from densebone.weights.reader import read_checkpoint, read_pickle
@@ -34,7 +34,7 @@ from densebone.weights.reader import read_checkpoint, read_pickle
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 import torch_files
 
-MEMORY = 256 << 20  # bytes of address space beyond what the process has when it starts
+MEMORY = 256 << 20  # bytes of address space that the child may use beyond its size at the start
 SLOW = 5.0  # seconds
 OPCODES = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
 LENGTHS = [struct.pack(f, v) for f in ("<I", "<Q", "<H") for v in (0, 1, 0x7FFF, 0xFFFF)] + [
@@ -50,7 +50,7 @@ ARRAYS = {
 
 
 def genuine(folder):
-    """Small files of every container, as (name, bytes)."""
+    """Valid small files of every container, as (name, bytes)."""
     files = []
     shared = torch_files.Storage(np.arange(12, dtype="float32"))
     bits = torch_files.Storage(np.array([0x3F80, 0x4000], "uint16"), "bf16")
@@ -97,7 +97,7 @@ def packed(members, compression):
 
 
 def changed(content, other, rng):
-    """`content` with one change at random, which may take from `other`."""
+    """`content` with one random change, which may insert bytes of `other`."""
     data = bytearray(content)
     start = rng.randrange(len(data) + 1)
     end = min(len(data), start + rng.choice([1, 4, 30, 300]))
@@ -114,27 +114,27 @@ def changed(content, other, rng):
             data[start:start] = data[start:end] * rng.choice([1, 2, 1000])
         case 4:
             del data[start:end]
-        case 5:  # an opcode for an opcode: most bytes of a pickle's frame are some
+        case 5:  # replace by opcodes: most bytes of a pickle's frame are opcodes themselves
             for _ in range(rng.choice([1, 2, 5])):
                 if data:
                     data[rng.randrange(len(data))] = rng.choice(OPCODES)[0]
         case 6:
             length = rng.choice(LENGTHS)
             data[start : start + len(length)] = length
-        case 7:  # opcodes put in
+        case 7:  # insert opcodes
             data[start:start] = b"".join(rng.choice(OPCODES) for _ in range(rng.choice([1, 3, 10])))
     return bytes(data)
 
 
 def mutant(files, rng):
-    """(name, bytes) of a changed file."""
+    """(name, bytes) of one of the files after one to four random changes."""
     name, content = rng.choice(files)
     other = rng.choice(files)[1]
     for _ in range(rng.choice([1, 1, 2, 4])):
         if zipfile.is_zipfile(io.BytesIO(content)) and rng.random() < 0.7:
             try:
                 content = changed_inside(content, other, rng)
-            except Exception:  # an archive that was changed before
+            except Exception:  # an earlier change broke the archive
                 content = changed(content, other, rng)
         else:
             content = changed(content, other, rng)
@@ -142,7 +142,7 @@ def mutant(files, rng):
 
 
 def changed_inside(content, other, rng):
-    """An archive with a change of one of its members, most often the pickle, and right checksums."""
+    """An archive with one changed member, most often the pickle, and correct checksums."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
         compression = archive.infolist()[0].compress_type
@@ -155,7 +155,15 @@ def changed_inside(content, other, rng):
 
 
 def read_all(count, seed, at, results):
-    """Reads `count` mutants, in a child; puts the figures, or the failure, into the queue `results`."""
+    """Reads changed files, in the child process.
+
+    Args:
+        count (int): how many.
+        seed (int): decides the changes.
+        at (multiprocessing.Value): is set to the number of the file that is being read.
+        results (multiprocessing.SimpleQueue): receives (counts of outcomes, (seconds, name) of the slowest file, MiB
+            that the peak grew), or a str that tells of the failure.
+    """
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     with tempfile.TemporaryDirectory() as folder:
         files = genuine(Path(folder))
@@ -163,7 +171,7 @@ def read_all(count, seed, at, results):
             (Path(folder) / name).write_bytes(content)
             read_checkpoint(Path(folder) / name)
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-        before, outcomes, slowest = highest_memory(), Counter(), (0.0, "")
+        before, outcomes, slowest = memory_mib("VmHWM"), Counter(), (0.0, "")
         for number in range(count):
             at.value = number
             name, content = mutant(files, random.Random(f"{seed} {number}"))
@@ -182,26 +190,21 @@ def read_all(count, seed, at, results):
                 if read is read_checkpoint:
                     outcomes[outcome] += 1
             slowest = max(slowest, (time.perf_counter() - start, f"file {number}, {name}"))
-        results.put((outcomes, slowest, highest_memory() - before))
+        results.put((outcomes, slowest, memory_mib("VmHWM") - before))
 
 
 def kind_of(message):
-    """A refusal in a word or two."""
+    """The kind of a refusal in a few words, for the counts."""
     for words in ("is refused", "damaged or half written", "more memory"):
         if words in message:
             return words
     return "is not weights"
 
 
-def highest_memory():
-    """The most bytes that this process has had in memory."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
-
-
 def main(argv=None):
-    """Returns the exit status: 1 when a file ended the reader, took too long or took memory."""
+    """Returns the exit status: 1 when a file ended the reader, took too long or took too much memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=20000, help="how many")
+    parser.add_argument("--files", type=int, default=20000, help="how many files")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same files")
     arguments = parser.parse_args(argv)
     context = multiprocessing.get_context("fork")
@@ -220,7 +223,7 @@ def main(argv=None):
     outcomes, (slowest, which), memory = result
     print(f"{arguments.files} files, seed {arguments.seed}, {time.perf_counter() - start:.0f} s")
     print(", ".join(f"{count} {words}" for words, count in outcomes.most_common()))
-    print(f"slowest {slowest * 1000:.0f} ms ({which}); peak memory {memory / 2**20:.0f} MiB above the start")
+    print(f"slowest {slowest * 1000:.0f} ms ({which}); peak memory {memory:.0f} MiB above the start")
     return 1 if slowest > SLOW or outcomes["more memory"] else 0
 
 

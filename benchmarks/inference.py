@@ -1,18 +1,18 @@
-"""How fast each network is on each engine, and the same networks of other libraries: one run, in turns.
+"""How fast each network runs on each engine, side by side with the same networks of other libraries.
 
     python -m benchmarks.inference                       all networks, about half an hour; writes docs/benchmarks.md
     python -m benchmarks.inference --quick --models hardnet68 peleenet --output mine.md
     python -m benchmarks.inference --gpu                 on a GPU, with paddlepaddle-gpu
 
-The peers live in an environment of their own, which `make benchmark` makes, or
+The other libraries, the peers, need an environment of their own. `make benchmark` makes it, or
 
     python -m venv .venv-peers
     .venv-peers/bin/pip install -r benchmarks/requirements.txt
     .venv-peers/bin/pip install --no-deps paddleclas==2.6.0
 
-Each engine has a process of its own; all of a network take turns, forwards and backwards, and are stopped in between.
-All compute the same function of the same picture with the same weights, and their outputs are compared. What was
-measured is kept in the work folder, so that a run which was stopped goes on; --overwrite measures anew.
+Each engine runs in a process of its own. The processes of a network take turns, forwards and backwards, and are paused
+in between. All run the same network with the same weights on the same picture, and their outputs are compared. The work
+folder keeps the results of each network, so an interrupted run continues where it stopped; --overwrite measures again.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import machine, report, turns
+from benchmarks import machine, report, turns, worker
 from densebone.errors import UserError
 
 HERE = Path(__file__).resolve().parent
@@ -34,7 +34,7 @@ MODELS = (
     "condensenetv2_a", "condensenetv2_b", "condensenetv2_c",
 )  # fmt: skip
 QUICK = ("hardnet68", "hardnet68ds", "peleenet", "condensenetv2_c")
-#: (side, engine, precision), in the order of their turns: what is compared at the top of the page follows each other
+#: (side, engine, precision) in the order of their turns. The cases of the page's top table stand next to each other.
 CPU_CASES = (
     ("peer", "torch", "fp32"),
     ("peer", "onnxruntime", "fp32"),
@@ -58,7 +58,7 @@ GPU_CASES = tuple(
 
 
 def main(argv=None):
-    """Returns the exit status."""
+    """Measures and writes the page; returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
         return _benchmark(arguments)
@@ -68,7 +68,7 @@ def main(argv=None):
 
 
 def _check(arguments):
-    """UserError for what cannot be measured."""
+    """Raises UserError for arguments that cannot be measured."""
     if unknown := [name for name in arguments.models or () if name not in MODELS]:
         raise UserError(f"there is no classifier {unknown[0]!r} to measure; give some of {', '.join(MODELS)}")
     if min(arguments.size, arguments.threads, arguments.batch) < 1 or arguments.size < 32:
@@ -100,23 +100,25 @@ def _benchmark(arguments):
 
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", metavar="NAME", help=f"of {', '.join(MODELS)}; default all")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help=f"some of {', '.join(MODELS)}; default all")
     parser.add_argument("--engines", nargs="+", metavar="NAME", help="auto, openvino, torch, ...; default all")
     parser.add_argument("--size", type=int, default=224, help="side of the picture, pixels (224)")
     parser.add_argument("--batch", type=int, default=1, help="pictures in a batch (1)")
-    parser.add_argument("--threads", type=int, default=2, help="of every engine (2)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of every engine (2)")
     parser.add_argument("--quick", action="store_true", help="four networks and fewer rounds, about 5 minutes")
     parser.add_argument("--agreement", type=int, default=1000, metavar="N", help="pictures for bf16's top-1 (1000)")
-    parser.add_argument("--peers", type=Path, metavar="PYTHON", help="of their environment (.venv-peers/bin/python)")
+    parser.add_argument(
+        "--peers", type=Path, metavar="PYTHON", help="Python of the peers' environment (.venv-peers/bin/python)"
+    )
     parser.add_argument("--gpu", action="store_true", help="Paddle and PyTorch on a GPU, float32 and mixed precision")
-    parser.add_argument("--work", type=Path, default=ROOT / "output" / "benchmark", help="folder for what is kept")
+    parser.add_argument("--work", type=Path, default=ROOT / "output" / "benchmark", help="folder for kept results")
     parser.add_argument("--overwrite", action="store_true", help="measure again what was measured before")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md", help="the page to write")
     return parser
 
 
 def check_gpu():
-    """UserError unless Paddle can use a GPU."""
+    """Raises UserError unless Paddle can use a GPU."""
     import paddle
 
     if not paddle.is_compiled_with_cuda():
@@ -126,10 +128,10 @@ def check_gpu():
 
 
 def find_peers(given):
-    """The Python of the peers' environment as a str, or None with a note."""
+    """The Python of the peers' environment as a str. None, after a printed note, when there is none."""
     path = given or ROOT / ".venv-peers" / "bin" / "python"
     if path.is_file():
-        return str(path.absolute())  # not resolved: the link is what makes it the environment's
+        return str(path.absolute())  # not resolved: the environment's python is a link
     if given:
         raise UserError(f"--peers {given} does not exist; give the Python of an environment with the peers")
     print("note: no peers: there is no .venv-peers; `make benchmark` makes it, or see --help", file=sys.stderr)
@@ -142,7 +144,7 @@ def versions_of(peers):
 
 
 def measure_network(name, arguments, work, peers, versions):
-    """{"network", "cases": [...]} of one network, measured now or before."""
+    """{"network", "cases": [...]} of one network, measured now or read from the work folder."""
     cases = [
         {
             "network": name, "side": side, "engine": engine, "precision": precision, "size": arguments.size,
@@ -160,7 +162,7 @@ def measure_network(name, arguments, work, peers, versions):
     make_inputs(name, arguments, folder, peers, versions)
     for case in cases:
         case |= {"folder": str(folder), "cache": str(work / "engines")}
-        # other weights, for a network whose layers are not quite those of the peer's
+        # paddleclas's layers differ a little from the peer's, so it keeps its own weights.
         case["unlike"] = case["engine"] == "paddleclas"
     measure(cases, peers, folder, starts, rounds, seconds, arguments.threads)
     row = {"network": name, "cases": cases}
@@ -169,13 +171,13 @@ def measure_network(name, arguments, work, peers, versions):
 
 
 def _revision():
-    """The commit that is checked out, or an empty text."""
+    """The commit that is checked out, or "" outside a git repository."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip()
 
 
 def make_inputs(name, arguments, folder, peers, versions):
-    """Fills a folder with weights, picture, expected output and the peer's graph, unless that is done."""
+    """Writes weights, picture, expected output and the peer's graph into a folder, unless they are there already."""
     done = folder / "made.json"
     if done.is_file() and json.loads(done.read_text()) == versions:
         return
@@ -190,7 +192,7 @@ def make_inputs(name, arguments, folder, peers, versions):
 
 
 def _run(command):
-    """The last line that a command prints; UserError with the last line of its errors when it fails."""
+    """Runs a command and returns the last line of its output; UserError with its last error line when it fails."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
@@ -199,14 +201,19 @@ def _run(command):
 
 
 def measure(cases, peers, folder, starts, rounds, seconds, threads):
-    """Adds to each case its title, difference, memory and times (a list of rounds), or why it was left out.
+    """Adds title, difference, memory and times (a list of rounds) to each case, or "failed", why it was left out.
 
     Args:
-        starts (int): how often all processes are started: where its memory comes to lie makes one faster than another.
-        rounds (int), seconds (float): of each start, see `turns.take_turns`.
+        cases (list of dict): of one network.
+        peers (str | None): the Python of the peers' environment.
+        folder (Path): receives the logs.
+        starts (int): how often all processes are started. The addresses that a process gets for its memory can make it
+            faster or slower.
+        rounds (int), seconds (float): see `turns.take_turns`, for each start.
+        threads (int): of each process.
     """
     ours = [json.dumps(case) for case in cases if case["side"] == "ours" and not case["gpu"]]
-    if ours:  # in a process of its own: an export takes memory that running does not
+    if ours:  # in a process of its own, because an export takes more memory than a run
         _run([sys.executable, HERE / "ours.py", "--warm", *ours])
     jobs = []
     for number, case in enumerate(cases):
@@ -219,26 +226,24 @@ def measure(cases, peers, folder, starts, rounds, seconds, threads):
 
 
 def _measure_once(cases, jobs, rounds, seconds, threads):
-    """What `measure` does with the processes of one start; times are added to those of earlier ones."""
+    """Starts all processes once and measures them. Adds their times to those of earlier starts."""
     started = turns.start(jobs, threads)
     try:
-        running = [(case, worker) for case, (worker, _) in zip(cases, started) if worker]
-        times = turns.take_turns([worker for _, worker in running], rounds, seconds)
-        for (case, worker), taken in zip(running, times):
+        running = [(case, process) for case, (process, _) in zip(cases, started) if process]
+        times = turns.take_turns([process for _, process in running], rounds, seconds)
+        for (case, process), taken in zip(running, times):
             case["times"] = [*case.get("times", ()), *taken] if taken else []
-            case["memory"] = worker.stop() if taken else 0
+            case["memory"] = process.stop() if taken else 0
             if not taken:
                 case["failed"] = "it ended"
-        for case, (worker, said) in zip(cases, started):
-            case.update(said if worker else {"failed": said, "times": []})
+        for case, (process, said) in zip(cases, started):
+            case.update(said if process else {"failed": said, "times": []})
     finally:
-        for worker, _ in started:
-            if worker:
-                worker.kill()
+        turns.kill_all(started)
 
 
 def measure_agreement(arguments, work):
-    """What `bf16_agreement.agreement` finds, now or before."""
+    """The result of `bf16_agreement.agreement`, measured now or read from the work folder."""
     case = {"network": "hardnet68", "threads": arguments.threads, "pictures": arguments.agreement}
     case |= {"size": arguments.size, "cache": str(work / "engines"), "engine": "auto"}
     file = work / f"agreement-{_key(case)}.json"
@@ -248,8 +253,8 @@ def measure_agreement(arguments, work):
 
 
 def _key(*told):
-    """A short text that changes with what is measured, with the versions here, and with the commit."""
-    told = [*told, machine.versions(machine.OURS), _revision()]
+    """A hash of what is measured, of the installed versions and of the commit: names the file of a kept result."""
+    told = [*told, worker.versions(machine.OURS), _revision()]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 

@@ -1,10 +1,10 @@
-"""densebone's side of the benchmark: a process that makes weights, warms the caches, or runs one engine.
+"""densebone's side of the benchmark: a process that writes weights, fills the export cache, or runs one engine.
 
-python benchmarks/ours.py --weights condensenetv2_c FOLDER       a condensed network's, pruned as a user's are
-python benchmarks/ours.py --make hardnet68 FOLDER 224 1          all that `peers.py --make` writes, where it is not
+python benchmarks/ours.py --weights condensenetv2_c FOLDER       weights of a condensed network, pruned as a user's is
+python benchmarks/ours.py --make hardnet68 FOLDER 224 1          weights, picture and output, where no peer writes them
 python benchmarks/ours.py --warm '{...}' '{...}'                 exports and checks each case once
 python benchmarks/ours.py --serve '{"network": ..., "engine": ...}'
-python benchmarks/ours.py --agreement '{...}'
+python benchmarks/ours.py --agreement '{...}'                    compares bf16 with float32
 """
 
 import json
@@ -15,19 +15,25 @@ import numpy as np
 import worker
 
 
+def options_of(name):
+    """The options with which a network computes what pytorchcv's network of that name computes."""
+    from densebone.weights.layouts import LAYOUTS
+
+    return LAYOUTS["pytorchcv HarDNet"].needs(name)
+
+
 def network(case):
     """The network with the case's weights, in eval mode."""
     import densebone as db
 
-    # so it is in pytorchcv's, whose weights say that they need it
-    options = {"block_activation": "relu"} if case["network"] in ("hardnet68", "hardnet85") else {}
-    net = db.create_model(case["network"], pretrained=Path(case["folder"]) / "weights.safetensors", **options)
+    name = case["network"]
+    net = db.create_model(name, pretrained=Path(case["folder"]) / "weights.safetensors", **options_of(name))
     net.eval()
     return net
 
 
 def engine(case, image, net=None):
-    """The engine of a case, from the cache where an earlier one left its export."""
+    """The engine of a case; it reads its export from the cache if an earlier process left one there."""
     from densebone.engines.opening import open_network
 
     return open_network(
@@ -36,7 +42,7 @@ def engine(case, image, net=None):
 
 
 def runner(case, image):
-    """What `worker.serve` wants, for an engine on the CPU."""
+    """What `worker.serve` needs to run a case."""
     if case.get("gpu"):
         return gpu_runner(case, image)
     opened, last = engine(case, image), []
@@ -48,7 +54,7 @@ def runner(case, image):
 
 
 def gpu_runner(case, image):
-    """The same for Paddle on a GPU: eager, with mixed precision where the case says "amp"."""
+    """What `worker.serve` needs to run Paddle eager on a GPU; precision "amp" is bfloat16 mixed precision."""
     import paddle
 
     paddle.set_device("gpu")
@@ -63,7 +69,7 @@ def gpu_runner(case, image):
 
 
 def write_condensed(name, folder):
-    """Writes the weights of a condensed CondenseNetV2, learned, pruned and condensed as a user's are."""
+    """Writes the weights of a condensed CondenseNetV2 that was learned, pruned and condensed as a user's is."""
     from condensenetv2_forms import build
 
     from densebone.weights.writer import write
@@ -73,7 +79,7 @@ def write_condensed(name, folder):
 
 
 def make(name, folder, size, batch):
-    """Writes weights, a picture and the output in eager, where there is no peer to do so."""
+    """Writes weights (unless they are there), a picture and the output in eager. For runs without peers."""
     import paddle
 
     import densebone as db
@@ -81,8 +87,7 @@ def make(name, folder, size, batch):
 
     folder = Path(folder)
     if not (folder / "weights.safetensors").is_file():
-        options = {"block_activation": "relu"} if name in ("hardnet68", "hardnet85") else {}
-        state = db.create_model(name, **options).state_dict()
+        state = db.create_model(name, **options_of(name)).state_dict()
         write({key: value.numpy() for key, value in state.items()}, folder / "weights.safetensors")
     image = worker.random_image(size, batch)
     np.save(folder / "picture.npy", image)
@@ -91,7 +96,7 @@ def make(name, folder, size, batch):
 
 
 def warm(cases):
-    """Opens each engine once, so that its export is in the cache; prints {index: why it cannot be opened}."""
+    """Opens and runs each engine once, which puts its export into the cache; {index: why a case cannot run}."""
     failures = {}
     for index, case in enumerate(cases):
         image = np.load(Path(case["folder"]) / "picture.npy")
@@ -104,7 +109,7 @@ def warm(cases):
 
 
 def main(arguments):
-    """Does one of the things above."""
+    """Does one of the things that the module's docstring lists."""
     match arguments:
         case ["--weights", name, folder]:
             write_condensed(name, folder)

@@ -1,6 +1,6 @@
-"""The peers of the benchmark: the same networks from pytorchcv and paddleclas, and CondenseNetV2 as it is published.
+"""The peers of the benchmark: the same networks from pytorchcv and paddleclas, and CondenseNetV2 in its published form.
 
-Runs in an environment of its own, with `benchmarks/requirements.txt` and nothing of densebone:
+Runs in an environment of its own, with the packages of `benchmarks/requirements.txt` and without densebone:
 
     python benchmarks/peers.py --make hardnet68 FOLDER 224 1      weights, picture, output, ONNX graph
     python benchmarks/peers.py --serve '{"network": ..., "engine": ...}'
@@ -8,7 +8,6 @@ Runs in an environment of its own, with `benchmarks/requirements.txt` and nothin
 """
 
 import importlib
-import importlib.metadata
 import json
 import sys
 from pathlib import Path
@@ -27,12 +26,12 @@ _PADDLECLAS = {
 
 
 def torch_network(name):
-    """The peer in PyTorch, in eval mode, with the weights that its library starts it with."""
+    """The peer in PyTorch, in eval mode, with the initial weights of its library."""
     if name.startswith("condensenetv2"):
         from published_condensenetv2 import PublishedCondenseNetV2
 
         return PublishedCondenseNetV2(name).eval()
-    # not through its table of models, which imports all of them
+    # Not through pytorchcv's table of models, which imports every one of them.
     module = importlib.import_module(f"pytorchcv.models.{'peleenet' if name == 'peleenet' else 'hardnet'}")
     return getattr(module, name)().eval()
 
@@ -45,7 +44,7 @@ def load(net, folder):
     state = {}
     for key, value in load_file(Path(folder) / "weights.safetensors").items():
         value = torch.from_numpy(np.array(value))
-        if key.endswith("sfr.index") and value.ndim == 1:  # as a matrix, which is how it is published
+        if key.endswith("sfr.index") and value.ndim == 1:  # published as a matrix of zeros and ones
             value = torch.nn.functional.one_hot(value.long(), len(value)).float()
         state[key] = value.long() if key.endswith("conv_1.index") else value
     missing, unexpected = net.load_state_dict(state, strict=False)
@@ -55,8 +54,10 @@ def load(net, folder):
 
 
 def make(name, folder, size, batch):
-    """Writes what every engine gets and should return: weights.safetensors (CondenseNetV2's are there already),
-    picture.npy, expected.npy and peer.onnx."""
+    """Writes what every engine reads and should return: weights.safetensors, picture.npy, expected.npy and peer.onnx.
+
+    CondenseNetV2's weights.safetensors is in the folder already.
+    """
     import torch
 
     folder = Path(folder)
@@ -75,13 +76,13 @@ def make(name, folder, size, batch):
 
 
 def torch_runner(case, image):
-    """PyTorch eager: engine "torch", or "torch channels-last"; on the GPU where the case says so."""
+    """PyTorch eager: the engines "torch" and "torch channels-last", on the CPU or, if the case says so, on the GPU."""
     import torch
 
     torch.set_num_threads(case["threads"])
     device = "cuda" if case.get("gpu") else "cpu"
     if case["precision"] == "bf16" and device == "cpu" and not _has_bf16(torch.cpu):
-        raise RuntimeError("this CPU has no instructions for bf16")  # PyTorch goes on, a hundred times slower
+        raise RuntimeError("this CPU has no instructions for bf16")  # PyTorch would run, a hundred times slower
     net, x = load(torch_network(case["network"]), case["folder"]).to(device), torch.from_numpy(image).to(device)
     if case["engine"] == "torch channels-last":
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
@@ -135,7 +136,7 @@ def openvino_runner(case, image):
 
 
 def paddleclas_runner(case, image):
-    """paddleclas's own network in Paddle eager, with weights of its own."""
+    """paddleclas's network in Paddle eager, with its own random weights."""
     import paddle
 
     paddle.set_device("gpu" if case.get("gpu") else "cpu")
@@ -150,12 +151,12 @@ def paddleclas_runner(case, image):
         if case.get("gpu"):
             paddle.device.cuda.synchronize()
 
-    versions = [importlib.metadata.version(name) for name in ("paddleclas",)]
-    return run, lambda: last[0].astype("float32").numpy(), f"paddleclas {versions[0]}, paddle {paddle.__version__}"
+    title = f"paddleclas {worker.versions(['paddleclas'])['paddleclas']}, paddle {paddle.__version__}"
+    return run, lambda: last[0].astype("float32").numpy(), title
 
 
 def paddleclas_network(name):
-    """paddleclas's network."""
+    """paddleclas's network of a name, with random weights."""
     file, function = _PADDLECLAS[name]
     return getattr(importlib.import_module(f"paddleclas.ppcls.arch.backbone.model_zoo.{file}"), function)()
 
@@ -169,22 +170,11 @@ RUNNERS = {
 }
 
 
-def versions():
-    """{package: version} of the peers that are installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def main(arguments):
-    """Does one of the three things above."""
+    """Does one of the things that the module's docstring lists."""
     match arguments:
         case ["--versions"]:
-            print(json.dumps(versions()))
+            print(json.dumps(worker.versions(PACKAGES)))
         case ["--make", name, folder, size, batch]:
             make(name, folder, int(size), int(batch))
         case ["--serve", text]:

@@ -1,15 +1,15 @@
-"""CondenseNetV2 in the form in which its converted weights are published, in PyTorch: a peer for the benchmark.
+"""CondenseNetV2 in its published form (converted weights), in PyTorch: a peer for the benchmark.
 
 Written after the paper (Yang et al., arXiv 2104.04382) and what its authors' networks compute: index selection, then
-grouped 1x1 convolutions with shuffles as reshape and transpose, hard-swish as its formula, and the places of SFR's
-outputs as a matrix of zeros and ones that every pixel is multiplied by. Keys of the state dict are the official ones.
+grouped 1x1 convolutions, with channel shuffles as reshape and transpose, hard-swish as its formula, and SFR's index as
+a matrix of zeros and ones that multiplies every pixel. The state dict has the official keys.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-# layers and growth rates of the five blocks, groups, width of the linear layer before the classifier
+# Variant -> layers and growth rates of the five blocks, groups, width of the linear layer before the classifier.
 VARIANTS = {
     "condensenetv2_a": ((1, 1, 4, 6, 8), (8, 8, 16, 32, 64), 8, 828),
     "condensenetv2_b": ((2, 4, 6, 8, 6), (6, 12, 24, 48, 96), 6, 1024),
@@ -25,7 +25,7 @@ class HardSwish(nn.Module):
 
 
 def shuffle(x, groups):
-    """(N, C, H, W): channel (g, i) of `groups` groups goes to (i, g)."""
+    """(N, C, H, W): channel i of group g moves to group i, place g."""
     n, c, h, w = x.shape
     return x.reshape(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
 
@@ -44,7 +44,7 @@ class NormConv(nn.Module):
 
 
 class GroupConv(NormConv):
-    """LGC, converted: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
+    """The converted LGC: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
 
     def __init__(self, in_channels, out_channels, groups, activation):
         super().__init__(in_channels, out_channels, 1, groups, activation)
@@ -56,7 +56,7 @@ class GroupConv(NormConv):
 
 
 class Reactivation(NormConv):
-    """SFR, converted: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
+    """The converted SFR: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
 
     def __init__(self, in_channels, out_channels, groups, activation):
         super().__init__(in_channels, out_channels, 1, groups, activation)

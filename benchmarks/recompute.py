@@ -1,21 +1,16 @@
-"""What gradient checkpointing saves and costs: memory and time of a training step of each HarDNet backbone.
+"""What gradient checkpointing saves and costs: memory and time of a training step for each HarDNet backbone.
 
     python benchmarks/recompute.py --output recompute.md
 
-A step is forward, backward and an SGD update. Memory is the process's peak after two steps minus its peak
-once the network is built, each case in a process of its own. Time is taken in one process per row, off and on
-in turn, so that a busy machine slows both alike. This process imports nothing large: a child's peak starts at
-its parent's size.
+A step is forward, backward and an SGD update. Memory is how far two steps raise the peak of the process above the peak
+after building the network; each case runs in a process of its own. Time is measured in one process per row, which
+alternates steps without and with checkpointing, so a busy machine slows both alike.
 """
 
-import argparse
-import json
-import resource
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
+
+import children
 
 MODELS = ("hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85")
 HEADER = (
@@ -44,20 +39,18 @@ def make_step(model, batch, size, recompute):
     return step
 
 
-def peak_mib():
-    """Largest resident size of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def measure_memory(model, batch, size, recompute):
     """MiB that two training steps add to the peak."""
+    from worker import memory_mib
+
     if recompute:
-        from paddle.distributed.fleet.utils import recompute as _  # noqa: F401  imported late: not part of a step
+        # Paddle imports this at the first step; imported here, it does not count as memory of the step.
+        from paddle.distributed.fleet.utils import recompute as _  # noqa: F401
     step = make_step(model, batch, size, recompute)
-    before = peak_mib()
+    before = memory_mib("VmHWM")
     step()
     step()
-    return peak_mib() - before
+    return memory_mib("VmHWM") - before
 
 
 def measure_times(model, batch, size, rounds):
@@ -72,17 +65,10 @@ def measure_times(model, batch, size, rounds):
     return [taken[1:] for taken in times]
 
 
-def in_new_process(name, *args):
-    """The result of one of the two functions above, run by a child."""
-    command = [sys.executable, __file__, "--child", json.dumps([name, *args])]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(run.stdout.splitlines()[-1])
-
-
 def measure_row(model, batch, size, rounds):
     """One row of the table."""
-    memory = [in_new_process("measure_memory", model, batch, size, recompute) for recompute in (False, True)]
-    times = in_new_process("measure_times", model, batch, size, rounds)
+    memory = [children.call(__file__, measure_memory, model, batch, size, recompute) for recompute in (False, True)]
+    times = children.call(__file__, measure_times, model, batch, size, rounds)
     medians, least = [statistics.median(t) for t in times], [min(t) for t in times]
     return (
         f"| {model} | {batch} | {memory[0]:.0f} | {memory[1]:.0f} | {memory[1] / memory[0]:.2f} "
@@ -92,28 +78,18 @@ def measure_row(model, batch, size, rounds):
 
 
 def main(argv=None):
-    """Measures, prints the table and writes it where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measures and prints the table."""
+    parser = children.new_parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--batches", nargs="+", type=int, default=[4, 8])
     parser.add_argument("--size", type=int, default=224, help="side of the images, pixels")
     parser.add_argument("--rounds", type=int, default=5, help="timed steps of each kind")
-    parser.add_argument("--output", type=Path, help="Markdown file to write")
-    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.child:
-        name, *rest = args.child
-        print(json.dumps({"measure_memory": measure_memory, "measure_times": measure_times}[name](*rest)))
+        children.answer(args.child, measure_memory, measure_times)
         return
-    table = HEADER
-    print(HEADER, end="", flush=True)
-    for model in args.models:
-        for batch in args.batches:
-            row = measure_row(model, batch, args.size, args.rounds)
-            print(row, end="", flush=True)
-            table += row
-    if args.output:
-        args.output.write_text(table)
+    rows = (measure_row(model, batch, args.size, args.rounds) for model in args.models for batch in args.batches)
+    children.print_table(HEADER, rows, args.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page of the benchmark: machine, method, tables and a picture."""
+"""The benchmark's page: machine, method, tables and a picture."""
 
 import io
 from pathlib import Path
@@ -19,26 +19,32 @@ TITLES = {
     ("peer", "openvino"): "OpenVINO, peer's graph",
     ("peer", "paddleclas"): "paddleclas, Paddle eager",
 }
-# What our "auto" is set against, with its short name; the first two are in the table at the top.
+# What the top table compares densebone's "auto" with: engine, precision, short name. `summary` names the first two.
 RIVALS = (("torch", "fp32", "torch eager"), ("onnxruntime", "fp32", "ONNX Runtime"), ("openvino", "fp32", "OpenVINO"))
 METHOD = """\
-Each engine has a process of its own; a network's processes take turns, {rounds} times each, every other time backwards,
-and are stopped in between, so that a busy machine slows all alike. Half-way all are started anew, because where its
-memory comes to lie makes a process faster or slower. A turn begins with two runs that do not count. Times are medians
-of all runs that count, in parentheses the shortest; a ratio is the median, over the turns, of the ratio of the medians
-of a turn. All engines of a network have {threads} threads, the same picture of noise, {size} x {size}, batch {batch},
-and the same random weights, and must return what PyTorch returns: the last column is the largest
-difference, over the output's standard deviation. `paddleclas` starts with weights of its own. Memory is what the
-process holds after its runs, Python and libraries included; engines of ours read what an earlier process exported.
-Two processes that run the same network on the same engine can differ by a fifth: smaller differences say nothing.
+Each engine runs in a process of its own. The processes of a network take turns, {rounds} times each, every other time
+in reverse order. Outside its turn a process is paused, so a busy machine slows all of them alike. A full run restarts
+all processes half-way, because the addresses that a process gets for its memory can make it faster or slower. A turn
+starts with two warm-up runs that do not count.
 
-The peers are pytorchcv's networks in PyTorch, and for CondenseNetV2 the form in which its weights are published
-(`benchmarks/published_condensenetv2.py`); their graph is PyTorch's export of them, opset 17.
+- Time is the median of all runs that count; the shortest run is in parentheses.
+- A ratio is taken within each turn, from the medians of that turn; the table shows its median over the turns.
+- Memory is what the process holds after its runs, including Python and the libraries. densebone's engines load what an
+  earlier process exported.
+- Difference is the largest difference from PyTorch's output, divided by the standard deviation of that output.
+
+All engines of a network use {threads} threads, batch size {batch}, the same noise picture of {size} x {size} and the
+same random weights. Only `paddleclas` has weights of its own, so its output is not compared. Two processes that run the
+same network on the same engine can differ by a fifth, so smaller differences mean nothing.
+
+The peers are pytorchcv's networks in PyTorch and, for CondenseNetV2, a PyTorch network in the form of the published
+weights (`benchmarks/published_condensenetv2.py`). "Peer's graph" is the ONNX file, opset 17, that PyTorch exports of
+them.
 """
 
 
 def title(case):
-    """What a case is called."""
+    """The name of a case in the tables."""
     precision = "" if case["precision"] == "fp32" else f", {case['precision']}"
     return TITLES[case["side"], case["engine"]] + precision
 
@@ -48,18 +54,18 @@ def _measured(row):
 
 
 def find(row, side, engine, precision):
-    """The measured case of a network, or None."""
+    """The case of a network with this side, engine and precision; None if it was not measured."""
     wanted = (side, engine, precision)
     return next((c for c in _measured(row) if (c["side"], c["engine"], c["precision"]) == wanted), None)
 
 
 def ratio(case, other):
-    """The ratio of two cases as text; empty when one was not measured."""
+    """The ratio of the times of two cases as text; "" when one was not measured."""
     return f"{turns.ratio(case['times'], other['times']):.2f}" if case and other else ""
 
 
 def summary(row):
-    """One line for the terminal."""
+    """One line about a network for the terminal."""
     auto, parts = find(row, "ours", "auto", "fp32"), []
     for engine, precision, name in RIVALS[:2]:
         if text := ratio(auto, find(row, "peer", engine, precision)):
@@ -74,7 +80,15 @@ def summary(row):
 
 
 def write(rows, arguments, machine, agreement, output):
-    """Writes the page and the picture beside it, each whole or not at all."""
+    """Writes the page and its picture beside it, each of them completely or not at all.
+
+    Args:
+        rows (list of dict): "network" and "cases" of each network.
+        arguments (Namespace): of the command line.
+        machine (list of str): see `machine.describe`.
+        agreement (dict | None): see `bf16_agreement.agreement`.
+        output (Path): the page.
+    """
     from densebone.system.files import atomic_path
 
     count = max((len(case["times"]) for row in rows for case in _measured(row)), default=0)
@@ -85,7 +99,7 @@ def write(rows, arguments, machine, agreement, output):
         "\n".join(f"- {line}" for line in machine) + "\n",
         method,
         "" if arguments.gpu else _top_table(rows),
-        f"![Time of a run of each network]({picture(output).name})\n",
+        f"![Median time of a run, for every network and engine]({picture(output).name})\n",
         _agreement(agreement) if agreement else "",
         "## Every engine\n",
         *(_table(row) for row in rows),
@@ -110,26 +124,26 @@ def _top_table(rows):
         time = f"{turns.median(auto['times']):.1f}" if auto else ""
         lines.append(f"| {row['network']} | {time} | {' | '.join(ratios)} |")
     return (
-        "The engine that `auto` takes, in float32, against PyTorch eager, and against ONNX Runtime and OpenVINO on "
-        "PyTorch's graph of the same network (below 1: ours is faster):\n\n" + "\n".join(lines) + "\n"
+        "The engine that `auto` picks, in float32, against PyTorch eager and against ONNX Runtime and OpenVINO on "
+        "PyTorch's ONNX export of the same network. Below 1, densebone is faster:\n\n" + "\n".join(lines) + "\n"
     )
 
 
 def _agreement(found):
     if "failed" in found:
-        return f"The top-1 of bf16 was not compared with float32's: {found['failed']}.\n"
+        return f"The top-1 classes of bf16 and float32 were not compared: {found['failed']}.\n"
     how = ""
     if found["emulated"]:
         how = (
-            " This CPU has no instructions for bf16: float32 arithmetic was made to round as they do "
-            "(`benchmarks/bf16_emulation.py`), which says nothing about the time."
+            " This CPU has no bf16 instructions, so the benchmark emulated them by rounding float32 numbers "
+            "(`benchmarks/bf16_emulation.py`). The emulation says nothing about the speed of bf16."
         )
     return (
-        f"On {found['pictures']} generated pictures, HarDNet-68 in bf16 has the top-1 class of float32 in "
-        f"{100 * found['agreement']:.1f} %; its logits differ by {100 * found['difference']:.1f} % of their standard "
-        f"deviation (root mean square). The convolutions' weights are random; the classifier was fitted to the 100 "
-        f"scenes that the pictures show, and in float32 gets {100 * found['right']:.1f} % of them right "
-        f"(`benchmarks/bf16_agreement.py`).{how}\n"
+        f"HarDNet-68 picks the same top-1 class in bf16 as in float32 on {100 * found['agreement']:.1f} % of "
+        f"{found['pictures']} generated pictures. Its logits differ by {100 * found['difference']:.1f} % of their "
+        f"standard deviation (root mean square). The convolutions have random weights. The classifier was fitted to "
+        f"the 100 scenes that the pictures show, and in float32 it gets {100 * found['right']:.1f} % of the pictures "
+        f"right (`benchmarks/bf16_agreement.py`).{how}\n"
     )
 
 
@@ -141,7 +155,7 @@ def _table(row):
         f"| | ms: median (least) | ratio to {name} | memory, MiB | difference |",
         "|---|---|---|---|---|",
     ]
-    for case in sorted(_measured(row), key=lambda case: case["side"]):  # ours, then the peers'
+    for case in sorted(_measured(row), key=lambda case: case["side"]):  # densebone's, then the peers'
         apart = "" if case["difference"] is None else f"{case['difference']:.0e}"
         lines.append(
             f"| {title(case)}{_chosen(case)} | {turns.median(case['times']):.1f} ({turns.least(case['times']):.1f}) "
@@ -151,7 +165,7 @@ def _table(row):
 
 
 def _left_out(row):
-    """A line on the cases that were not measured, those with the same reason together."""
+    """A line for each reason why cases were not measured."""
     reasons = {}
     for case in row["cases"]:
         if not case.get("times"):
@@ -160,12 +174,12 @@ def _left_out(row):
 
 
 def _chosen(case):
-    """In parentheses, what "auto" took."""
+    """The engine that "auto" picked, in parentheses; "" for other cases."""
     return f" ({case['title'].partition(',')[0]})" if case["engine"] == "auto" else ""
 
 
 def plot(rows, path):
-    """Draws the time of every case, a panel for each network, the fastest engines of each side marked by colour."""
+    """Draws the median time of every case: a panel for each network, densebone blue and the peers orange."""
     from densebone.pictures.plots import new_figure
     from densebone.system.files import atomic_path
 
@@ -191,5 +205,5 @@ def plot(rows, path):
     figure.supxlabel("ms for a run, median; blue: densebone, orange: others", fontsize=9)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
-    with atomic_path(path) as temporary, Image.open(drawn) as picture:  # 64 colours make a quarter of the file
+    with atomic_path(path) as temporary, Image.open(drawn) as picture:  # 64 colours: a quarter of the size
         picture.convert("RGB").quantize(64).save(temporary, format="PNG", optimize=True)

@@ -1,17 +1,17 @@
-"""Training steps per second and peak memory: our networks, with and without recompute, and paddleclas's own.
+"""Training steps per second and peak memory: densebone with and without recompute, and paddleclas.
 
     python -m benchmarks.training                                  hardnet39ds, hardnet68 and peleenet, batch 8 at 224
     python -m benchmarks.training --models hardnet68 --batch 4 --output training.md
 
 A step is forward, cross-entropy, backward and an SGD update of the classifier with 1000 classes, in float32, in Paddle
-eager. Each case has a process of its own, and all of a network take turns, as in `benchmarks.inference`, which says how
-the peers' environment is made. Memory is what the steps add to the peak that the process had with the network built.
+eager. Each case runs in a process of its own, and the processes of a network take turns, as in `benchmarks.inference`,
+whose docstring says how to make the peers' environment. Memory is how far the steps raise the peak of the process above
+the peak after building the network.
 """
 
 import argparse
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -57,35 +57,23 @@ def make_step(case):
 
 
 def serve(case):
-    """Answers `turns.Worker`, as `worker.serve` does."""
-    import time
-
+    """Answers the orders of `turns.Worker`, as `worker.serve` does."""
     import worker
 
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answers = worker.open_answers()
     step = make_step(case)
     if case["recompute"]:
-        from paddle.distributed.fleet.utils import recompute as _  # late, and not part of a step
+        # Paddle imports this at the first step; imported here, it does not count as memory of the step.
+        from paddle.distributed.fleet.utils import recompute as _  # noqa: F401
     before = worker.memory_mib("VmHWM")
     step()
     step()
     worker.reply(answers, memory=worker.memory_mib("VmHWM") - before)
-    for line in sys.stdin:
-        order = json.loads(line)
-        if order["do"] == "stop":
-            worker.reply(answers, memory=None)
-            return
-        times = []
-        for _ in range(order["count"]):
-            start = time.perf_counter()
-            step()
-            times.append((time.perf_counter() - start) * 1e3)
-        worker.reply(answers, times=times)
+    worker.take_orders(answers, step, warm_up=False)
 
 
 def measure_network(name, arguments, peers, work):
-    """Lines of the table for one network, and why cases were left out."""
+    """(the rows of one network, notes on the cases that were left out)."""
     from benchmarks import turns
 
     cases = [
@@ -106,9 +94,7 @@ def measure_network(name, arguments, peers, work):
         running = [(case, *begun) for case, begun in zip(cases, started) if begun[0]]
         times = turns.take_turns([worker for _, worker, _ in running], arguments.rounds, 0)
     finally:
-        for worker, _ in started:
-            if worker:
-                worker.kill()
+        turns.kill_all(started)
     taken = {(case["side"], case["recompute"]): rounds for (case, *_), rounds in zip(running, times) if rounds}
     rows = [_row(case, taken, said) for case, _, said in running if (case["side"], case["recompute"]) in taken]
     left = [f"{name}, {_title(case)}: {said}" for case, (worker, said) in zip(cases, started) if not worker]
@@ -132,7 +118,7 @@ def _row(case, taken, said):
 
 
 def main(argv=None):
-    """Returns the exit status."""
+    """Measures and prints the table; returns the exit status."""
     from benchmarks import inference, machine
     from densebone.errors import UserError
 
@@ -172,10 +158,12 @@ def _parser():
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
     parser.add_argument("--batch", type=int, default=8, help="images in a step (8)")
     parser.add_argument("--size", type=int, default=224, help="side of the images, pixels (224)")
-    parser.add_argument("--threads", type=int, default=2, help="of each process (2)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each process (2)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each case, three steps each (3)")
     parser.add_argument("--gpu", action="store_true", help="on a GPU, with mixed precision")
-    parser.add_argument("--peers", type=Path, metavar="PYTHON", help="of their environment (.venv-peers/bin/python)")
+    parser.add_argument(
+        "--peers", type=Path, metavar="PYTHON", help="Python of the peers' environment (.venv-peers/bin/python)"
+    )
     parser.add_argument("--work", type=Path, default=HERE.parent / "output" / "benchmark", help="folder for logs")
     parser.add_argument("--output", type=Path, help="Markdown file to write")
     return parser

@@ -1,4 +1,4 @@
-"""The side of a benchmark that measures: processes that take turns, so that a busy machine slows all of them alike."""
+"""The measuring side of a benchmark: it lets processes take turns, so a busy machine slows all of them alike."""
 
 import contextlib
 import json
@@ -12,21 +12,21 @@ import threading
 
 START_LIMIT = 600  # seconds until a process has built its network
 TURN_LIMIT = 600
-# Runs at the beginning of a turn that are not counted: another process has emptied the caches.
+# Warm-up runs at the start of a turn, because another process has evicted the caches. They do not count.
 WARM = 2
 
 
 class Failed(Exception):
-    """A process ended or said nothing in time; the last line of its log says more."""
+    """A process ended, or did not answer in time. The message is the last line of its log."""
 
 
 class Worker:
-    """A process that serves one case (`worker.serve`). Between its turns it is stopped, spinning threads included.
+    """A process that serves one case (`worker.serve`). It is paused between its turns, spinning threads included.
 
     Args:
-        command (list of str): what starts it.
-        log (Path): its stderr, and what libraries print.
-        threads (int): for libraries that take the number from the environment.
+        command (list of str): starts the process.
+        log (Path): receives its stderr and what libraries print.
+        threads (int): for libraries that read the number of threads from the environment.
     """
 
     def __init__(self, command, log, threads):
@@ -43,13 +43,13 @@ class Worker:
         return self._answer(START_LIMIT)
 
     def turn(self, count):
-        """Times of `count` runs, ms; it is paused before and after."""
+        """Times of `count` runs, ms. The process is paused before and after."""
         answer = self._ask({"do": "turn", "warm": WARM, "count": count}, TURN_LIMIT)
         self.pause()
         return answer["times"]
 
     def stop(self):
-        """Ends the process; returns the most memory that it had, MiB, or nan when it has ended before."""
+        """Ends the process; returns the memory that it held at the end, MiB, or nan when it had ended before."""
         try:
             memory = self._ask({"do": "stop"}, TURN_LIMIT)["memory"]
         except Failed:
@@ -58,7 +58,7 @@ class Worker:
         return memory
 
     def kill(self):
-        """Ends the process whatever it does."""
+        """Kills the process and waits for its end."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -67,11 +67,11 @@ class Worker:
                 stream.close()
 
     def pause(self):
-        """Stops all its threads, where the system can do that."""
+        """Stops all threads of the process, where the system can do that."""
         self._signal("SIGSTOP")
 
     def resume(self):
-        """Lets them go on."""
+        """Lets the process go on."""
         self._signal("SIGCONT")
 
     def _signal(self, name):
@@ -80,7 +80,7 @@ class Worker:
 
     def _ask(self, order, limit):
         self.resume()
-        with contextlib.suppress(OSError):  # it has ended; then the answer is missing, which is said
+        with contextlib.suppress(OSError):  # The process has ended: then `_answer` reports it.
             self.process.stdin.write(json.dumps(order) + "\n")
             self.process.stdin.flush()
         return self._answer(limit)
@@ -98,21 +98,22 @@ class Worker:
 
 
 def last_line(log):
-    """The last line of a log that says something."""
+    """The last line of a log that is not blank, without the name of an exception's class."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
     line = next((line for line in reversed(lines) if line), "")
-    return re.sub(r"^(\w+\.)*\w*Error: ", "", line)[:300]  # the class says nothing to a reader of the page
+    return re.sub(r"^(\w+\.)*\w*Error: ", "", line)[:300]
 
 
 def start(jobs, threads, at_once=2):
     """Starts processes, a few at a time.
 
     Args:
-        jobs (list of (command, log)).
-        threads (int): of each.
+        jobs (list of (command, log)): one for each process.
+        threads (int): of each process.
+        at_once (int): how many start at the same time.
 
     Returns:
-        list of (Worker, what it said) or (None, why it failed), in their order. The workers are paused.
+        list, in the order of the jobs: (Worker, its first answer), or (None, why it failed). The workers are paused.
     """
     started = []
     for first in range(0, len(jobs), at_once):
@@ -128,13 +129,23 @@ def start(jobs, threads, at_once=2):
     return started
 
 
+def kill_all(started):
+    """Kills the workers that `start` returned."""
+    for worker, _ in started:
+        if worker:
+            worker.kill()
+
+
 def take_turns(workers, rounds, seconds):
-    """Times of each worker, ms: for each a list of rounds, lists of single runs. Every other round goes backwards.
+    """Lets each worker take turns. Every other round goes backwards.
 
     Args:
-        workers (list of Worker): paused; one that fails has an empty list.
-        rounds (int): how often each has a turn.
+        workers (list of Worker): paused.
+        rounds (int): turns of each worker.
         seconds (float): about how long a turn lasts.
+
+    Returns:
+        list, one entry for each worker: a list of rounds, each a list of single times in ms; [] for one that failed.
     """
     times, counts = [[] for _ in workers], [0] * len(workers)
     alive = set(range(len(workers)))
@@ -148,7 +159,7 @@ def take_turns(workers, rounds, seconds):
                 continue
             if number:
                 times[index].append(taken)
-            else:  # how many runs a turn has
+            else:  # the first round only finds how many runs fit into a turn
                 counts[index] = max(3, min(40, int(1e3 * seconds / statistics.median(taken))))
     return times
 
@@ -164,5 +175,5 @@ def least(rounds):
 
 
 def ratio(rounds, others):
-    """How long the one takes relative to the other: the median, over the rounds, of the ratio of a round's medians."""
+    """Time of one case relative to another: the median, over the rounds, of the ratio of the medians of a round."""
     return statistics.median(statistics.median(a) / statistics.median(b) for a, b in zip(rounds, others))

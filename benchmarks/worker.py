@@ -1,6 +1,7 @@
-"""The side of a benchmark that is measured: a process with one network on one engine, told when to run.
+"""The measured side of a benchmark: a process that holds one network on one engine and runs it on request.
 
-Imports nothing of densebone and nothing large, since it also runs in the environment of the peers.
+`turns.py` is the side that sends the requests. This file imports nothing of densebone and nothing large, because it
+also runs in the environment of the peers.
 """
 
 import json
@@ -8,31 +9,50 @@ import os
 import resource
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
 
 def serve(case, make):
-    """Answers the lines of `turns.Worker` until it says stop.
+    """Builds the network of a case, runs it once and then answers the orders of `turns.Worker`.
 
     Args:
-        case (dict): with folder, whose picture.npy is run, and expected.npy, if it is there, what should come out.
+        case (dict): its "folder" holds picture.npy, the input, and perhaps expected.npy, the output that it should
+            give.
         make (callable): (case, image (N, 3, H, W) float32) -> (a function without arguments that runs the network and
-            waits for its output, a function that gives that output as an array, a name with the version).
+            waits for its output, a function that returns that output as an array, the engine's name and version).
     """
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print goes to the log
+    answers = open_answers()
     image = np.load(Path(case["folder"]) / "picture.npy")
     run, output, title = make(case, image)
     run()
     reply(answers, title=title, difference=difference(case, output()))
+    take_orders(answers, run)
+
+
+def open_answers():
+    """The stream for `reply`: the process's stdout. From here on, what libraries print to stdout goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+def take_orders(answers, run, warm_up=True):
+    """Runs and times a function as the lines on stdin say, until one says stop or stdin ends.
+
+    Args:
+        answers (file): from `open_answers`.
+        run (callable): without arguments.
+        warm_up (bool): False leaves out the warm-up runs of a turn.
+    """
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "stop":
             reply(answers, memory=memory_mib("VmRSS"))
             return
-        for _ in range(order["warm"]):
+        for _ in range(order["warm"] if warm_up else 0):
             run()
         times = []
         for _ in range(order["count"]):
@@ -43,13 +63,16 @@ def serve(case, make):
 
 
 def reply(answers, **content):
-    """One line of JSON."""
+    """Writes one line of JSON."""
     answers.write(json.dumps(content) + "\n")
     answers.flush()
 
 
 def difference(case, output):
-    """Largest difference from what is expected, over its standard deviation, or None where nothing is."""
+    """Largest difference from the expected output, divided by that output's standard deviation.
+
+    None where there is no expected output, or where the case has other weights ("unlike").
+    """
     path = Path(case["folder"]) / "expected.npy"
     if case.get("unlike") or not path.is_file():
         return None
@@ -58,9 +81,9 @@ def difference(case, output):
 
 
 def memory_mib(which):
-    """Resident size of this process, MiB: now ("VmRSS"), or the largest so far ("VmHWM"), of this process alone.
+    """Resident memory of this process in MiB: now ("VmRSS") or its peak so far ("VmHWM").
 
-    Where the system does not say it, the largest that it says.
+    Where the system has no /proc, both give the peak that `getrusage` reports.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -70,19 +93,20 @@ def memory_mib(which):
 
 
 def random_image(size, batch=1):
-    """A picture of noise, float32 (batch, 3, size, size)."""
+    """A batch of noise, always the same, float32 (batch, 3, size, size)."""
     return np.random.default_rng(1).standard_normal((batch, 3, size, size)).astype(np.float32)
 
 
 def random_tensors(shapes, mean="running_mean"):
-    """Weights with which the outputs of a network stay moderate.
+    """Random weights that keep the outputs of a network moderate; always the same.
 
     Args:
-        shapes (dict): name to shape, PyTorch's, of convolutions, linear layers and batch norms.
-        mean (str): how the last part of a batch norm's mean is called.
+        shapes (dict): name to shape of convolutions, linear layers and batch norms, in PyTorch's layout.
+        mean (str): the last part of the name of a batch norm's mean.
 
     Returns:
-        dict of float32 arrays: He's initialisation, and batch norms that do something.
+        dict of float32 arrays: He initialisation for convolutions and linear layers, and batch norms that are not the
+        identity.
     """
     random, result = np.random.default_rng(0), {}
     for name, shape in shapes.items():
@@ -95,3 +119,14 @@ def random_tensors(shapes, mean="running_mean"):
             value = random.uniform(0.5, 1.5, shape)
         result[name] = value.astype(np.float32)
     return result
+
+
+def versions(names):
+    """{package: version} of those that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

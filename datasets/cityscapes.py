@@ -1,10 +1,11 @@
-"""Cityscapes (Cordts et al., 2016): its labels, its file names, and the label pictures that training wants.
+"""Cityscapes (Cordts et al., 2016): its labels, its file names, and the label pictures that training reads.
 
-A label has an `id`, which label pictures and the evaluation server use, and a train id: 0 to 18 for the classes that
-are scored, 255 for what is left out of training and scoring. The figures are those that cityscapesScripts 2.3.0
-publishes; so are the names of files and folders.
+A label has an `id`, which the label pictures and the evaluation server use, and a train id: 0 to 18 for the classes
+that are scored, 255 for everything that training and scoring ignore. The numbers and the names of files and folders are
+those of cityscapesScripts 2.3.0.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from ..pictures.reading import whole_pictures
 from ..system.files import atomic_path
 
 IGNORED = 255  # train id of everything that is not scored
-UNLABELED = 0  # the id that stands for it where train ids are turned back into ids
+UNLABELED = 0  # the id that IGNORED becomes when train ids are turned back into ids
 
 IMAGES, LABEL_PICTURES = "leftImg8bit", "gtFine"  # the two folders of the data set
 SPLITS = ("train", "val", "test")
-# What lies in gtFine for every picture. The published archive lacks labelTrainIds.
+# The files in gtFine for every picture. The published archive lacks labelTrainIds.
 KINDS = {
     "labelIds": ".png",  # 8-bit gray: ids
     "instanceIds": ".png",  # 16-bit gray: id * 1000 + number of the instance, or the id alone
@@ -33,7 +34,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Label:
-    """One row of the table; `ignored` labels do not count in the evaluation."""
+    """One row of the table. Evaluation skips `ignored` labels."""
 
     name: str
     id: int
@@ -41,7 +42,7 @@ class Label:
     category: str
     has_instances: bool
     ignored: bool
-    colour: tuple  # red, green, blue
+    colour: tuple[int, int, int]  # red, green, blue
 
 
 _TABLE = (
@@ -79,18 +80,18 @@ _TABLE = (
     ("train", 31, 16, "vehicle", (0, 80, 100)),
     ("motorcycle", 32, 17, "vehicle", (0, 0, 230)),
     ("bicycle", 33, 18, "vehicle", (119, 11, 32)),
-    ("license plate", -1, -1, "vehicle", (0, 0, 142)),  # drawn as polygon only: no pixel carries it
+    ("license plate", -1, -1, "vehicle", (0, 0, 142)),  # exists only as polygons: no pixel has this id
 )
 
 
-def _label(name, number, train_id, category, colour):
-    """What the other columns follow from: people and vehicles are told apart, classes without a train id ignored."""
+def _label(name: str, number: int, train_id: int, category: str, colour: tuple[int, int, int]) -> Label:
+    """Derives the other columns: people and vehicles have instances, labels without a train id are ignored."""
     has_instances = category in ("human", "vehicle") and number >= 0
     return Label(name, number, train_id, category, has_instances, train_id in (-1, IGNORED), colour)
 
 
-def _lookup(default, pairs):
-    """(256,) array that cannot be written to: value by index, `default` where no pair says otherwise."""
+def _lookup(default: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Read-only array (256,) with the (index, value) pairs filled in, and `default` elsewhere."""
     result = np.full(256, default, np.uint8)
     for index, value in pairs:
         result[index] = value
@@ -107,28 +108,28 @@ CLASS_NAMES = tuple(label.name for label in _CLASSES)  # the 19 that are scored,
 PALETTE = np.array([label.colour for label in _CLASSES], np.uint8)  # (19, 3), by train id
 PALETTE.setflags(write=False)
 IDS = tuple(label.id for label in _PICTURED)  # what a pixel of labelIds may hold
-# (256,) uint8 each; what is not in the table becomes IGNORED, and IGNORED becomes UNLABELED.
+# (256,) uint8 each. Values that the table lacks become IGNORED, and IGNORED becomes UNLABELED.
 TRAIN_ID_OF_ID = _lookup(IGNORED, [(label.id, label.train_id) for label in _PICTURED])
 ID_OF_TRAIN_ID = _lookup(UNLABELED, [(label.train_id, label.id) for label in _CLASSES])
 
 
-def frame_name(city, sequence, frame):
-    """The name that all files of one picture begin with: ("aachen", 0, 19) -> "aachen_000000_000019"."""
+def frame_name(city: str, sequence: int, frame: int) -> str:
+    """The common prefix of all files of one picture: ("aachen", 0, 19) -> "aachen_000000_000019"."""
     return f"{city}_{sequence:06d}_{frame:06d}"
 
 
-def image_file(split, name):
-    """Path of a picture below the folder of the data set; `name` as `frame_name` gives it."""
+def image_file(split: str, name: str) -> Path:
+    """Path of a picture, relative to the folder of the data set. `name` is a `frame_name`."""
     return Path(IMAGES, split, name.split("_")[0], f"{name}_{IMAGES}.png")
 
 
-def label_file(split, name, kind):
-    """Path of what belongs to a picture, one of KINDS, below the folder of the data set."""
+def label_file(split: str, name: str, kind: str) -> Path:
+    """Path of a label file, relative to the folder of the data set. `kind` is one of KINDS."""
     return Path(LABEL_PICTURES, split, name.split("_")[0], f"{name}_{LABEL_PICTURES}_{kind}{KINDS[kind]}")
 
 
 def _label_pictures(folder):
-    """{split: sorted paths of the labelIds pictures}, or a UserError that says what of the layout is missing."""
+    """{split: sorted paths of the labelIds pictures}. UserError that names the missing part of the layout."""
     folder = Path(folder)
     ending = f"{LABEL_PICTURES}_labelIds{KINDS['labelIds']}"
     wanted = f"{LABEL_PICTURES}/train/CITY/*_{ending}"
@@ -146,17 +147,17 @@ def _label_pictures(folder):
     return found
 
 
-def read_ids(path):
-    """The ids in a labelIds picture, (H, W) uint8.
+def read_ids(path: str | Path) -> np.ndarray:
+    """The ids in a labelIds picture, uint8 (H, W).
 
     Raises:
-        UserError: the file cannot be read, is no 8-bit gray PNG, or holds a value that is no id of the table.
+        UserError: the file cannot be read, is not an 8-bit gray PNG, or holds a value that is not an id of the table.
     """
     try:
         with whole_pictures(), Image.open(path) as picture:
             kind = f"{picture.format} of mode {picture.mode}"
             ids = np.array(picture)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for a damaged PNG
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged PNG
         raise UserError(f"{path} cannot be read as a picture ({error}); unpack it again") from error
     if kind != "PNG of mode L":
         raise UserError(
@@ -171,20 +172,20 @@ def read_ids(path):
     return ids
 
 
-def write_train_ids(folder, progress=True):
-    """Write a labelTrainIds picture beside every labelIds picture that has none yet.
+def write_train_ids(folder: str | Path, progress: bool = True) -> dict[str, tuple[int, int]]:
+    """Writes a labelTrainIds picture beside every labelIds picture that has none yet.
 
-    Every file appears whole or not at all, so an interrupted call is completed by calling again.
+    Every file appears whole or not at all. Call it again to finish an interrupted call.
 
     Args:
         folder: the folder of Cityscapes, which holds gtFine/{train,val,test}/CITY.
         progress: show a progress bar.
 
     Returns:
-        dict of split -> (pictures written now, pictures that were there before), for the splits that have any.
+        {split: (pictures written now, pictures that existed before)}, for the splits that have label pictures.
 
     Raises:
-        UserError: another layout, or a label picture that `read_ids` refuses; those before it are written.
+        UserError: the layout is another one, or `read_ids` refuses a label picture. Those before it stay written.
     """
     found = {split: paths for split, paths in _label_pictures(folder).items() if paths}
     counts = {}

@@ -1,4 +1,7 @@
-"""ImageNet's 1000 classes in the order of outputs: `SYNSETS`, such as "n01440764", and `NAMES`, such as "tench"."""
+"""ImageNet's 1000 classes in the order of a classifier's outputs.
+
+`SYNSETS` holds ids such as "n01440764", `NAMES` the names, such as "tench".
+"""
 
 from pathlib import Path
 

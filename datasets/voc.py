@@ -1,4 +1,4 @@
-"""Pascal VOC (Everingham et al., 2010): its classes, its annotations, and the lists of pictures that training wants."""
+"""Pascal VOC (Everingham et al., 2010): its classes, its annotations, and the lists of pictures that training reads."""
 
 import math
 import xml.etree.ElementTree as ElementTree
@@ -14,7 +14,7 @@ CLASSES = tuple(
     """.split()  # noqa: SIM905
 )
 LABELS = "label_list.txt"
-#: of each list, the sets of pictures that it is made of: (year, split)
+#: list -> the image sets that it joins: (year, split)
 LISTS = {
     "trainval.txt": (("VOC2007", "trainval"), ("VOC2012", "trainval")),
     "test.txt": (("VOC2007", "test"),),
@@ -22,17 +22,17 @@ LISTS = {
 DEVKIT = "VOCdevkit"
 
 
-def write_lists(folder):
-    """Writes trainval.txt, test.txt and label_list.txt, as PaddleDetection wants them, beside VOCdevkit.
+def write_lists(folder: str | Path) -> dict[str, int]:
+    """Writes trainval.txt, test.txt and label_list.txt beside VOCdevkit, in the form that PaddleDetection reads.
 
     Args:
-        folder (str | Path): holds VOCdevkit/VOC2007 and, if wanted, VOCdevkit/VOC2012, as the archives unpack.
+        folder: holds VOCdevkit/VOC2007 and, optionally, VOCdevkit/VOC2012, as the archives unpack.
 
     Returns:
-        dict: list -> number of pictures in it; a list of which no part is there is not written.
+        {list: number of pictures}. A list is left out, and not written, when none of its image sets exists.
 
     Raises:
-        UserError: no such folder, nothing of VOC in it, or a part of it that is damaged.
+        UserError: the folder has no VOCdevkit, VOCdevkit has no image sets, or files of an image set are missing.
     """
     folder = Path(folder)
     devkit = folder / DEVKIT
@@ -52,7 +52,7 @@ def write_lists(folder):
 
 
 def _lines(devkit, year, split):
-    """["PICTURE XML", ...] of one set, relative to the folder above `devkit`; [] when the set is not there."""
+    """["PICTURE XML", ...] of one image set, relative to the folder above `devkit`. [] when the set does not exist."""
     names = devkit / year / "ImageSets" / "Main" / f"{split}.txt"
     if not names.is_file():
         return []
@@ -68,11 +68,11 @@ def _lines(devkit, year, split):
     return rows
 
 
-def read_list(file, root):
-    """[(picture, annotation)], paths, of a list with a line "PICTURE XML" for each, both relative to `root`.
+def read_list(file: str | Path, root: str | Path) -> list[tuple[Path, Path]]:
+    """[(path of the picture, path of its annotation)] from a list of lines "PICTURE XML", relative to `root`.
 
     Raises:
-        UserError: the file is missing, empty, or has a line of another form.
+        UserError: the file is missing or empty, or has a line of another form.
     """
     file = Path(file)
     if not file.is_file():
@@ -88,11 +88,11 @@ def read_list(file, root):
     return pairs
 
 
-def read_classes(file):
-    """The class names of a file with one in each line.
+def read_classes(file: str | Path) -> list[str]:
+    """The class names in a file with one name per line.
 
     Raises:
-        UserError: the file is missing, or holds an empty line, a name twice, or "background", which is no class here.
+        UserError: the file is missing or empty, has an empty line or a name twice, or lists "background" as a class.
     """
     file = Path(file)
     if not file.is_file():
@@ -107,22 +107,22 @@ def read_classes(file):
     return names
 
 
-def read_annotation(file):
+def read_annotation(file: str | Path) -> tuple[tuple[float, float], list[tuple[str, list[float]]]]:
     """((width, height), [(class, [x1, y1, x2, y2])]) of an annotation, in pixels.
 
     Raises:
-        UserError: the file is missing or no such annotation.
+        UserError: the file is missing or is not a VOC annotation.
     """
     try:
         root = ElementTree.parse(file).getroot()
     except (OSError, ElementTree.ParseError) as error:
         raise UserError(f"{file} cannot be read as an annotation of VOC ({error})") from error
-    size = [_number(root, f"size/{side}", file) for side in ("width", "height")]
+    width, height = (_number(root, f"size/{side}", file) for side in ("width", "height"))
     objects = []
     for found in root.findall("object"):
         name = (found.findtext("name") or "").strip()
         objects.append((name, [_number(found, f"bndbox/{side}", file) for side in ("xmin", "ymin", "xmax", "ymax")]))
-    return tuple(size), objects
+    return (width, height), objects
 
 
 def _number(element, path, file):

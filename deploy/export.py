@@ -11,8 +11,10 @@ import logging
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..backbones.base import check_choice, check_count
 from ..engines.agreement import TOLERANCES, check_outputs, check_shapes, random_images
@@ -239,3 +241,25 @@ def count_nodes(file):
     import onnx
 
     return dict(Counter(node.op_type for node in onnx.load(str(file)).graph.node).most_common())
+
+
+def describe_formats(report: Mapping[str, Any]) -> list[str]:
+    """The lines that `densebone export` prints of the files beside Paddle's.
+
+    Args:
+        report: has "formats" and "int8", as `export_network` returns them.
+    """
+    lines = []
+    for name, row in report["formats"].items():
+        sizes = " and ".join(f"{shape[2]} x {shape[3]}" for shape in row["shapes"])
+        lines.append(
+            f"  {name:9} {row['file']}, {row['megabytes']:.1f} MB; differs from Paddle by {row['difference']:.1e} of "
+            f"the output's standard deviation at most, at {sizes} pixels"
+        )
+    for name, row in ((report["int8"] or {}).get("files") or {}).items():
+        share = "" if row["agreement"] is None else f"the best class stays for {row['agreement']:.1%}; "
+        error = "" if row["error"] is None else f"error {row['error']:.3f} of the output's standard deviation, "
+        lines.append(
+            f"  int8      {name}, {row['megabytes']:.1f} MB; {share}{error}{report['int8']['compared']} pictures"
+        )
+    return lines

@@ -1,7 +1,6 @@
-"""Feature maps and vectors of pictures: of a few in memory, of millions in files.
+"""Feature maps and vectors of pictures: a few in memory with `FeatureExtractor`, millions in files with `job.extract`.
 
-`FeatureExtractor` and `load_features` are the face. Imports engines, registry, backbones, weights, pictures, system and
-errors.
+`load_features` reads such files. Imports engines, registry, backbones, weights, pictures, system and errors.
 """
 
 from .extractor import FeatureExtractor

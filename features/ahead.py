@@ -1,14 +1,26 @@
-"""Work that is done ahead by threads, and batches of arrays of one shape."""
+"""Threads that work ahead of their consumer, and batches of arrays with one shape."""
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Key = TypeVar("Key")
 
-def ahead(function, items, threads, depth):
-    """Yields (item, future of function(item)) in order, finished ones; at most `depth` results wait at a time."""
-    waiting = deque()
+
+def ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, depth: int
+) -> Iterator[tuple[Item, Future[Result]]]:
+    """Call a function on items in threads, ahead of the consumer.
+
+    Yields:
+        (item, finished future of function(item)), in order. At most `depth` items are started and not yet yielded.
+    """
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as pool:
         try:
             for item in items:
@@ -27,13 +39,17 @@ def _finished(item, future):
     return item, future
 
 
-def batches(pairs, size):
-    """Yields (keys, array (n, ...)) with n up to `size`, of (key, array) pairs whose arrays may differ in shape.
+def batches(pairs: Iterable[tuple[Key, np.ndarray]], size: int) -> Iterator[tuple[list[Key], np.ndarray]]:
+    """Group (key, array) pairs into batches of arrays with the same shape.
 
-    Arrays of one shape share a batch. At most `size` of them wait, whatever their shapes, so that large ones do not
-    fill the memory: then the shape of which there are most is given out.
+    At most `size` arrays wait, over all shapes, so that large ones do not fill the memory. When that many wait, the
+    most frequent shape goes out.
+
+    Yields:
+        (keys, array (n, ...)), where n is at most `size`.
     """
-    waiting, count = {}, 0
+    waiting: dict[tuple[int, ...], list[tuple[Key, np.ndarray]]] = {}
+    count = 0
     for key, array in pairs:
         waiting.setdefault(array.shape, []).append((key, array))
         count += 1

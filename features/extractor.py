@@ -1,86 +1,93 @@
-"""Pictures in, feature maps or vectors out, on the fastest engine at hand."""
+"""`FeatureExtractor`: pictures in, feature maps or vectors out, on the fastest installed engine."""
 
 import os
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..backbones.base import check_count
+from ..backbones.base import Network, check_count
 from ..engines import opening as engines
 from ..errors import UserError
 from ..pictures.finding import EXTENSIONS
+from ..pictures.preparing import Preprocessing
 from ..pictures.reading import read_image, to_pixels
 from .ahead import ahead, batches
 from .listing import iterate
 from .networks import build, named_preprocessing, preprocessing_of, weights_hash
 from .sizes import SizePolicy
 
-#: threads that read and prepare pictures; decoding and resizing run beside each other
+#: threads that read and prepare pictures while the engine computes
 READERS = min(4, os.cpu_count() or 1)
+
+#: one picture: a path, a Pillow image or a uint8 array (H, W, 3) in RGB
+Picture = str | Path | Image.Image | np.ndarray
 
 
 class FeatureExtractor:
-    """Maps of several strides, or a vector, of every picture.
+    """Computes feature maps at several strides, or one vector, for every picture.
 
     Args:
-        model (str | Network): a name of `densebone.list_models()`, or a network of `create_backbone` or
-            `create_model`, which is copied and keeps its weights. Default "hardnet68".
-        out_indices (sequence of int | None): ascending numbers from 0..4, the last maps at strides 2, 4, 8, 16, 32.
-            Default None: (1, 2, 3, 4), or those of the backbone that was given.
-        strides (list of int | None): the same said as strides, such as [8, 16, 32].
-        pooled (str | None): None gives maps. "avg" gives one vector, the means of all maps asked for, one after the
-            other, D = sum of `channels`. "penultimate" gives what the classifier's last layer reads, which is what
-            retrieval and linear probes use; it takes no out_indices.
-        pretrained (bool | str | path | None): True (default) the model's published weights; a name of `densebone
-            weights list`, a path, a URL; None random ones. Not for a network, which has weights.
-        engine (str): "auto" (default), "openvino", "onnxruntime", "paddle" or "eager".
-        precision (str): "fp32" (default) or "bf16".
-        threads (int | None): processor threads; default None, all.
-        batch_size (int): inputs that are computed at a time, at most. Default 8.
-        size_mode (str | None): "crop" as the weights were evaluated, "resize" or "letterbox" to `size`, "native" as the
-            picture is. Default None: "resize" when a size is given, else "crop".
-        size ((int, int) | None): height and width, in pixels.
-        pad (bool): with "native", inputs get zeros below and to the right, to multiples of the largest stride, so that
-            maps have exactly H / stride rows. Default False.
-        preprocessing (Preprocessing | str | None): how pictures become inputs, or the name of published weights whose
-            way it is. Default None: that of the weights, which the catalog knows. Weights that it does not know, such
-            as your own, need it.
-        cache (path | None): folder of exported models, of `engines.open_network`.
+        model: a name of `densebone.list_models()`, or a network from `create_backbone` or `create_model`. A network is
+            copied and keeps its weights.
+        out_indices: ascending numbers from 0..4: the last maps at strides 2, 4, 8, 16, 32. None takes (1, 2, 3, 4), or
+            all maps of a given backbone.
+        strides: the same choice as strides, such as [8, 16, 32].
+        pooled: None returns maps. "avg" returns one vector, the spatial means of the chosen maps concatenated, D = sum
+            of `channels`. "penultimate" returns the input of the classifier's last layer, which retrieval and linear
+            probes use; it takes no out_indices.
+        pretrained: True loads the model's published weights. Or give a name of `densebone weights list`, a path or a
+            URL; None initialises randomly. Ignored if `model` is a network.
+        engine: "auto", "openvino", "onnxruntime", "paddle" or "eager".
+        precision: "fp32" or "bf16".
+        threads: processor threads; None uses all.
+        batch_size: the most inputs that are computed at a time.
+        size_mode: "crop" as the weights were evaluated, "resize" or "letterbox" to `size`, or "native" for the
+            picture's own size. None means "resize" if `size` is given, else "crop".
+        size: (height, width) in pixels.
+        pad: with "native", pad inputs with zeros below and to the right to multiples of the largest stride, so that
+            maps have exactly H / stride rows.
+        preprocessing: how pictures become inputs, or the name of published weights whose preprocessing to use. None
+            takes that of the weights from the catalog. Weights that the catalog does not know, such as your own, need
+            it.
+        cache: folder for exported models, passed to `engines.opening.open_network`.
 
     Attributes:
-        channels, strides (list of int): of the maps.
-        vector_size (int | None): D, when vectors are given.
-        description (str): the engine, as it describes itself.
-        preprocessing (Preprocessing | None), sizes (SizePolicy), fixed_size ((int, int) | None): what pictures become;
-            `fixed_size` is None where inputs differ in size.
+        channels, strides: of the maps, one number each.
+        vector_size: D if vectors are returned, else None.
+        description: the engine in words.
+        preprocessing: how pictures become inputs; None if unknown.
+        sizes: the `SizePolicy` of the inputs.
+        fixed_size: (height, width) of every input, or None if inputs differ in size.
 
     Raises:
-        UserError: an option that is out of range, weights that do not fit, an engine that is not installed.
+        UserError: an option out of range, weights that do not fit, or an engine that is not installed.
     """
 
     def __init__(
         self,
-        model="hardnet68",
-        out_indices=None,
-        strides=None,
-        pooled=None,
-        pretrained=True,
-        engine="auto",
-        precision="fp32",
-        threads=None,
-        batch_size=8,
-        size_mode=None,
-        size=None,
-        pad=False,
-        preprocessing=None,
-        cache=None,
+        model: str | Network = "hardnet68",
+        out_indices: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        pooled: str | None = None,
+        pretrained: bool | str | Path | None = True,
+        engine: str = "auto",
+        precision: str = "fp32",
+        threads: int | None = None,
+        batch_size: int = 8,
+        size_mode: str | None = None,
+        size: tuple[int, int] | None = None,
+        pad: bool = False,
+        preprocessing: Preprocessing | str | None = None,
+        cache: str | Path | None = None,
     ):
         check_count("batch_size", batch_size)
         network = build(model, out_indices, strides, pooled, pretrained)
-        given = preprocessing is not None
-        self.preprocessing = named_preprocessing(preprocessing) if given else preprocessing_of(model, pretrained)
+        given = None if preprocessing is None else named_preprocessing(preprocessing)
+        self.preprocessing = given or preprocessing_of(model, pretrained)
         self.pooled, self.batch_size = pooled, batch_size
         self.channels, self.strides = list(network.channels), list(network.strides)
         self.vector_size = {"avg": sum(self.channels), None: None}.get(pooled, getattr(network, "vector_size", None))
@@ -96,21 +103,21 @@ class FeatureExtractor:
         self.engine = engines.open_network(network, engine, precision, threads, self.fixed_size, cache)
         self.description, self.precision = self.engine.description, precision
 
-    def __call__(self, images):
-        """The features of pictures, in the order given; files of a folder or pattern are sorted by their paths.
+    def __call__(self, images: Picture | Sequence[Any]) -> np.ndarray | list[np.ndarray] | list[list[np.ndarray]]:
+        """The features of pictures, in the order given. The files of a folder or pattern are sorted by path.
 
         Args:
-            images: a path of a picture, a folder, a glob pattern or a .txt file with a path in each line; a Pillow
-                image; a uint8 array (H, W, 3), red-green-blue, or (N, H, W, 3); or a list of any of these. Or inputs
-                that are prepared already: a float array (N, C, H, W).
+            images: the path of a picture, a folder, a glob pattern or a .txt file with one path per line; a Pillow
+                image; a uint8 array (H, W, 3) or (N, H, W, 3) in RGB; or a list of these. A float array (N, C, H, W)
+                counts as prepared inputs.
 
         Returns:
-            float32 arrays. Maps: list of (N, C_i, H_i, W_i), one for each stride; where pictures become inputs of
-            different sizes (`fixed_size` is None and they are not float arrays), for each picture a list of
-            (C_i, H_i, W_i). Vectors: (N, D).
+            float32 arrays. Vectors are (N, D). Maps are a list of (N, C_i, H_i, W_i), one for each stride. If inputs
+            differ in size (`fixed_size` is None and `images` is no float array), maps are a list of (C_i, H_i, W_i)
+            for each picture.
 
         Raises:
-            UserError: none of these; a picture that cannot be read or is too small.
+            UserError: anything else, or a picture that cannot be read or is too small.
         """
         if isinstance(images, np.ndarray) and images.dtype.kind == "f":
             inputs = self._checked(images)
@@ -120,7 +127,7 @@ class FeatureExtractor:
         pictures = _pictures(images)
         prepared = ahead(self.prepare, pictures, READERS, 2 * self.batch_size)
         pairs = ((number, future.result()) for number, (_, future) in enumerate(prepared))
-        found = {}
+        found: dict[int, Any] = {}
         for numbers, batch in batches(pairs, self.batch_size):
             found.update(zip(numbers, self.split(self.run(batch))))
         if not found:
@@ -130,49 +137,50 @@ class FeatureExtractor:
             return np.stack(rows)
         return [np.stack(maps) for maps in zip(*rows)] if self.fixed_size else rows
 
-    def prepare(self, image):
-        """A picture, as `__call__` takes it but for folders and lists -> the input, float32 (3, H, W).
+    def prepare(self, image: Picture) -> np.ndarray:
+        """One picture -> the input, float32 (3, H, W).
 
         Raises:
-            UserError: it cannot be read, is too small, or `check_takes_pictures` has something to say.
+            UserError: it cannot be read or is too small, or `check_takes_pictures` fails.
         """
-        self.check_takes_pictures()
+        preprocessing = self.check_takes_pictures()
         try:
-            return self.sizes.apply(_array(image), self.preprocessing)
+            return self.sizes.apply(_array(image), preprocessing)
         except UserError as error:
             if not isinstance(image, (str, os.PathLike)) or str(error).startswith(f"{Path(image)}: "):
                 raise
             raise UserError(f"{Path(image)}: {error}") from error
 
-    def check_takes_pictures(self):
-        """UserError when only arrays can be given: nobody says how pictures are prepared, or it has other channels."""
+    def check_takes_pictures(self) -> Preprocessing:
+        """The preprocessing of pictures. UserError if it is unknown, or if the network does not take 3 channels."""
         if self.preprocessing is None:
             raise UserError(
                 "how pictures are prepared for these weights is not known; give preprocessing, for example the name of "
-                "the published weights that they began with, such as hardnet68.official"
+                "the published weights that they were fine-tuned from, such as hardnet68.official"
             )
         if self.in_channels != 3:
             raise UserError(f"this network wants {self.in_channels} channels, pictures have 3; give it float arrays")
+        return self.preprocessing
 
-    def run(self, inputs):
-        """Float32 (N, C, H, W), any N -> list of maps (N, C_i, H_i, W_i), or vectors (N, D)."""
+    def run(self, inputs: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        """float32 (N, C, H, W), any N -> list of maps (N, C_i, H_i, W_i), or vectors (N, D)."""
         outputs = self.engine.run(np.ascontiguousarray(inputs, np.float32))
         if self.pooled == "avg":
             return np.concatenate([m.mean((2, 3), dtype=np.float32) for m in outputs], 1)
         return outputs[0] if self.pooled else outputs
 
-    def split(self, outputs):
-        """What `run` returned, picture by picture: lists of (C_i, H_i, W_i), or vectors (D,)."""
+    def split(self, outputs: np.ndarray | list[np.ndarray]) -> list[np.ndarray] | list[list[np.ndarray]]:
+        """What `run` returned, picture by picture: lists of maps (C_i, H_i, W_i), or vectors (D,)."""
         return list(outputs) if self.pooled else [list(maps) for maps in zip(*outputs)]
 
-    def close(self):
-        """Gives the engine's memory back."""
+    def close(self) -> None:
+        """Release the engine's memory."""
         self.engine.close()
 
-    def __enter__(self):
+    def __enter__(self) -> "FeatureExtractor":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _checked(self, inputs):
@@ -186,8 +194,8 @@ class FeatureExtractor:
         return inputs
 
 
-def _pictures(images):
-    """An iterator over single pictures: paths, Pillow images and arrays (H, W, 3)."""
+def _pictures(images) -> Iterator[Picture]:
+    """Yields the single pictures: paths, Pillow images and arrays (H, W, 3)."""
     if isinstance(images, (str, os.PathLike)):
         path = os.fspath(images)
         plain = os.path.isfile(path) and not path.lower().endswith(".txt")
@@ -201,7 +209,7 @@ def _pictures(images):
 
 
 def _array(image):
-    """One picture -> uint8 (H, W, 3), red-green-blue."""
+    """One picture -> uint8 (H, W, 3) in RGB."""
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image), min_side=1)
     if isinstance(image, Image.Image):
@@ -214,5 +222,5 @@ def _array(image):
         given = type(image).__name__
     raise UserError(
         f"a picture is given as {given}; give a path ({' '.join(EXTENSIONS)}), a Pillow image or a uint8 array "
-        f"(H, W, 3) in red-green-blue"
+        f"(H, W, 3) in RGB"
     )

@@ -1,8 +1,10 @@
-"""Features of many pictures into files: a job that may be killed, and shared by processes and machines."""
+"""`extract` writes the features of many pictures into files. It can be killed and resumed, and shared by processes."""
 
 import os
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -10,46 +12,54 @@ from tqdm import tqdm
 from ..errors import UserError
 from . import listing, shards
 from .ahead import ahead, batches
-from .extractor import READERS
+from .extractor import READERS, FeatureExtractor
 
-#: pictures in a file: about 4 MB of vectors, or 250 MB of maps of HarDNet-68 at 224 x 224
+#: pictures per file: about 4 MB of vectors, or 250 MB of maps of HarDNet-68 at 224 x 224
 SHARD_SIZES = {"vectors": 1000, "maps": 64}
-#: skipped pictures that are named in the summary
+#: how many skipped pictures the summary names
 EXAMPLES = 5
 
 
-def extract(extractor, paths, output, file_format="npz", shard_size=None, part=(0, 1), draw=None):
-    """Writes the features of pictures into a folder; what is there already is not computed again.
+def extract(
+    extractor: FeatureExtractor,
+    paths: Sequence[str | Path],
+    output: str | Path,
+    file_format: str = "npz",
+    shard_size: int | None = None,
+    part: tuple[int, int] = (0, 1),
+    draw: Callable[[int, str, np.ndarray, Any], None] | None = None,
+) -> dict[str, Any]:
+    """Write the features of pictures into a folder. Features that are already there are not computed again.
 
-    The list of pictures is made when the folder is new, and stands. A shard of it is one file. Processes that share
-    the work take every n-th shard; their number may change from run to run.
+    The first run lists the pictures; later runs keep that list. Each shard of the list becomes one file. Processes that
+    share the work take every n-th shard; their number may change from run to run.
 
     Args:
-        extractor (FeatureExtractor).
-        paths (list): pictures, folders, patterns and lists, as for `listing.iterate`.
-        output (str | Path): the folder; `shards` says what is in it.
-        file_format (str): "npz" (default), "safetensors", or "parquet", for vectors alone.
-        shard_size (int | None): pictures in a file; default None, that of `SHARD_SIZES`.
-        part ((int, int)): this process is number i, from 0 on, of n.
-        draw (callable | None): called for every picture that is computed, with its number in the list, its name, the
-            input (3, H, W) and the features.
+        extractor: computes the features.
+        paths: pictures, folders, patterns and lists, as for `listing.iterate`.
+        output: the folder; `shards` describes its files.
+        file_format: "npz", "safetensors", or "parquet" for vectors.
+        shard_size: pictures per file; None takes `SHARD_SIZES`.
+        part: (i, n): this process is number i of n, counted from 0.
+        draw: called for every picture that is computed, with its number in the list, its name, the input (3, H, W)
+            and the features.
 
     Returns:
-        dict: of this part, pictures (int, those with features), skipped (int) and examples (list of (name, reason));
-        computed (int, pictures read in this run) and seconds (float, for these); complete (bool, whether all parts are
-        done).
+        For this part: pictures (how many have features), skipped (how many do not), examples (list of (name, reason)
+        of skipped ones), computed (pictures read in this run), seconds (the time for these), and complete (whether all
+        parts are done).
 
     Raises:
-        UserError: nothing is found, the folder is of other settings, or cannot be written to.
+        UserError: no pictures, a folder with other settings, or one that cannot be written to.
     """
     extractor.check_takes_pictures()
-    folder, (part, parts) = Path(output), part
+    folder, (first, parts) = Path(output), part
     if shard_size is None:
         shard_size = SHARD_SIZES["vectors" if extractor.pooled else "maps"]
     settings = shards.begin(folder, _settings(extractor, paths, file_format, shard_size), paths)
     if parts == 1:
         shards.clean(folder, settings)
-    numbers = range(part, shards.shard_count(settings), parts)
+    numbers = range(first, shards.shard_count(settings), parts)
     done = {number for number in numbers if shards.record(folder, number).is_file()}
     todo = [number for number in numbers if number not in done]
     left = sum(_length(settings, number) for number in todo)
@@ -62,7 +72,7 @@ def extract(extractor, paths, output, file_format="npz", shard_size=None, part=(
 
 
 def _settings(extractor, paths, file_format, shard_size):
-    """What must be the same for a folder to be gone on with."""
+    """The settings that must be the same to continue in a folder."""
     if file_format not in shards.FORMATS:
         raise UserError(f"format is {file_format!r}; give one of {', '.join(shards.FORMATS)}")
     if file_format == "parquet":
@@ -91,12 +101,12 @@ def _settings(extractor, paths, file_format, shard_size):
 
 
 def _length(settings, number):
-    """Pictures in a shard."""
+    """How many pictures a shard has."""
     return min(settings["shard_size"], settings["pictures"] - number * settings["shard_size"])
 
 
 def _compute(extractor, stream, folder, settings, draw, advance):
-    """Computes and writes shard after shard of a stream of (shard, line, path)."""
+    """Compute and write the features of a stream of (shard number, line number, path), shard by shard."""
     prepared = ahead(lambda item: extractor.prepare(item[2]), stream, READERS, 2 * extractor.batch_size)
     for number, group in groupby(prepared, key=lambda pair: pair[0][0]):
         names, rows, skipped = [], {}, []
@@ -111,7 +121,7 @@ def _compute(extractor, stream, folder, settings, draw, advance):
 
 
 def _run(extractor, batch):
-    """The features of a batch, which is filled up to the usual size: engines prepare for every size that comes."""
+    """The features of a batch. Pads it to the usual batch size, because engines prepare anew for every size."""
     missing = extractor.batch_size - len(batch)
     if not extractor.fixed_size or not missing:
         return extractor.run(batch)
@@ -121,7 +131,7 @@ def _run(extractor, batch):
 
 
 def _readable(prepared, root, names, skipped, advance):
-    """Yields ((place in names, line, input), input) of the pictures that could be read; the others go into skipped."""
+    """Yields ((place in names, line, input), input) of the readable pictures. Adds the others to `skipped`."""
     for (_, line, path), future in prepared:
         name = shards.plain(os.path.relpath(path, root))
         try:
@@ -135,7 +145,7 @@ def _readable(prepared, root, names, skipped, advance):
 
 
 def _summary(folder, settings, numbers):
-    """Counts of the shards `numbers`, which are done, and the first of what was skipped."""
+    """Count the pictures of the finished shards `numbers`, and name the first skipped ones."""
     pictures, skipped, examples = 0, 0, []
     for number in numbers:
         content = shards.read_record(folder, number)

@@ -1,35 +1,36 @@
-"""Finding the pictures of a large set without holding their names: folders are streamed and sorted on the disk."""
+"""List the pictures of a large set without holding all names in memory: stream folders, sort on disk."""
 
 import glob
 import heapq
 import json
 import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain, count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import UserError
-from ..pictures.finding import EXTENSIONS
+from ..pictures.finding import EXTENSIONS, is_hidden, is_picture_name
 from ..system.files import atomic_path
 
-#: names that are sorted in memory at a time
+#: how many names are sorted in memory at a time
 CHUNK = 50_000
 
 
-def iterate(paths):
-    """Yields the absolute path, a str, of every picture meant by `paths`; nothing is opened, twice is possible.
+def iterate(paths: Iterable[str | Path]) -> Iterator[str]:
+    """Yields the absolute path of every picture that `paths` name. Opens none; may yield a picture twice.
 
     Args:
-        paths (list): files, folders (with their sub-folders; links are followed, each real folder once; hidden ones
-            are left out), glob patterns, or lists: .txt files with a path in each line, relative to the list's folder.
-            What stands in a list is taken whether it is there or not.
+        paths: files, folders, glob patterns and lists. Folders are searched with their sub-folders; links are followed,
+            each real folder is entered once, and hidden files and folders are left out. A list is a .txt file with one
+            path per line, relative to the list's folder; its paths need not exist.
 
     Raises:
         UserError: a path does not exist, or a folder, pattern or list holds no picture.
     """
     for given in paths:
-        found = map(os.path.abspath, _pictures(os.path.expanduser(os.fspath(given))))
+        found: Iterator[str] = map(os.path.abspath, _pictures(os.path.expanduser(os.fspath(given))))
         first = next(found, None)
         if first is None:
             raise UserError(f"no pictures in {given}; looked for {' '.join(EXTENSIONS)}")
@@ -38,7 +39,7 @@ def iterate(paths):
 
 
 def _pictures(path):
-    """An iterator over the pictures that one argument means."""
+    """An iterator over the pictures that one argument names."""
     if os.path.isdir(path):
         return _walk(path)
     if os.path.isfile(path):
@@ -49,12 +50,11 @@ def _pictures(path):
 
 
 def _is_picture(path):
-    name = os.path.basename(path)
-    return not name.startswith(".") and name.lower().endswith(EXTENSIONS) and os.path.isfile(path)
+    return is_picture_name(os.path.basename(path)) and os.path.isfile(path)
 
 
 def _walk(folder):
-    """The pictures below a folder, in no order."""
+    """Yields the pictures below a folder, in no particular order."""
     waiting, visited = [folder], set()
     while waiting:
         folder = waiting.pop()
@@ -64,11 +64,11 @@ def _walk(folder):
         visited.add(real)
         with _scan(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if is_hidden(entry.name):
                     continue
                 if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
                     waiting.append(entry.path)
-                elif entry.name.lower().endswith(EXTENSIONS):
+                elif is_picture_name(entry.name):
                     yield entry.path
 
 
@@ -86,23 +86,23 @@ def _listed(file):
                 yield os.path.join(os.path.dirname(file), line.strip())
 
 
-def write(paths, file):
-    """Writes the pictures meant by `paths`, sorted, each once, as a JSON text in each line.
+def write(paths: Iterable[str | Path], file: Path) -> tuple[int, str]:
+    """Write the absolute paths of the pictures that `paths` name: one JSON string per line, sorted, each path once.
 
-    Memory does not grow with their number, except that a pattern is expanded by Python's `glob`, which holds the names
-    of a folder.
+    Memory does not grow with the number of pictures, with one exception: Python's `glob`, which expands patterns, holds
+    the names of a folder.
 
     Args:
-        paths (list): as in `iterate`.
-        file (Path): is whole or not there.
+        paths: as in `iterate`.
+        file: the file to write. It appears when it is complete, or not at all.
 
     Returns:
-        (int, str): how many there are, and the folder that all of them are in or below.
+        The number of pictures, and the deepest folder that contains all of them.
 
     Raises:
         UserError: as `iterate`.
     """
-    total, root, before = 0, None, None
+    total, root, before = 0, "", None
     with TemporaryDirectory(prefix=".sorting-", dir=file.parent) as folder, ExitStack() as stack:
         chunks = [stack.enter_context(chunk.open()) for chunk in _sorted_chunks(iterate(paths), Path(folder))]
         with atomic_path(file) as temporary, temporary.open("w") as stream:
@@ -111,7 +111,7 @@ def write(paths, file):
                     continue
                 before = line
                 parent = os.path.dirname(json.loads(line))
-                root = parent if root is None else root
+                root = root if total else parent
                 if not os.path.join(parent, "").startswith(os.path.join(root, "")):
                     root = os.path.commonpath([root, parent])
                 stream.write(line)
@@ -120,7 +120,7 @@ def write(paths, file):
 
 
 def _sorted_chunks(paths, folder):
-    """Files with at most `CHUNK` sorted lines each. JSON text has no line breaks and only ASCII letters in it."""
+    """Files with at most `CHUNK` sorted lines each. A path as JSON is ASCII and has no line break in it."""
     chunks = []
     while lines := sorted(json.dumps(path) + "\n" for path in islice(paths, CHUNK)):
         chunks.append(folder / f"{len(chunks)}")
@@ -128,14 +128,16 @@ def _sorted_chunks(paths, folder):
     return chunks
 
 
-def read(file, shard_size, wanted):
-    """Yields (number of the shard, number of the line, path) of a file that `write` wrote, for the shards that `wanted`
-    says True of.
+def read(file: Path, shard_size: int, wanted: Callable[[int], bool]) -> Iterator[tuple[int, int, str]]:
+    """Read some shards of a list.
 
     Args:
-        file (Path).
-        shard_size (int): shard k holds the lines from k * shard_size on.
-        wanted (callable): number of a shard -> bool; called once for each.
+        file: a file that `write` wrote.
+        shard_size: lines in a shard; shard k starts at line k * shard_size.
+        wanted: whether to read the shard with this number; called once per shard.
+
+    Yields:
+        (shard number, line number, path).
     """
     with file.open() as stream:
         lines = enumerate(stream)
@@ -150,14 +152,14 @@ def read(file, shard_size, wanted):
                 pass
 
 
-def part_of(text=None):
-    """(i, n) with 0 <= i < n: this process is number i of n that share the work.
+def part_of(text: str | None = None) -> tuple[int, int]:
+    """This process's share of the work: (i, n), process i of n, counted from 0.
 
     Args:
-        text (str | None): "I/N", counted from 1; None: what `paddle.distributed.launch` says, else 1/1.
+        text: "I/N", counted from 1. None reads what `paddle.distributed.launch` sets, or (0, 1) without it.
 
     Raises:
-        UserError: not of that form.
+        UserError: text of another form.
     """
     if text is None:
         return int(os.environ.get("PADDLE_TRAINER_ID", 0)), int(os.environ.get("PADDLE_TRAINERS_NUM", 1))
@@ -167,7 +169,7 @@ def part_of(text=None):
     return int(first) - 1, int(last)
 
 
-def threads_of():
-    """Processor cores for each process that `paddle.distributed.launch` started on this machine; None without it."""
+def threads_of() -> int | None:
+    """Processor cores per process that `paddle.distributed.launch` started on this machine; None without it."""
     share = int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
     return max(1, (os.cpu_count() or 1) // share) if share > 1 else None

@@ -1,5 +1,6 @@
-"""Which network computes the features, and how its weights want their pictures prepared."""
+"""The network that computes the features, and the preprocessing that its weights expect."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from hashlib import sha256
@@ -9,24 +10,30 @@ from paddle import nn
 
 from ..backbones.base import STAGES, Network, check_indices
 from ..errors import UserError
+from ..pictures.preparing import Preprocessing
 from ..registry import create_backbone, create_model, find_model
 from ..weights import catalog
-from ..weights.integrity import digests, owners
-from ..weights.loader import locate
+from ..weights.identify import entry_of
 
-#: what vectors may be: nothing (maps), the mean of every map, or what the classifier's last layer reads
+#: None returns maps; "avg" the mean of every map, "penultimate" the input of the classifier's last layer
 POOLED = (None, "avg", "penultimate")
 
 
-def build(model, out_indices=None, strides=None, pooled=None, pretrained=True):
-    """The network in eval mode: -> list of maps, or, with pooled="penultimate", -> (N, D).
+def build(
+    model: str | Network,
+    out_indices: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    pooled: str | None = None,
+    pretrained: bool | str | Path | None = True,
+) -> Network:
+    """A network in eval mode that returns a list of maps, or (N, D) with pooled="penultimate".
 
-    Args and errors are those of `FeatureExtractor`.
+    Arguments and errors are those of `FeatureExtractor`.
     """
     if pooled not in POOLED:
         raise UserError(f"pooled is {pooled!r}; give {', '.join(map(repr, POOLED))}")
     if pooled == "penultimate" and (out_indices is not None or strides is not None):
-        raise UserError("pooled='penultimate' is of the last map; leave out_indices and strides out, or pooled='avg'")
+        raise UserError("pooled='penultimate' reads the last map; leave out_indices and strides out, or give 'avg'")
     out_indices = _indices(out_indices, strides)
     if isinstance(model, Network):
         network = deepcopy(model)
@@ -46,7 +53,7 @@ def _create(name, out_indices, pooled, pretrained):
     cls, variant = find_model(name)
     if pooled == "penultimate" and issubclass(cls, Network):
         return create_model(name, pretrained=pretrained)
-    # one with few maps says which there are
+    # by default every map but the one at stride 2; create_backbone refuses whole networks, whatever the indices
     default = tuple(range(1, _stages(cls, variant))) if issubclass(cls, Network) else (0,)
     return create_backbone(name, default if out_indices is None else out_indices, pretrained=pretrained)
 
@@ -68,7 +75,7 @@ def _indices(out_indices, strides):
 
 
 def _with_maps(network, out_indices):
-    """A copy of a classifier becomes a backbone, in place; a backbone gives fewer of its maps."""
+    """Turn a classifier into a backbone, or let a backbone return fewer maps, in place."""
     if network.deployed:
         raise UserError(f"this network is a copy for {network.deployed} already; give the one that it was made from")
     there = tuple(range(len(network.strides))) if network.with_head else network.out_indices
@@ -85,7 +92,7 @@ def _with_maps(network, out_indices):
 
 
 def _without_last_layer(network):
-    """A copy of a classifier gives what its last layer would read, in place."""
+    """Let a classifier return the input of its last layer, in place."""
     if not getattr(network, "with_head", False):
         raise UserError("pooled='penultimate' needs a classifier, and this is a backbone; give pooled='avg'")
     *parents, name = network.last_linear().split(".")
@@ -98,11 +105,12 @@ def _without_last_layer(network):
     return network
 
 
-def preprocessing_of(model, pretrained):
-    """How pictures become inputs for these weights: a `weights.catalog.Preprocessing`, or None where nobody says.
+def preprocessing_of(model: str | Network, pretrained: bool | str | Path | None) -> Preprocessing | None:
+    """The preprocessing that these weights expect, or None if it is unknown.
 
     Args:
-        model (str | Network), pretrained: as for `FeatureExtractor`. A file is recognised by its hash.
+        model: as for `FeatureExtractor`.
+        pretrained: as for `FeatureExtractor`. A file is recognised by its hash.
     """
     report = None
     if not isinstance(model, str):
@@ -111,7 +119,7 @@ def preprocessing_of(model, pretrained):
         if report is None:
             return None
     elif pretrained is None or pretrained is False:
-        pretrained = True  # random weights can have any
+        pretrained = True  # any preprocessing suits random weights; take that of the published ones
     entry = _entry(model, pretrained)
     recipe = entry.preprocessing if entry else None
     if recipe and report and report.turned:
@@ -121,27 +129,21 @@ def preprocessing_of(model, pretrained):
 
 
 def _entry(model, pretrained):
-    """The catalog's entry of weights, or None."""
+    """The catalog entry of the weights, or None."""
     try:
-        if pretrained is True:
-            return catalog.default_for(model)
-        if catalog.is_url(pretrained):
-            return catalog.of_url(pretrained)
-        if catalog.is_published(str(pretrained)):
-            return catalog.find(str(pretrained))
-        path = Path(locate(pretrained))
-        return next(iter(owners(digests(path))), None) if path.is_file() else None
+        # Files of any model count: the weights of a whole network fill its encoder too.
+        return entry_of(pretrained, model if pretrained is True else None)
     except UserError:
         return None
 
 
-def named_preprocessing(given):
-    """`given`, or the preprocessing of the published weights that it names.
+def named_preprocessing(given: Preprocessing | str) -> Preprocessing:
+    """`given` itself, or the preprocessing of the published weights with this name.
 
     Raises:
-        UserError: no such name, weights whose source does not say, or neither a name nor a `Preprocessing`.
+        UserError: an unknown name, weights whose preprocessing is unknown, or neither a name nor a `Preprocessing`.
     """
-    if isinstance(given, catalog.Preprocessing):
+    if isinstance(given, Preprocessing):
         return given
     if not isinstance(given, str):
         raise UserError(
@@ -154,8 +156,8 @@ def named_preprocessing(given):
     return entry.preprocessing
 
 
-def weights_hash(network):
-    """The first 16 hex digits of a SHA-256 over the network's weights and their names."""
+def weights_hash(network: nn.Layer) -> str:
+    """The first 16 hex digits of the SHA-256 of a network's weights and their names."""
     result = sha256()
     for key, value in sorted(network.state_dict().items()):
         result.update(key.encode())

@@ -1,19 +1,21 @@
-"""The folder that `densebone features` writes: pictures in shards, each of which is whole or not there.
+"""The folder that `densebone features` writes. Pictures go into shards; a shard is complete or not there.
 
-settings.json          what was computed, with what
-pictures.jsonl         all pictures, one absolute path in each line; shard k holds the lines from k * shard_size on
-shards/000000.npz      (or .safetensors, .parquet) the features of the pictures of a shard that could be read
-records/000000.json    their names, and the skipped ones with the reason; it is written after the features, so where it
-                       is, the shard is done
-skipped.jsonl          all skipped ones, once every shard is done
+settings.json          what was computed, and with what
+pictures.jsonl         all pictures, one absolute path per line; shard k starts at line k * shard_size
+shards/000000.npz      (or .safetensors, .parquet) the features of a shard's readable pictures
+records/000000.json    their names, and the skipped pictures with the reasons. It is written after the features, so the
+                       shard is done if it exists
+skipped.jsonl          all skipped pictures, written when every shard is done
 """
 
 import json
 import shutil
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -27,26 +29,27 @@ SHARDS, RECORDS = "shards", "records"
 SETTINGS, PICTURES, SKIPPED = "settings.json", "pictures.jsonl", "skipped.jsonl"
 
 
-def begin(folder, settings, paths):
-    """Lists the pictures into a new folder, or checks that a folder was begun with the same settings.
+def begin(folder: Path, settings: dict[str, Any], paths: Sequence[str | Path]) -> dict[str, Any]:
+    """List the pictures in a new folder, or check that an existing one was begun with the same settings.
 
     Args:
-        folder (Path), settings (dict of JSON values).
-        paths (list): as for `listing.iterate`; used in a new folder, where the settings get `pictures`, their number,
-            and `root`, the folder that names are relative to.
+        folder: the output folder.
+        settings: JSON values.
+        paths: as for `listing.iterate`. Read in a new folder only, where they add two settings: `pictures`, how many
+            there are, and `root`, the folder that names are relative to.
 
     Returns:
-        dict: the settings of the folder.
+        The settings of the folder.
 
     Raises:
-        UserError: other settings, pictures that are not there, a folder that cannot be written to.
+        UserError: other settings, missing pictures, or a folder that cannot be written to.
     """
     check_paths(folder, paths)
     check_writable(folder)
-    with lock(folder):  # the processes that share the work begin at the same time
+    with lock(folder):  # processes that share the work start at the same time
         file = folder / SETTINGS
         if not file.is_file():
-            for leftover in folder.glob(".sorting-*"):  # of a process that was killed
+            for leftover in folder.glob(".sorting-*"):  # from a killed process
                 shutil.rmtree(leftover)
             count, root = listing.write(paths, folder / PICTURES)
             settings = {**settings, "pictures": count, "root": root}
@@ -62,15 +65,15 @@ def begin(folder, settings, paths):
     return there
 
 
-def check_paths(folder, paths):
-    """UserError when a folder is new and one of the paths holds no picture; quick."""
+def check_paths(folder: Path, paths: Sequence[str | Path]) -> None:
+    """UserError when the folder is new and a path holds no picture. Stops at the first picture of each path."""
     if not (folder / SETTINGS).is_file():
         for path in paths:
             next(listing.iterate([path]))
 
 
-def lock(folder):
-    """For what one process at a time may do in a folder."""
+def lock(folder: Path) -> FileLock:
+    """A lock for steps that one process at a time may do in a folder."""
     return FileLock(folder / ".lock")
 
 
@@ -93,24 +96,33 @@ def _write_json(path, value):
         temporary.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def plain(name):
-    """A file name as text that every format takes: bytes that are no UTF-8 become \\udcXX."""
+def plain(name: str) -> str:
+    """A file name that every format can store: bytes that are not UTF-8 become \\udcXX."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def record(folder, number):
-    """The path of the file that says that a shard is done, and what is in it."""
+def record(folder: Path, number: int) -> Path:
+    """The path of a shard's record, which exists if the shard is done."""
     return folder / RECORDS / f"{number:06d}.json"
 
 
-def write(folder, number, settings, names, rows, skipped):
-    """Writes one shard, whole, and then its record.
+def write(
+    folder: Path,
+    number: int,
+    settings: dict[str, Any],
+    names: Sequence[str],
+    rows: Sequence[Any],
+    skipped: Sequence[tuple[str, str]],
+) -> None:
+    """Write one shard, and then its record.
 
     Args:
-        folder (Path), number (int), settings (dict): as `begin` returned.
-        names (list of str): of the pictures that could be read.
-        rows (list): for each a vector (D,), or a list of maps (C_i, H_i, W_i).
-        skipped (list of (str, str)): names and reasons of those that could not.
+        folder: the output folder.
+        number: of the shard.
+        settings: as `begin` returned them.
+        names: the readable pictures.
+        rows: the features of each: a vector (D,), or a list of maps (C_i, H_i, W_i).
+        skipped: (name, reason) of the pictures that could not be read.
     """
     file = folder / SHARDS / f"{number:06d}.{settings['format']}"
     if rows:
@@ -125,7 +137,7 @@ def write(folder, number, settings, names, rows, skipped):
 
 
 def _arrays(settings, rows):
-    """The arrays of a shard by their names in its file."""
+    """The arrays of a shard's file, by name."""
     if settings["pooled"]:
         return {"vectors": np.stack(rows)}
     keys = [f"stride{stride}" for stride in settings["strides"]]
@@ -155,8 +167,8 @@ def _write_parquet(path, names, arrays):
     parquet.write_table(pyarrow.table({"name": pyarrow.array(names, pyarrow.string()), "vector": column}), path)
 
 
-def import_pyarrow():
-    """(pyarrow, pyarrow.parquet); UserError when it is not installed."""
+def import_pyarrow() -> tuple[ModuleType, ModuleType]:
+    """(pyarrow, pyarrow.parquet). UserError when pyarrow is not installed."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -169,7 +181,7 @@ _WRITERS = {"npz": _write_npz, "safetensors": _write_safetensors, "parquet": _wr
 
 
 def _read_arrays(path):
-    """{name: array} of a shard's file, without the names of the pictures."""
+    """{name: array} of a shard's file, without the picture names."""
     if path.suffix == ".npz":
         with np.load(path) as content:
             return {key: content[key] for key in content.files if key != "names"}
@@ -181,19 +193,19 @@ def _read_arrays(path):
     return {"vectors": column.flatten().to_numpy().reshape(len(column), -1)}
 
 
-def read_record(folder, number):
-    """The record of a shard that is done, a dict of file, names and skipped."""
+def read_record(folder: Path, number: int) -> dict[str, Any]:
+    """The record of a finished shard: file, names and skipped."""
     return json.loads(record(folder, number).read_text())
 
 
-def records(folder):
-    """Yields (number, content) of the records in a folder, in order."""
+def records(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (shard number, record) of the finished shards in a folder, in order."""
     for path in sorted((folder / RECORDS).glob("[0-9]*.json")):
         yield int(path.stem), json.loads(path.read_text())
 
 
-def finish(folder, settings):
-    """Lists what was skipped and deletes what killed processes left, if every shard is done; returns whether it is."""
+def finish(folder: Path, settings: dict[str, Any]) -> bool:
+    """If every shard is done, list the skipped pictures and `clean` the folder. Returns whether every shard is done."""
     if not all(record(folder, number).is_file() for number in range(shard_count(settings))):
         return False
     with lock(folder):
@@ -204,30 +216,30 @@ def finish(folder, settings):
     return True
 
 
-def clean(folder, settings):
-    """Deletes what killed processes left half written; not while others write."""
+def clean(folder: Path, settings: dict[str, Any]) -> None:
+    """Delete the half-written files of killed processes. Call it only while no process writes."""
     for place in (folder, folder / SHARDS, folder / RECORDS):
         if place.is_dir():
             remove_temporaries(place, (".json", ".jsonl", f".{settings['format']}"))
 
 
-def shard_count(settings):
-    """How many shards there are when all are done."""
+def shard_count(settings: dict[str, Any]) -> int:
+    """How many shards the pictures need."""
     return -(-settings["pictures"] // settings["shard_size"])
 
 
-def load_features(folder):
-    """What `densebone features` wrote, also while it still runs.
+def load_features(folder: str | Path) -> tuple[list[str], "Features"]:
+    """Read the features that `densebone features` wrote. Works while the command still runs.
 
     Args:
-        folder (str | Path).
+        folder: the output folder of the command.
 
     Returns:
-        (names, features): list of str, the paths of the pictures relative to `features.settings["root"]`, and
-        `Features`, where features[i] belongs to names[i].
+        (names, features): the pictures' paths relative to `features.settings["root"]`, and their features;
+        features[i] belongs to names[i].
 
     Raises:
-        UserError: not such a folder.
+        UserError: the command did not write this folder.
     """
     folder = Path(folder)
     settings = _read_settings(folder)
@@ -236,26 +248,31 @@ def load_features(folder):
 
 
 class Features(Sequence):
-    """The features of pictures in files, of which one is in memory at a time.
+    """The features of pictures in files. Keeps one file in memory at a time, so reading in order is fast.
 
-    features[i] is a vector (D,), or a list of maps (C_i, H_i, W_i), float32. Reading in order is fast.
+    features[i] is a vector (D,) or a list of maps (C_i, H_i, W_i), float32.
+
+    Args:
+        folder: the output folder.
+        settings: of the folder.
+        shards: (file name, picture names) of each finished shard. The file name is None if no picture was readable.
 
     Attributes:
-        settings (dict): what was computed, with what.
-        complete (bool): whether every picture is either here or was skipped.
+        settings: what was computed, and with what.
+        complete: whether all shards are done: every picture either has features or was skipped.
     """
 
-    def __init__(self, folder, settings, shards):
+    def __init__(self, folder: Path, settings: dict[str, Any], shards: Sequence[tuple[str | None, list[str]]]):
         self.settings = settings
         self.complete = len(shards) == shard_count(settings)
         self._shards = [(folder / SHARDS / file, names) for file, names in shards if file]
         self._ends = list(accumulate(len(names) for _, names in self._shards))
-        self._held = None, None
+        self._held: tuple[int, dict[str, np.ndarray]] | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]  # counts negative ones from the end, and raises IndexError
@@ -269,7 +286,7 @@ class Features(Sequence):
             return [arrays[key][place] for key in keys]
         return [arrays[f"{place:06d}.{key}"] for key in keys]
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All vectors, (N, D)."""
         if not self.settings["pooled"]:
             raise UserError("these are maps, which are not put into one array; go over them one by one, or by shards()")
@@ -278,13 +295,16 @@ class Features(Sequence):
             dtype or np.float32
         )
 
-    def shards(self):
-        """Yields (names, {name: array}) of one file after the other: "vectors" (n, D); or "stride8", ... (n, C_i, H_i,
-        W_i); or, of inputs of different sizes, "000000.stride8", ... (C_i, H_i, W_i), with the place in the file."""
+    def shards(self) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+        """Yields (picture names, {name: array}) of one file after the other.
+
+        Vectors are in "vectors" (n, D). Maps are in "stride8", ... (n, C_i, H_i, W_i). If inputs differ in size, each
+        picture's maps are in "000000.stride8", ... (C_i, H_i, W_i), numbered by their place in the file.
+        """
         for path, names in self._shards:
             yield names, _read_arrays(path)
 
     def _load(self, shard):
-        if self._held[0] != shard:
+        if self._held is None or self._held[0] != shard:
             self._held = shard, _read_arrays(self._shards[shard][0])
         return self._held[1]

@@ -1,4 +1,7 @@
-"""Sheets of feature maps: the picture as the network sees it, beside the strongest channels of every stride."""
+"""Sheets of feature maps: the picture as the network sees it, beside the strongest channels at every stride."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -6,6 +9,7 @@ from PIL import Image, ImageDraw
 from ..errors import UserError
 from ..pictures.drawing import fit_text
 from ..pictures.plots import png_path
+from ..pictures.preparing import Preprocessing, denormalize
 from ..system.files import atomic_path
 
 CHANNELS = 8
@@ -13,11 +17,11 @@ _CELL, _GAP, _LINE = 136, 8, 20
 _INK, _FAINT = (20, 20, 20), (105, 105, 105)
 
 
-def colours():
-    """uint8 (256, 3): viridis, in which equal steps look equal.
+def colours() -> np.ndarray:
+    """The colour map viridis, uint8 (256, 3). Equal steps in it look equal.
 
     Raises:
-        UserError: matplotlib, which has it, is not installed.
+        UserError: matplotlib, which brings viridis, is not installed.
     """
     try:
         from matplotlib import colormaps
@@ -26,35 +30,43 @@ def colours():
     return np.rint(colormaps["viridis"](np.arange(256))[:, :3] * 255).astype(np.uint8)
 
 
-def picture_of(inputs, preprocessing):
-    """The picture behind an input: float32 (3, H, W) -> uint8 (H, W, 3), red-green-blue."""
-    values = inputs.transpose(1, 2, 0) * np.float32(preprocessing.std) + np.float32(preprocessing.mean)
-    if preprocessing.channels == "bgr":
-        values = values[..., ::-1]
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+def picture_of(inputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The picture that an input shows: float32 (3, H, W) -> uint8 (H, W, 3) in RGB."""
+    return denormalize(inputs, preprocessing)
 
 
-def strongest(maps, count=CHANNELS):
-    """The numbers of the channels of (C, H, W) that vary most over the picture (standard deviation), most first; among
-    equals, those with the larger mean."""
+def strongest(maps: np.ndarray, count: int = CHANNELS) -> list[int]:
+    """The channels of (C, H, W) with the largest standard deviation over the picture, largest first.
+
+    Channels with the same standard deviation are ordered by their absolute mean, largest first.
+    """
     order = np.lexsort((-np.abs(maps.mean((1, 2))), -maps.std((1, 2))))
     return [int(number) for number in order[:count]]
 
 
-def draw_sheet(path, title, picture, maps, strides, count=CHANNELS):
-    """Writes a sheet: at the left the picture, at the right a row for each stride, with the mean over all channels and
-    the strongest ones. Every map is coloured from its own smallest value, dark, to its largest, bright.
+def draw_sheet(
+    path: str | Path,
+    title: str,
+    picture: np.ndarray,
+    maps: Sequence[np.ndarray],
+    strides: Sequence[int],
+    count: int = CHANNELS,
+) -> None:
+    """Write a sheet: the picture at the left, and at the right a row of maps for each stride.
+
+    A row shows the mean over all channels, then the strongest channels. Each map has its own colour scale, from its
+    smallest value (dark) to its largest (bright).
 
     Args:
-        path (str | Path): the PNG to write.
-        title (str): one line above.
-        picture (array): uint8 (H, W, 3), red-green-blue.
-        maps (list of arrays): (C_i, H_i, W_i).
-        strides (list of int).
-        count (int): channels in a row.
+        path: the PNG to write.
+        title: one line at the top.
+        picture: uint8 (H, W, 3) in RGB.
+        maps: one array (C_i, H_i, W_i) for each stride.
+        strides: the strides of the maps.
+        count: channels in a row.
 
     Raises:
-        UserError: not a PNG, or it cannot be written; matplotlib is not installed.
+        UserError: the path is not a PNG or cannot be written, or matplotlib is not installed.
     """
     path, palette = png_path(path), colours()
     cell = _fit(picture.shape[:2], _CELL)
@@ -74,7 +86,7 @@ def draw_sheet(path, title, picture, maps, strides, count=CHANNELS):
 
 
 def _fit(shape, side):
-    """(width, height) in pixels of something of this (height, width), the longer side being `side`."""
+    """Scale a (height, width) so that the longer side is `side` -> (width, height) in pixels."""
     scale = side / max(shape)
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
@@ -85,7 +97,7 @@ def _write(draw, corner, text, size, width, ink=_INK):
 
 
 def _draw_picture(sheet, draw, corner, picture, size, palette, count):
-    """The picture, its size, the scale of colours, and what stands in the rows."""
+    """Draw the picture, its size, the colour scale, and an explanation of the rows."""
     left, top = corner
     sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), corner)
     top += size[1] + _GAP // 2
@@ -99,7 +111,7 @@ def _draw_picture(sheet, draw, corner, picture, size, palette, count):
 
 
 def _draw_row(sheet, draw, corner, maps, stride, cell, palette, count):
-    """One stride: a line of text, then the mean over channels and the strongest channels, each with its values."""
+    """Draw one stride: a line of text, then the mean over channels and the strongest channels, each with its range."""
     left, top = corner
     channels, height, width = maps.shape
     _write(draw, corner, f"stride {stride}: {channels} channels of {height} x {width}", 14, (count + 1) * cell[0])
@@ -114,7 +126,7 @@ def _draw_row(sheet, draw, corner, maps, stride, cell, palette, count):
 
 
 def _coloured(values, palette):
-    """(H, W) -> a Pillow picture of that size."""
+    """(H, W) -> a Pillow image of that size."""
     low, high = float(values.min()), float(values.max())
     steps = (values - low) / (high - low) * 255 if high > low else np.zeros(values.shape)
     return Image.fromarray(palette[np.rint(steps).astype(np.uint8)])

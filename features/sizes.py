@@ -1,64 +1,64 @@
-"""How a picture becomes an input: as the weights were evaluated, or of another size with their colours."""
+"""How a picture becomes an input: as the weights were evaluated, or at another size with their normalisation."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import UserError
-from ..pictures.preparing import prepare
+from ..pictures.preparing import Preprocessing, prepare
 
 MODES = ("crop", "resize", "letterbox", "native")
 
 
 @dataclass(frozen=True)
 class SizePolicy:
-    """The size of inputs.
+    """How large inputs are.
 
     Args:
-        mode (str): "crop": resized and cropped as the weights were evaluated. "resize": to `size`, whatever the shape.
-            "letterbox": as large as fits into `size`, the shape kept, in the middle of zeros. "native": as it is.
-        size ((int, int) | None): height and width in pixels, of "resize" and "letterbox".
-        multiple (int): of "native": zeros are added below and to the right until both sides are multiples. Default 1.
-        min_side (int): smallest input that the network takes, in pixels.
+        mode: "crop" resizes and crops as the weights were evaluated. "resize" resizes to `size` and ignores the aspect
+            ratio. "letterbox" keeps the aspect ratio and centres the picture in `size`, with zeros around it. "native"
+            does not resize.
+        size: (height, width) in pixels, for "resize" and "letterbox".
+        multiple: with "native", pad with zeros below and to the right until both sides are multiples of this.
+        min_side: the smallest input that the network takes, in pixels.
 
     Raises:
-        UserError: an unknown mode, a size that is missing, too small, or of a mode that takes none.
+        UserError: an unknown mode, a size that is missing or too small, or a size for a mode that takes none.
     """
 
     mode: str = "crop"
-    size: tuple | None = None
+    size: tuple[int, int] | None = None
     multiple: int = 1
     min_side: int = 32
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(f"size_mode is {self.mode!r}; give one of {', '.join(MODES)}")
         if self.mode in ("crop", "native"):
             if self.size is not None:
                 raise UserError(f"size is {self.size!r}, which size_mode {self.mode!r} does not take; leave it out")
             return
-        valid = isinstance(self.size, (list, tuple)) and len(self.size) == 2
-        if not valid or not all(type(side) is int and side >= self.min_side for side in self.size):
+        sides = self.size if isinstance(self.size, (list, tuple)) else ()
+        if len(sides) != 2 or not all(type(side) is int and side >= self.min_side for side in sides):
             raise UserError(
                 f"size is {self.size!r}; size_mode {self.mode!r} takes (height, width) in pixels, both "
                 f"{self.min_side} or more"
             )
 
-    def fixed(self, preprocessing):
-        """(height, width) of every input, or None where they differ."""
+    def fixed(self, preprocessing: Preprocessing | None) -> tuple[int, int] | None:
+        """(height, width) of every input, or None if inputs differ in size."""
         if self.size is not None:
-            return tuple(self.size)
+            height, width = self.size
+            return height, width
         if self.mode == "native" or preprocessing is None:
             return None
-        if preprocessing.crop is not None:
-            return preprocessing.crop, preprocessing.crop
-        return tuple(preprocessing.resize[::-1]) if isinstance(preprocessing.resize, (list, tuple)) else None
+        return preprocessing.input_size
 
-    def apply(self, image, preprocessing):
-        """uint8 (H, W, 3), red-green-blue -> float32 (3, H', W').
+    def apply(self, image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+        """uint8 (H, W, 3) in RGB -> float32 (3, H', W').
 
         Raises:
-            UserError: the input would be too small for the network, or too large for `images.prepare`.
+            UserError: the input would be too small for the network, or too large for `pictures.preparing.prepare`.
         """
         prepared = getattr(self, f"_{self.mode}")(image, preprocessing)
         height, width = prepared.shape[1:]
@@ -92,7 +92,7 @@ class SizePolicy:
 
 
 def _resizing(preprocessing, height, width):
-    """The same colours and interpolation, for this size."""
+    """The same normalisation and interpolation, at this size."""
     return replace(
         preprocessing, resize=[width, height], crop=None, interpolation=preprocessing.interpolation or "bilinear"
     )

@@ -1,17 +1,21 @@
-"""PaddleDetection components; importing this module registers them and repairs the installed release where needed.
+"""Components for PaddleDetection. Importing this module registers them and applies the repairs that are due.
 
     backbone: HarDNet68            # or any other name of `BACKBONES`
-    backbone: SSDFeatures          # any registered backbone plus the extra maps that SSD wants
+    backbone: SSDFeatures          # any registered backbone plus the extra maps that SSD needs
     backbone: PeleeSSDFeatures     # the same with the residual blocks of Pelee's detector
-    backbone: CenterNetHarDNet85   # the encoder of CenterNet-HarDNet-85; paddledet_centernet.py has the rest of it
+    backbone: CenterNetHarDNet85   # the encoder of CenterNet-HarDNet-85; paddledet_centernet.py has its neck and head
     backbone: HarDNetSSDFeatures   # the seven maps of HarDNet-SSD512
 
-An unmodified PaddleDetection script picks them up from a line in the configuration:
+An unmodified PaddleDetection script finds them when its configuration has this line:
 `plugin: !!python/module:densebone.integrations.paddledet`.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import paddle
 from paddle import nn
-from ppdet.core.workspace import create, register
+from ppdet.core.workspace import create, get_registered_modules, register
 from ppdet.modeling.shape_spec import ShapeSpec
 from ppdet.optimizer.ema import ModelEMA
 
@@ -22,68 +26,59 @@ from ..backbones.peleenet import PeleeNet as PeleeNetwork
 from ..errors import UserError
 from ..necks.pelee import EXTRA_MAPS, WIDTH, PeleeMaps
 from ..necks.ssd import EXTRA_MAPS_512, HarDNetSSDMaps, SSDExtraMaps
-from ..registry import find_model, load_pretrained
+from .adapter import BACKBONES, Pretrained, ToolkitBackbone
 from .compat import paddledet as compat
 from .paddledet_centernet import CenterNetHarDNetHead, CenterNetHarDNetNeck
 
-BACKBONES = (
-    "CondenseNetV2A",
-    "CondenseNetV2B",
-    "CondenseNetV2C",
-    "HarDNet39DS",
-    "HarDNet68",
-    "HarDNet68DS",
-    "HarDNet70",
-    "HarDNet85",
-    "PeleeNet",
-)
 __all__ = [
     *BACKBONES, "CenterNetHarDNet85", "CenterNetHarDNetHead", "CenterNetHarDNetNeck", "HarDNetSSDFeatures",
     "PeleeSSDFeatures", "SSDFeatures",
 ]  # fmt: skip
 
 NORM_TYPES = ("bn", "sync_bn")
+#: endings of the names of CondenseNetV2's channel numbers and masks, which are no weights
+CHANNEL_TENSORS = tuple(
+    f".{layer}.{leaf}" for layer in ("conv_1", "sfr") for leaf in ("index", "_mask", "_stage", "_count")
+)
 
 
-class _DetectionBackbone:
-    """Gives a `Network` the interface of a PaddleDetection backbone. `model` is its name in the registry.
+class _DetectionBackbone(ToolkitBackbone):
+    """Gives a `Network` the interface of a PaddleDetection backbone.
 
-    PaddleDetection reads the keys that a configuration may set off the constructor, so a family with options of its own
-    has a constructor of its own, which passes them on.
+    PaddleDetection takes the keys that a configuration may set from the constructor's signature. A family with options
+    of its own therefore has its own constructor, which passes them on.
     """
 
     __shared__ = ["norm_type"]  # noqa: RUF012  (PaddleDetection reads a list)
-    model = ""
-    #: how many maps there are from stride 4 on
+    #: number of maps, from stride 4 on
     maps = 4
 
     def __init__(
         self,
-        return_idx=(0, 1, 2, 3),
-        in_channels=3,
-        pretrained=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        norm_type="bn",
-        recompute=False,
-    ):
+        return_idx: Sequence[int] = (0, 1, 2, 3),
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        norm_type: str = "bn",
+        recompute: bool = False,
+    ) -> None:
         """
         Args:
-            return_idx (list of int): maps to return, ascending numbers from 0..3 for strides 4, 8, 16, 32.
-            in_channels (int): channels of the image.
-            pretrained (bool | str | None): true for the model's default weights, the name of others, a file or a URL;
-                loaded strictly. Weights of BGR images are turned round, since PaddleDetection's images are RGB.
-            freeze_at (int): as in PaddleDetection's ResNet: -1 freezes nothing, 0 all up to stride 4, 3 everything.
-            freeze_norm (bool): batch norms keep their stored statistics and do not learn.
-            norm_type (str): bn, or sync_bn: PaddleDetection's trainer then synchronises batch norm over several GPUs.
-            recompute (bool): gradient checkpointing of the dense blocks.
+            return_idx: maps to return: ascending numbers from 0..3, for strides 4, 8, 16, 32.
+            in_channels: channels of the image.
+            pretrained: true for the model's default weights, or the name of others, a file or a URL. Loaded strictly.
+                Weights of BGR images are reversed, because PaddleDetection's images are RGB.
+            freeze_at: as in PaddleDetection's ResNet: -1 freezes nothing, 0 everything up to stride 4, 3 everything.
+            freeze_norm: batch norms keep their stored statistics and do not learn.
+            norm_type: bn or sync_bn. With sync_bn PaddleDetection's trainer synchronises batch norm over several GPUs.
+            recompute: gradient checkpointing of the dense blocks.
         """
         self._build(return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
 
     def _build(
         self, return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, **family_options
     ):
-        network, variant = find_model(self.model)
         indices = check_indices(list(return_idx), f"{type(self).__name__}.return_idx", self.maps)
         if norm_type not in NORM_TYPES:
             raise UserError(f"{type(self).__name__}.norm_type is {norm_type!r}; give one of {', '.join(NORM_TYPES)}")
@@ -91,9 +86,8 @@ class _DetectionBackbone:
             raise UserError(
                 f"{type(self).__name__}.freeze_at is {freeze_at!r}; give -1 (freeze nothing) or 0..{self.maps - 1}"
             )
-        network.__init__(
-            self,
-            variant,
+        self._build_network(
+            pretrained,
             out_indices=[i + 1 for i in indices],
             in_channels=in_channels,
             freeze_at=freeze_at + 1 if freeze_at >= 0 else -1,
@@ -101,35 +95,34 @@ class _DetectionBackbone:
             recompute=recompute,
             **family_options,
         )
-        load_pretrained(self, self.model, pretrained, adapt_input="rgb")  # PaddleDetection's pictures are RGB
 
     @property
-    def out_shape(self):
+    def out_shape(self) -> list[ShapeSpec]:
         """Channels and stride of each returned map, highest resolution first."""
         return [ShapeSpec(channels=c, stride=s) for c, s in zip(self.channels, self.strides)]
 
-    def forward(self, inputs):
+    def forward(self, inputs: Mapping[str, Any]) -> list[paddle.Tensor]:
         """{"image": (N, in_channels, H, W), ...} -> list of (N, C_i, H / s_i, W / s_i)."""
-        # not super().forward: Paddle's to_static would come back here
+        # not super().forward: with Paddle's to_static it would call this method again
         return self.select(self.forward_features(inputs["image"]))
 
 
 class _HarDNetBackbone(_DetectionBackbone, HarDNet):
     def __init__(
         self,
-        return_idx=(0, 1, 2, 3),
-        in_channels=3,
-        pretrained=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        norm_type="bn",
-        recompute=False,
-        block_activation=None,
-        stride_padding="both",
-        activation=None,
-        ceil_first_pool=False,
-    ):
-        """`block_activation`, `stride_padding`, `activation` and `ceil_first_pool` are those of `HarDNet`."""
+        return_idx: Sequence[int] = (0, 1, 2, 3),
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        norm_type: str = "bn",
+        recompute: bool = False,
+        block_activation: str | None = None,
+        stride_padding: str = "both",
+        activation: str | None = None,
+        ceil_first_pool: bool = False,
+    ) -> None:
+        """`block_activation`, `stride_padding`, `activation` and `ceil_first_pool`: see `HarDNet`."""
         shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
         self._build(
             *shared,
@@ -143,17 +136,17 @@ class _HarDNetBackbone(_DetectionBackbone, HarDNet):
 class _CondenseNetV2Backbone(_DetectionBackbone, CondenseNetV2):
     def __init__(
         self,
-        return_idx=(0, 1, 2, 3),
-        in_channels=3,
-        pretrained=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        norm_type="bn",
-        recompute=False,
-        form="condensed",
-        out_norm=True,
-    ):
-        """`form` and `out_norm` are those of `CondenseNetV2`."""
+        return_idx: Sequence[int] = (0, 1, 2, 3),
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        norm_type: str = "bn",
+        recompute: bool = False,
+        form: str = "condensed",
+        out_norm: bool = True,
+    ) -> None:
+        """`form` and `out_norm`: see `CondenseNetV2`."""
         shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
         self._build(*shared, form=form, out_norm=out_norm)
 
@@ -166,18 +159,18 @@ class PeleeNet(_DetectionBackbone, PeleeNetwork):
 
     def __init__(
         self,
-        return_idx=(0, 1, 2, 3),
-        in_channels=3,
-        pretrained=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        norm_type="bn",
-        recompute=False,
-        ceil_mode=False,
-        norm=True,
-        norm_epsilon=1e-5,
-    ):
-        """`ceil_mode`, `norm` and `norm_epsilon` are those of the network's class."""
+        return_idx: Sequence[int] = (0, 1, 2, 3),
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        norm_type: str = "bn",
+        recompute: bool = False,
+        ceil_mode: bool = False,
+        norm: bool = True,
+        norm_epsilon: float = 1e-5,
+    ) -> None:
+        """`ceil_mode`, `norm` and `norm_epsilon`: see `backbones.peleenet.PeleeNet`."""
         shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
         self._build(*shared, ceil_mode=ceil_mode, norm=norm, norm_epsilon=norm_epsilon)
 
@@ -233,7 +226,7 @@ class HarDNet85(_HarDNetBackbone):
 
 @register
 class HarDNet70(_HarDNetBackbone):
-    """HarDNet-70, the encoder of FC-HarDNet-70; `return_idx` goes to 4 there, for stride 64."""
+    """HarDNet-70, the encoder of FC-HarDNet-70. Its `return_idx` goes up to 4, for stride 64."""
 
     model = "hardnet70"
     maps = 5
@@ -241,74 +234,89 @@ class HarDNet70(_HarDNetBackbone):
 
 @register
 class CenterNetHarDNet85(_DetectionBackbone, HarDNet):
-    """The encoder of CenterNet-HarDNet-85, which returns the three maps that `CenterNetHarDNetNeck` reads: those of its
-    HarDBlocks at strides 4, 8 and 16, before the 1x1 convolutions behind them."""
+    """The encoder of CenterNet-HarDNet-85.
+
+    It returns the three maps that `CenterNetHarDNetNeck` reads: the outputs of its HarDBlocks at strides 4, 8 and 16,
+    before the 1x1 convolutions that follow them.
+    """
 
     model = "centernet_hardnet85_base"
     maps = 3
 
     def __init__(
-        self, in_channels=3, pretrained=None, freeze_at=-1, freeze_norm=False, norm_type="bn", recompute=False
-    ):
-        """As in the other backbones."""
+        self,
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        norm_type: str = "bn",
+        recompute: bool = False,
+    ) -> None:
+        """The arguments are those of the other backbones."""
         shared = (in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
         self._build((0, 1, 2), *shared, block_maps=True)
 
 
 class _Features(nn.Layer):
-    """A backbone for SSD, which has no neck: any registered backbone, and `extra`, which makes all of SSD's maps."""
+    """A backbone for SSD, which has no neck: any registered backbone, and `extra`, which makes the maps of SSD."""
 
-    def __init__(self, backbone, neck, **options):
+    def __init__(self, backbone: nn.Layer, neck: Callable[..., nn.Layer], **options: Any) -> None:
         super().__init__()
         self.backbone = backbone
         spec = backbone.out_shape
         self.extra = neck([s.channels for s in spec], [s.stride or 1 for s in spec], **options)
 
     @classmethod
-    def from_config(cls, cfg, *args, **kwargs):
+    def from_config(cls, cfg: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, nn.Layer]:
         """Builds the backbone that the configuration names."""
         return {"backbone": create(cfg["backbone"])}
 
     @property
-    def out_shape(self):
+    def out_shape(self) -> list[ShapeSpec]:
         """Channels and stride of each map, highest resolution first."""
         return [ShapeSpec(channels=c, stride=s) for c, s in zip(self.extra.channels, self.extra.strides)]
 
-    def forward(self, inputs):
-        """{"image": (N, C, H, W), ...} -> list of maps, in order of falling size."""
+    def forward(self, inputs: Mapping[str, Any]) -> list[paddle.Tensor]:
+        """{"image": (N, C, H, W), ...} -> list of maps, highest resolution first."""
         return self.extra(self.backbone(inputs))
 
 
 @register
 class SSDFeatures(_Features):
-    """A backbone for SSD, which has no neck: the maps of any registered backbone and smaller ones made from the last.
+    """A backbone for SSD, which has no neck: the maps of any registered backbone, and smaller ones made from the last.
 
     Args:
-        backbone (Layer): any registered backbone that returns maps in order of falling size, ours or PaddleDetection's.
-        extra_maps (list): rows [channels of the 1x1 convolution, channels of the map, stride, padding]. The default
-            adds three maps, for the six of SSD-300 when the backbone returns strides 8, 16 and 32.
+        backbone: any registered backbone, ours or PaddleDetection's, that returns its maps highest resolution first.
+        extra_maps: rows [channels of the 1x1 convolution, channels of the map, stride, padding]. The default adds three
+            maps, which makes the six of SSD-300 when the backbone returns strides 8, 16 and 32.
     """
 
-    def __init__(self, backbone, extra_maps=((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0))):
+    def __init__(
+        self,
+        backbone: nn.Layer,
+        extra_maps: Sequence[Sequence[int]] = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0)),
+    ) -> None:
         super().__init__(backbone, SSDExtraMaps, extra_maps=extra_maps)
 
 
 @register
 class PeleeSSDFeatures(_Features):
-    """The maps of Pelee's detector: six from a backbone's two, each behind a residual block; see `PeleeMaps`.
+    """The maps of Pelee's detector: six, made from a backbone's two, each behind a residual block; see `PeleeMaps`.
 
-    The blocks have batch norm as a PeleeNet that is the backbone has it (`norm`, `norm_epsilon`), so that one place
-    says it for the whole detector; behind another backbone they have the authors'.
+    On a PeleeNet, the blocks take the batch norm of the backbone (`norm`, `norm_epsilon`), so the configuration sets it
+    once for the whole detector. On another backbone they have the authors' batch norm.
 
     Args:
-        backbone (Layer): any registered backbone that returns two maps, of strides 16 and 32 in the paper.
-        extra_maps (list): rows [channels of the 1x1 convolution, channels of the map, stride, padding]; the default
-            makes 5x5, 3x3 and 1x1 of a last map of 10x10.
-        width (int): channels of every map.
+        backbone: any registered backbone that returns two maps, of strides 16 and 32 in the paper.
+        extra_maps: rows [channels of the 1x1 convolution, channels of the map, stride, padding]. The default makes 5x5,
+            3x3 and 1x1 from a last map of 10x10.
+        width: channels of every map.
     """
 
-    def __init__(self, backbone, extra_maps=EXTRA_MAPS, width=WIDTH):
-        norm = {}
+    def __init__(
+        self, backbone: nn.Layer, extra_maps: Sequence[Sequence[int]] = EXTRA_MAPS, width: int = WIDTH
+    ) -> None:
+        norm: dict[str, Any] = {}
         if isinstance(backbone, PeleeNetwork):
             norm = {"norm": backbone.norm, "norm_epsilon": backbone.norm_epsilon}
         super().__init__(backbone, PeleeMaps, extra_maps=extra_maps, width=width, **norm)
@@ -316,22 +324,31 @@ class PeleeSSDFeatures(_Features):
 
 @register
 class HarDNetSSDFeatures(_Features):
-    """The maps of HarDNet-SSD512: seven from a backbone's two, as `HarDNetSSDMaps` makes them.
+    """The maps of HarDNet-SSD512: seven, which `HarDNetSSDMaps` makes from a backbone's two.
 
     Args:
-        backbone (Layer): any registered backbone that returns two maps, of strides 8 and 16 in the authors' detectors.
-        bridge_channels (int), bridge_dilation (int), extra_maps (list), scale (float): as in `HarDNetSSDMaps`.
+        backbone: any registered backbone that returns two maps, of strides 8 and 16 in the authors' detectors.
+        bridge_channels, bridge_dilation, extra_maps, scale: as in `HarDNetSSDMaps`.
     """
 
-    def __init__(self, backbone, bridge_channels=640, bridge_dilation=4, extra_maps=EXTRA_MAPS_512, scale=20.0):
+    def __init__(
+        self,
+        backbone: nn.Layer,
+        bridge_channels: int = 640,
+        bridge_dilation: int = 4,
+        extra_maps: Sequence[Sequence[int]] = EXTRA_MAPS_512,
+        scale: float = 20.0,
+    ) -> None:
         options = {"bridge_channels": bridge_channels, "bridge_dilation": bridge_dilation, "scale": scale}
         super().__init__(backbone, HarDNetSSDMaps, extra_maps=extra_maps, **options)
 
 
 def _keep_channel_numbers_out_of_averages():
-    """PaddleDetection's moving average of the weights (`use_ema`) takes every tensor of a state dict for one, also the
-    channel numbers and masks of CondenseNetV2, and would write their averages back: they join the names that it passes
-    over (`ema_black_list`)."""
+    """Adds CondenseNetV2's channel numbers and masks to the names that a moving average skips (`ema_black_list`).
+
+    PaddleDetection's moving average of the weights (`use_ema`) averages every tensor of the state dict. It would write
+    averages of channel numbers back into the network.
+    """
     original = ModelEMA._match_ema_black_list
 
     def match(self, weight_name, ema_black_list=None):
@@ -341,8 +358,18 @@ def _keep_channel_numbers_out_of_averages():
     ModelEMA._match_ema_black_list = match
 
 
-CHANNEL_TENSORS = tuple(
-    f".{layer}.{leaf}" for layer in ("conv_1", "sfr") for leaf in ("index", "_mask", "_stage", "_count")
-)
+def _drop_types_of_schemas():
+    """Makes PaddleDetection forget the type hints of our constructors.
+
+    Its schemas check a configuration against type hints. They call `typeguard.check_type` with the arguments of
+    typeguard 2; typeguard 4 takes others, so every hinted key would be shown as a mismatch.
+    """
+    modules = get_registered_modules()
+    for name in __all__:
+        for value in modules[name].schema.values():
+            value.type = None
+
+
 _keep_channel_numbers_out_of_averages()
+_drop_types_of_schemas()
 compat.apply()

@@ -1,11 +1,14 @@
-"""CenterNet-HarDNet's neck, head and training data for PaddleDetection's `CenterNet`; registered by `paddledet.py`.
+"""CenterNet-HarDNet's neck, head and training data for PaddleDetection's `CenterNet`; `paddledet.py` registers them.
 
-PaddleDetection's architecture, focal loss and `CenterNetPostProcess` (with regress_ltrb: false) are the authors' too.
-Theirs differ from its `CenterNetHead`, `Gt2CenterNetTarget` and `WarpAffine` in what is below: one branch gives size
-and offset of a box, learnt around its centre and not there alone, and pictures are stretched to the input's size.
+The authors' detector shares PaddleDetection's architecture, focal loss and `CenterNetPostProcess` (with regress_ltrb:
+false). It differs from PaddleDetection's `CenterNetHead`, `Gt2CenterNetTarget` and `WarpAffine`. One branch predicts
+both size and offset of a box, and learns them around the object's centre too, not only at it. Pictures are stretched to
+the input size. This module holds these differences.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +24,7 @@ from ppdet.modeling.shape_spec import ShapeSpec
 from ..errors import UserError
 from ..necks.centernet import CenterNetHead, CenterNetNeck
 
-#: pixels of the picture for one of the heatmap
+#: pixels of the input per pixel of the heatmap
 STRIDE = 4
 
 
@@ -30,24 +33,24 @@ class CenterNetHarDNetNeck(CenterNetNeck):
     """The neck for a backbone whose first map is at stride 4.
 
     Args:
-        channels (list of int): of the backbone's maps; taken from the backbone.
+        channels: of the backbone's maps; taken from the backbone.
         bottom, widths, shortcuts, growth_rates, layers, recompute: as in `necks.centernet.CenterNetNeck`.
     """
 
     def __init__(
         self,
-        channels,
-        bottom=(256, 80, 8),
-        widths=(224, 160, 96),
-        shortcuts=(32, 32, 0),
-        growth_rates=(64, 48, 28),
-        layers=(8, 8, 4),
-        recompute=False,
-    ):
+        channels: Sequence[int],
+        bottom: Sequence[int] = (256, 80, 8),
+        widths: Sequence[int] = (224, 160, 96),
+        shortcuts: Sequence[int] = (32, 32, 0),
+        growth_rates: Sequence[int] = (64, 48, 28),
+        layers: Sequence[int] = (8, 8, 4),
+        recompute: bool = False,
+    ) -> None:
         super().__init__(channels, bottom, widths, shortcuts, growth_rates, layers, recompute=recompute)
 
     @classmethod
-    def from_config(cls, cfg, input_shape):
+    def from_config(cls, cfg: Mapping[str, Any], input_shape: Sequence[ShapeSpec]) -> dict[str, list[int]]:
         """Takes the channels from the backbone."""
         if input_shape[0].stride not in (None, STRIDE):
             raise UserError(
@@ -57,25 +60,32 @@ class CenterNetHarDNetNeck(CenterNetNeck):
         return {"channels": [spec.channels for spec in input_shape]}
 
     @property
-    def out_shape(self):
-        """Channels and stride of the one map."""
+    def out_shape(self) -> list[ShapeSpec]:
+        """Channels and stride of the only map."""
         return [ShapeSpec(channels=self.out_channels, stride=STRIDE)]
 
 
 @register
 class CenterNetHarDNetHead(CenterNetHead):
-    """The head, with the authors' loss and what `CenterNetPostProcess` wants.
+    """The head, with the authors' loss and the outputs that `CenterNetPostProcess` reads.
 
     Args:
-        in_channels (int): taken from the neck.
-        num_classes (int): of the heatmap.
-        heatmap_channels, box_channels (int): as in `necks.centernet.CenterNetHead`.
-        loss_weight (dict): of the three parts of the loss: heatmap, size, offset.
+        in_channels: taken from the neck.
+        num_classes: of the heatmap.
+        heatmap_channels, box_channels: as in `necks.centernet.CenterNetHead`.
+        loss_weight: weights of the three parts of the loss: heatmap, size, offset.
     """
 
     __shared__ = ["num_classes"]  # noqa: RUF012  (PaddleDetection reads a list)
 
-    def __init__(self, in_channels, num_classes=80, heatmap_channels=320, box_channels=128, loss_weight=None):
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int = 80,
+        heatmap_channels: int = 320,
+        box_channels: int = 128,
+        loss_weight: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__(in_channels, num_classes, heatmap_channels, box_channels)
         default = {"heatmap": 1.0, "size": 0.05, "offset": 0.5}  # the authors' opts.py
         if unknown := set(loss_weight or {}) - set(default):
@@ -86,21 +96,36 @@ class CenterNetHarDNetHead(CenterNetHead):
         self.focal_loss = CTFocalLoss()
 
     @classmethod
-    def from_config(cls, cfg, input_shape):
+    def from_config(cls, cfg: Mapping[str, Any], input_shape: Sequence[ShapeSpec]) -> dict[str, int]:
         """Takes the channels from the neck."""
         return {"in_channels": input_shape[0].channels}
 
-    def forward(self, feat, inputs):
-        """(N, C, H, W) and the batch -> in training the losses, det_loss their sum; else heatmap (N, num_classes, H, W)
-        after the sigmoid, size (width, height) and offset (x, y), both (N, 2, H, W)."""
+    def forward(  # type: ignore[override]  # PaddleDetection passes the batch too
+        self, feat: paddle.Tensor, inputs: Mapping[str, Any]
+    ) -> dict[str, paddle.Tensor]:
+        """Losses in training, predictions otherwise.
+
+        Args:
+            feat: (N, C, H, W).
+            inputs: the batch.
+
+        Returns:
+            In training the losses, with their weighted sum as det_loss. Otherwise heatmap, (N, num_classes, H, W) after
+            the sigmoid, size (width, height) and offset (x, y), both (N, 2, H, W).
+        """
         heatmap, boxes = self.heatmap(feat), self.boxes(feat)
         if self.training:
             return self.losses(heatmap, boxes, inputs)
         return {"heatmap": F.sigmoid(heatmap), "size": boxes[:, :2], "offset": boxes[:, 2:]}
 
-    def losses(self, heatmap, boxes, inputs):
-        """The batch has what `CenterNetDenseTarget` makes: heatmap (N, num_classes, H, W), boxes (N, 4, H, W) and their
-        weights (N, 1, H, W), which sum to 1 for an object."""
+    def losses(
+        self, heatmap: paddle.Tensor, boxes: paddle.Tensor, inputs: Mapping[str, Any]
+    ) -> dict[str, paddle.Tensor]:
+        """The losses, with their weighted sum as det_loss.
+
+        `inputs` holds what `CenterNetDenseTarget` makes: heatmap (N, num_classes, H, W), box_target (N, 4, H, W) and
+        box_weight (N, 1, H, W), which sums to 1 for each object.
+        """
         weight = inputs["box_weight"]
         difference = paddle.abs(boxes - inputs["box_target"]) * weight
         count = 2 * weight.sum() + 1e-4
@@ -115,30 +140,30 @@ class CenterNetHarDNetHead(CenterNetHead):
 
 @register_op
 class CenterNetStretch(BaseOperator):
-    """Stretches a picture to the input's size; in training to a random size, flipped or not, at a random place.
+    """Stretches a picture to the input size. In training: to a random size, at a random place, flipped or not.
 
-    Pixel (0, 0) of the picture is pixel (0, 0) of the input; OpenCV's resize keeps the outer corner of that pixel in
-    its place instead, which shifts the picture by up to half a pixel.
+    Pixel (0, 0) of the picture becomes pixel (0, 0) of the input. OpenCV's resize keeps the outer corner of that pixel
+    in place instead, which shifts the picture by up to half a pixel.
 
     Args:
-        size (list of int): height and width of the input.
-        random (bool): for training. Default False.
-        short_sides (list of int): of which the shorter side of the stretched picture is drawn.
-        distortion (float): the longer side is multiplied by 1 - distortion .. 1 + distortion.
-        flip (float): how often a picture is flipped.
-        room (float): the picture's middle moves up to this share of the input to every side, or further while the
+        size: height and width of the input.
+        random: for training.
+        short_sides: lengths from which the shorter side of the stretched picture is drawn.
+        distortion: the longer side is multiplied by a factor from 1 - distortion to 1 + distortion.
+        flip: probability of a horizontal flip.
+        room: the middle of the picture moves by up to this share of the input in either direction, or further while the
             picture still covers the input.
     """
 
     def __init__(
         self,
-        size=(512, 512),
-        random=False,
-        short_sides=(192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896),
-        distortion=0.6,
-        flip=0.5,
-        room=0.2,
-    ):
+        size: int | Sequence[int] = (512, 512),
+        random: bool = False,
+        short_sides: Sequence[int] = (192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896),
+        distortion: float = 0.6,
+        flip: float = 0.5,
+        room: float = 0.2,
+    ) -> None:
         super().__init__()
         sides = [size] if isinstance(size, int) else list(size)
         if len(sides) != 2 or any(not isinstance(side, int) or side < 32 or side % STRIDE for side in sides):
@@ -146,9 +171,8 @@ class CenterNetStretch(BaseOperator):
         self.size, self.random, self.short_sides = sides, random, list(short_sides)
         self.distortion, self.flip, self.room = distortion, flip, room
 
-    def apply(self, sample, context=None):
-        """Changes image (H, W, 3) and, where there is one, gt_bbox (M, 4: x1, y1, x2, y2); sets im_shape and
-        scale_factor."""
+    def apply(self, sample: dict[str, Any], context: Any = None) -> dict[str, Any]:
+        """Changes image (H, W, 3) and, if it exists, gt_bbox (M, 4: x1, y1, x2, y2). Sets im_shape and scale_factor."""
         image = sample["image"]
         height, width = image.shape[:2]
         if self.random and np.random.rand() < self.flip:
@@ -165,7 +189,7 @@ class CenterNetStretch(BaseOperator):
         return sample
 
     def _whole(self, height, width):
-        """(scale, shift), both (x, y), that put all of the picture into the input."""
+        """(scale, shift), both (x, y), that fit the whole picture into the input."""
         return np.array([self.size[1] / width, self.size[0] / height]), np.zeros(2)
 
     def _random(self, height, width):
@@ -181,14 +205,14 @@ class CenterNetStretch(BaseOperator):
 
 @register_op
 class CenterNetColour(BaseOperator):
-    """Random brightness, contrast and saturation in random order, then PCA lighting; from 0..255 to 0..1.
+    """Random brightness, contrast and saturation in random order, then PCA lighting. Maps 0..255 to about 0..1.
 
     Args:
-        strength (float): each of the three factors is drawn from 1 - strength .. 1 + strength.
-        lighting (float): standard deviation of the lighting, in units of the colours' principal components.
+        strength: each of the three factors is drawn from 1 - strength to 1 + strength.
+        lighting: standard deviation of the lighting, in units of the colours' principal components.
     """
 
-    # of ImageNet's colours, the rows in the order red, green, blue
+    # principal components of ImageNet's colours; the rows are red, green, blue
     EIGENVALUES = np.array([0.2141788, 0.01817699, 0.00341571], "float32")
     EIGENVECTORS = np.array(
         [
@@ -199,15 +223,15 @@ class CenterNetColour(BaseOperator):
         "float32",
     )
 
-    def __init__(self, strength=0.4, lighting=0.1):
+    def __init__(self, strength: float = 0.4, lighting: float = 0.1) -> None:
         super().__init__()
         self.strength, self.lighting = strength, lighting
 
-    def apply(self, sample, context=None):
-        """Changes image, (H, W, 3) in the order red, green, blue, from uint8 to float32."""
+    def apply(self, sample: dict[str, Any], context: Any = None) -> dict[str, Any]:
+        """Changes image, (H, W, 3) in RGB, from uint8 to float32."""
         image = sample["image"].astype("float32") / 255
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
-        towards = [np.float32(0), grey.mean(), grey]  # black, the mean grey, the picture without colours
+        towards = [np.float32(0), grey.mean(), grey]  # black, the mean grey, the grey picture
         for i in np.random.permutation(3):
             factor = np.float32(1 + np.random.uniform(-self.strength, self.strength))
             image = image * factor + towards[i] * (1 - factor)
@@ -218,20 +242,20 @@ class CenterNetColour(BaseOperator):
 
 @register_op
 class CenterNetDenseTarget(BaseOperator):
-    """What the head learns: a Gaussian at each object's centre, and the box at every place around it.
+    """Makes the head's targets: a Gaussian at each object's centre, and the box at every place around the centre.
 
-    A place near several centres learns the box that has the most weight there.
+    A place near several centres learns the box with the largest weight there.
 
     Args:
-        num_classes (int): of the heatmap; PaddleDetection's reader sets it.
-        max_objects (int): how many of a picture's objects count. Default 128.
+        num_classes: of the heatmap; PaddleDetection's reader sets it.
+        max_objects: number of objects of a picture that count.
     """
 
-    def __init__(self, num_classes=80, max_objects=128):
+    def __init__(self, num_classes: int = 80, max_objects: int = 128) -> None:
         super().__init__()
         self.num_classes, self.max_objects = num_classes, max_objects
 
-    def apply(self, sample, context=None):
+    def apply(self, sample: dict[str, Any], context: Any = None) -> dict[str, Any]:
         """Turns gt_bbox and gt_class of an image (3, H, W) into heatmap (num_classes, H / 4, W / 4), box_target
         (4, H / 4, W / 4) and box_weight (1, H / 4, W / 4)."""
         height, width = (side // STRIDE for side in sample["image"].shape[1:])
@@ -243,26 +267,29 @@ class CenterNetDenseTarget(BaseOperator):
             box = np.clip(box, 0, [width, height, width, height])
             seen = box[2:] - box[:2]
             if not ((seen > 2) | (seen > 0.5 * (whole + 0.01))).all():
-                continue  # hardly any of it is inside
+                continue  # hardly any of the object is inside the picture
             centre = (box[:2] + box[2:]) / 2
             place = centre.astype(int)
             radius = max(0, int(gaussian_radius((math.ceil(seen[1]), math.ceil(seen[0])), 0.7)))
             draw_umich_gaussian(heatmap[int(cls)], place, radius)
             draw_box(target, weight, centre, place, seen, radius)
-        # what has a row for each object cannot be stacked with other pictures'
+        # arrays with a row per object cannot be stacked with those of other pictures
         kept = {k: v for k, v in sample.items() if not k.startswith("gt_") and k not in ("is_crowd", "difficult")}
         return {**kept, "heatmap": heatmap, "box_target": target, "box_weight": weight}
 
 
-def draw_box(target, weight, centre, place, size, radius):
-    """Enters one object's size and offsets where its weight is the largest so far.
+def draw_box(
+    target: np.ndarray, weight: np.ndarray, centre: np.ndarray, place: np.ndarray, size: np.ndarray, radius: int
+) -> None:
+    """Writes the size and offsets of one object wherever its weight is the largest so far.
 
     Args:
-        target (array): (4, H, W), changed.
-        weight (array): (1, H, W), changed; each object's weights are a Gaussian over a square that sums to 1.
-        centre, place, size (array): x and y of the centre, the same cut to whole numbers, width and height, all in
-            pixels of the map.
-        radius (int): of the square.
+        target: (4, H, W), changed in place.
+        weight: (1, H, W), changed in place. The weights of an object are a Gaussian over a square and sum to 1.
+        centre: (x, y) of the object's centre, in pixels of the map.
+        place: the centre truncated to whole pixels.
+        size: (width, height), in pixels of the map.
+        radius: of the square.
     """
     height, width = weight.shape[1:]
     xs, ys = np.arange(place[0] - radius, place[0] + radius + 1), np.arange(place[1] - radius, place[1] + radius + 1)

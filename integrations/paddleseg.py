@@ -1,12 +1,16 @@
-"""PaddleSeg components; importing this module registers them and repairs the installed release where needed.
+"""Components for PaddleSeg. Importing this module registers them and applies the repairs that are due.
 
     model:
-      type: FCHarDNet                              # or a head of PaddleSeg, with
-      backbone: {type: HarDNet68, pretrained: true}    # any other name of `BACKBONES`
+      type: FCHarDNet                                  # or a head of PaddleSeg
+      backbone: {type: HarDNet68, pretrained: true}    # or any other name of `BACKBONES`
 
-PaddleSeg has no key for plugins: `densebone run path/to/tools/train.py ...` runs its unmodified scripts with these.
+PaddleSeg's configurations have no key for plugins. `densebone run path/to/tools/train.py ...` runs its unmodified
+scripts with these components.
 """
 
+from collections.abc import Sequence
+
+from paddle import nn
 from paddleseg.cvlibs import manager
 
 from ..backbones.condensenetv2 import CondenseNetV2
@@ -17,58 +21,44 @@ from ..necks.fchardnet import FCHarDNet as FCHarDNetwork
 from ..necks.fchardnet import FCHarDNet70
 from ..registry import find_model, load_pretrained
 from ..weights.loader import load_weights
+from .adapter import BACKBONES, Pretrained, ToolkitBackbone
 from .compat import paddleseg as compat
 
-BACKBONES = (
-    "CondenseNetV2A",
-    "CondenseNetV2B",
-    "CondenseNetV2C",
-    "HarDNet39DS",
-    "HarDNet68",
-    "HarDNet68DS",
-    "HarDNet70",
-    "HarDNet85",
-    "PeleeNet",
-)
 __all__ = [*BACKBONES, "FCHarDNet"]
 
 
-class _SegmentationBackbone:
-    """Gives a `Network` the interface of a PaddleSeg backbone. `model` is its name in the registry.
+class _SegmentationBackbone(ToolkitBackbone):
+    """Gives a `Network` the interface of a PaddleSeg backbone.
 
-    PaddleSeg passes a configuration's keys to the constructor, so a family with options of its own has a constructor of
-    its own, which passes them on.
+    PaddleSeg passes the keys of a configuration to the constructor. A family with options of its own therefore has its
+    own constructor, which passes them on.
     """
-
-    model = ""
 
     def __init__(
         self,
-        out_indices=(1, 2, 3, 4),
-        in_channels=3,
-        pretrained=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        recompute=False,
-    ):
+        out_indices: Sequence[int] = (1, 2, 3, 4),
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        recompute: bool = False,
+    ) -> None:
         """
         Args:
-            out_indices (list of int): maps to return, ascending numbers from 0..4 for strides 2, 4, 8, 16, 32. Heads
-                count them with `backbone_indices`, from 0 for the first that is returned.
-            in_channels (int): channels of the image.
-            pretrained (bool | str | None): true for the model's default weights, the name of others, a file or a URL;
-                loaded strictly. Weights of BGR images are turned round, since PaddleSeg's images are RGB.
-            freeze_at (int): stages 0..freeze_at do not learn; -1 freezes none.
-            freeze_norm (bool): batch norms keep their stored statistics and do not learn.
-            recompute (bool): gradient checkpointing of the dense blocks.
+            out_indices: maps to return: ascending numbers from 0..4, for strides 2, 4, 8, 16, 32. The
+                `backbone_indices` of a head count the returned maps, from 0.
+            in_channels: channels of the image.
+            pretrained: true for the model's default weights, or the name of others, a file or a URL. Loaded strictly.
+                Weights of BGR images are reversed, because PaddleSeg's images are RGB.
+            freeze_at: stages 0..freeze_at do not learn; -1 freezes none.
+            freeze_norm: batch norms keep their stored statistics and do not learn.
+            recompute: gradient checkpointing of the dense blocks.
         """
         self._build(out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute)
 
     def _build(self, out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute, **family_options):
-        network, variant = find_model(self.model)
-        network.__init__(
-            self,
-            variant,
+        self._build_network(
+            pretrained,
             out_indices=out_indices,
             in_channels=in_channels,
             freeze_at=freeze_at,
@@ -76,10 +66,9 @@ class _SegmentationBackbone:
             recompute=recompute,
             **family_options,
         )
-        load_pretrained(self, self.model, pretrained, adapt_input="rgb")
 
     @property
-    def feat_channels(self):
+    def feat_channels(self) -> list[int]:
         """Channels of each returned map, highest resolution first."""
         return self.channels
 
@@ -87,18 +76,18 @@ class _SegmentationBackbone:
 class _HarDNetBackbone(_SegmentationBackbone, HarDNet):
     def __init__(
         self,
-        out_indices=(1, 2, 3, 4),
-        in_channels=3,
-        pretrained=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        recompute=False,
-        block_activation=None,
-        stride_padding="both",
-        stem_stride=2,
-        block_maps=False,
-    ):
-        """`block_activation`, `stride_padding`, `stem_stride` and `block_maps` are those of `HarDNet`."""
+        out_indices: Sequence[int] = (1, 2, 3, 4),
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        recompute: bool = False,
+        block_activation: str | None = None,
+        stride_padding: str = "both",
+        stem_stride: int = 2,
+        block_maps: bool = False,
+    ) -> None:
+        """`block_activation`, `stride_padding`, `stem_stride` and `block_maps`: see `HarDNet`."""
         shared = (out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute)
         self._build(
             *shared,
@@ -112,16 +101,16 @@ class _HarDNetBackbone(_SegmentationBackbone, HarDNet):
 class _CondenseNetV2Backbone(_SegmentationBackbone, CondenseNetV2):
     def __init__(
         self,
-        out_indices=(1, 2, 3, 4),
-        in_channels=3,
-        pretrained=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        recompute=False,
-        form="condensed",
-        out_norm=True,
-    ):
-        """`form` and `out_norm` are those of `CondenseNetV2`."""
+        out_indices: Sequence[int] = (1, 2, 3, 4),
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        recompute: bool = False,
+        form: str = "condensed",
+        out_norm: bool = True,
+    ) -> None:
+        """`form` and `out_norm`: see `CondenseNetV2`."""
         shared = (out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute)
         self._build(*shared, form=form, out_norm=out_norm)
 
@@ -134,15 +123,15 @@ class PeleeNet(_SegmentationBackbone, PeleeNetwork):
 
     def __init__(
         self,
-        out_indices=(1, 2, 3, 4),
-        in_channels=3,
-        pretrained=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        recompute=False,
-        ceil_mode=False,
-    ):
-        """`ceil_mode` is that of the network's class."""
+        out_indices: Sequence[int] = (1, 2, 3, 4),
+        in_channels: int = 3,
+        pretrained: Pretrained = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        recompute: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        """`ceil_mode`: see `backbones.peleenet.PeleeNet`."""
         shared = (out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute)
         self._build(*shared, ceil_mode=ceil_mode)
 
@@ -198,14 +187,14 @@ class HarDNet85(_HarDNetBackbone):
 
 @manager.BACKBONES.add_component
 class HarDNet70(_HarDNetBackbone):
-    """HarDNet-70, the encoder of FC-HarDNet-70; its maps are 0..5, for strides 2 to 64."""
+    """HarDNet-70, the encoder of FC-HarDNet-70. Its maps are 0..5, for strides 2 to 64."""
 
     model = "hardnet70"
 
 
 class _ListOfLogits:
     def forward(self, x):
-        """(N, in_channels, H, W) -> [logits (N, num_classes, H, W)], as PaddleSeg's models answer."""
+        """(N, in_channels, H, W) -> [logits (N, num_classes, H, W)], a list like that of PaddleSeg's models."""
         return [self.segment(x)]
 
 
@@ -219,52 +208,56 @@ class _FCHarDNet(_ListOfLogits, FCHarDNetwork):
 
 @manager.MODELS.add_component
 def FCHarDNet(
-    num_classes,
-    backbone=None,
-    in_channels=3,
-    align_corners=True,
-    stride_padding="both",
-    stem_stride=2,
-    freeze_at=-1,
-    freeze_norm=False,
-    recompute=False,
-    pretrained=None,
-    pretrained_encoder=None,
-):
+    num_classes: int,
+    backbone: nn.Layer | None = None,
+    in_channels: int = 3,
+    align_corners: bool = True,
+    stride_padding: str = "both",
+    stem_stride: int = 2,
+    freeze_at: int = -1,
+    freeze_norm: bool = False,
+    recompute: bool = False,
+    pretrained: Pretrained = None,
+    pretrained_encoder: Pretrained = None,
+) -> nn.Layer:
     """FC-HarDNet-70, or its decoder on another backbone.
 
     Args:
-        num_classes (int): classes to tell apart.
-        backbone (Layer | None): a backbone with `feat_channels`, ours or PaddleSeg's, whose maps, two to five, all go
-            to the decoder. Default None: the encoder of FC-HarDNet-70. `in_channels`, `stride_padding`, `stem_stride`,
-            `freeze_at` and `pretrained_encoder` are of that one; another backbone has its own.
+        num_classes: number of classes.
+        backbone: a backbone with `feat_channels`, ours or PaddleSeg's, that returns two to five maps. The decoder uses
+            all of them. None takes the encoder of FC-HarDNet-70. `in_channels`, `stride_padding`, `stem_stride`,
+            `freeze_at` and `pretrained_encoder` belong to that encoder; another backbone has its own options.
         in_channels, align_corners, stride_padding, stem_stride, freeze_at, freeze_norm, recompute: as in `FCHarDNet70`.
-        pretrained (bool | str | None): weights of the whole network. Those of BGR images are turned round, since
-            PaddleSeg's images are RGB. With another backbone, a file of yours.
-        pretrained_encoder (bool | str | None): weights of the encoder alone.
+        pretrained: weights of the whole network. Weights of BGR images are reversed, because PaddleSeg's images are
+            RGB. With another backbone, a file of such a network.
+        pretrained_encoder: weights of the encoder alone.
 
     Returns:
-        Layer: (N, in_channels, H, W) -> [logits (N, num_classes, H, W)].
+        A layer: (N, in_channels, H, W) -> [logits (N, num_classes, H, W)].
 
     Raises:
-        UserError: an option out of range, weights that do not fit, or options of the encoder beside a backbone.
+        UserError: an option is out of range, weights do not fit, or there is a backbone and an option of the encoder.
     """
     if backbone is None:
         _, variant = find_model("fchardnet70")
-        net = _FCHarDNet70(
-            variant,
-            num_classes,
-            in_channels,
-            align_corners,
-            stride_padding,
-            stem_stride,
-            freeze_at,
-            freeze_norm,
-            recompute,
+        encoder = (in_channels, align_corners, stride_padding, stem_stride, freeze_at, freeze_norm, recompute)
+        whole = _FCHarDNet70(variant, num_classes, *encoder)
+        load_pretrained(whole.backbone, "hardnet70", pretrained_encoder, adapt_input="rgb")
+        load_pretrained(whole, "fchardnet70", pretrained, adapt_input="rgb")
+        return whole
+    _refuse_encoder_options(stride_padding, stem_stride, freeze_at, pretrained_encoder)
+    if pretrained is True:
+        raise UserError(
+            "FCHarDNet.pretrained is true, and no weights are known for it with another backbone; give a file"
         )
-        load_pretrained(net.backbone, "hardnet70", pretrained_encoder, adapt_input="rgb")
-        load_pretrained(net, "fchardnet70", pretrained, adapt_input="rgb")
-        return net
+    net = _FCHarDNet(backbone, num_classes, align_corners, freeze_norm, recompute, channels=backbone.feat_channels)
+    if pretrained:
+        load_weights(net, pretrained)
+    return net
+
+
+def _refuse_encoder_options(stride_padding, stem_stride, freeze_at, pretrained_encoder):
+    """UserError unless the options of FC-HarDNet-70's own encoder have their defaults."""
     options = (
         ("stride_padding", stride_padding, "both"),
         ("stem_stride", stem_stride, 2),
@@ -274,14 +267,6 @@ def FCHarDNet(
     given = [name for name, value, default in options if value != default]
     if given:
         raise UserError(f"FCHarDNet was given a backbone and {given[0]}, which belongs into the backbone's own block")
-    if pretrained is True:
-        raise UserError(
-            "FCHarDNet.pretrained is true, and no weights are known for it with another backbone; give a file"
-        )
-    net = _FCHarDNet(backbone, num_classes, align_corners, freeze_norm, recompute, channels=backbone.feat_channels)
-    if pretrained:
-        load_weights(net, pretrained)
-    return net
 
 
 compat.apply()

@@ -1,4 +1,4 @@
-"""Pictures: finding them, reading them, preparing them for a network, drawing on them, and plots.
+"""Pictures: find them, read them, prepare them for a network, draw on them, and plot.
 
-Its modules are used one by one. Knows no network and no Paddle. Imports system and errors.
+Import the module that you need. None of them uses Paddle or a network. Imports system and errors.
 """

@@ -1,15 +1,19 @@
-"""Drawing on pictures: boxes with their classes, and maps of classes with a legend."""
+"""Draw on pictures: boxes with class names and scores, and class maps with a legend."""
 
 import colorsys
 import math
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import UserError
 
-# Saturation and value of the colours, strong enough to stand off a photograph.
+Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+# Saturation and value of the colours: strong enough to stand out on a photograph.
 _TONES = ((0.90, 1.00), (0.55, 1.00), (1.00, 0.65))
 
 
@@ -17,22 +21,22 @@ def _tone(hue, tone):
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, *_TONES[tone]))
 
 
-def class_colours(names):
-    """Give every class a colour that no other class of the list has.
+def class_colours(names: Iterable[str]) -> dict[str, Colour]:
+    """Give every class a colour of its own. The same list always gives the same colours.
 
     Args:
         names: the class names of a data set, in its order.
 
     Returns:
-        dict of name -> (red, green, blue), 0..255; the same list gives the same colours.
+        name -> (red, green, blue), each 0..255.
     """
-    golden = 0.618034  # hues in steps of the golden ratio keep neighbours in the list far apart
+    golden = 0.618034  # hues in golden-ratio steps: neighbours in the list get hues that are far apart
     distinct = dict.fromkeys(str(name) for name in names)
     return {name: _tone(index * golden % 1, index % 3) for index, name in enumerate(distinct)}
 
 
 def _colour_of(name, palette):
-    """The colour of a class: from the palette, or one that follows from the letters of the name alone."""
+    """The class's colour from the palette, or else one computed from its name alone."""
     if palette and name in palette:
         return tuple(palette[name])
     number = zlib.crc32(name.encode())
@@ -40,25 +44,27 @@ def _colour_of(name, palette):
 
 
 def _font(size):
-    """The font that comes with Pillow; before Pillow 10.1 or without FreeType it has one small size only."""
+    """Pillow's own font. Before Pillow 10.1, or without FreeType, it exists in one small size only."""
     try:
         return ImageFont.load_default(size=size)
     except (TypeError, ImportError, OSError):
         return ImageFont.load_default()
 
 
-def as_picture(image):
-    """A uint8 (H, W, 3) array or a Pillow picture -> a new Pillow picture in RGB."""
+def as_picture(image: np.ndarray | Image.Image) -> Image.Image:
+    """A uint8 array (H, W, 3) in RGB, or a Pillow image -> a new Pillow image in RGB."""
     if isinstance(image, Image.Image):
         return image.convert("RGB") if image.mode != "RGB" else image.copy()
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise UserError(f"image is {image.dtype} {image.shape}; give a uint8 array (H, W, 3) in RGB, or a Pillow image")
-    return Image.fromarray(image)
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise UserError(
+            f"image is {pixels.dtype} {pixels.shape}; give a uint8 array (H, W, 3) in RGB, or a Pillow image"
+        )
+    return Image.fromarray(pixels)
 
 
 def _check_boxes(boxes, labels, scores):
-    """The three as arrays and a list of one length N, or an error."""
+    """boxes and scores as arrays, labels as a list, all of length N; UserError when they do not fit together."""
     boxes = np.asarray(boxes, dtype=float)
     boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
     if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -77,7 +83,7 @@ def _check_boxes(boxes, labels, scores):
 
 
 def _pixels(box, width, height):
-    """Edges of a box -> its first and last pixels (left, top, right, bottom) in the picture, or None."""
+    """The first and last pixels (left, top, right, bottom) of a box inside the picture; None when it lies outside."""
     left, right = sorted((box[0], box[2]))
     top, bottom = sorted((box[1], box[3]))
     if right <= 0 or bottom <= 0 or left >= width or top >= height:
@@ -87,10 +93,10 @@ def _pixels(box, width, height):
     return left, top, max(right, left), max(bottom, top)
 
 
-def fit_text(draw, text, size, width):
-    """The largest font up to `size` in which the text fits the width, and the text, cut if none does."""
+def fit_text(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> tuple[str, Font]:
+    """The text and the largest font, up to `size`, in which it fits the width in pixels. Cuts the text if none does."""
     smallest = min(size, 8)
-    if not isinstance(_font(size), ImageFont.FreeTypeFont):  # the old font has 256 letters
+    if not isinstance(_font(size), ImageFont.FreeTypeFont):  # the old font knows Latin-1 only
         text = text.encode("latin-1", "replace").decode("latin-1")
     for points in range(size, smallest - 1, -1):
         font = _font(points)
@@ -102,7 +108,7 @@ def fit_text(draw, text, size, width):
 
 
 def _draw_plate(draw, corner, text, colour, size, picture_size):
-    """Write the text on a filled plate above the corner (left, top), or below it where the picture ends."""
+    """Write the text on a filled plate above the corner (left, top), or below it if there is no room above."""
     width, height = picture_size
     pad = max(1, size // 6)
     text, font = fit_text(draw, text, size, width - 2 * pad)
@@ -118,48 +124,54 @@ def _draw_plate(draw, corner, text, colour, size, picture_size):
     draw.text((left + pad, top + pad // 2), text, fill=ink, font=font)
 
 
-def draw_boxes(image, boxes, labels, scores=None, palette=None):
-    """Draw boxes with their class names and scores; lines and letters grow with the picture.
+def draw_boxes(
+    image: np.ndarray | Image.Image,
+    boxes: np.ndarray | Sequence[Sequence[float]],
+    labels: Iterable[str],
+    scores: np.ndarray | Sequence[float] | None = None,
+    palette: Mapping[str, Colour] | None = None,
+) -> Image.Image:
+    """Draw boxes with their class names and scores. Lines and letters grow with the picture.
 
-    Low scores are drawn first, so that high ones lie on top. Lines run inside the box, along its outermost
-    pixels. Boxes are cut at the edge of the picture; those outside are left out.
+    Boxes with high scores lie on top. Lines run inside the box, along its outermost pixels. Boxes are cut at the
+    edge of the picture; boxes outside it are left out.
 
     Args:
-        image: uint8 array (H, W, 3), red-green-blue, or Pillow image; it is not changed.
+        image: uint8 array (H, W, 3) in RGB, or Pillow image; it is not changed.
         boxes: (N, 4) left, top, right, bottom in pixels, right and bottom exclusive.
         labels: N class names.
         scores: N numbers 0..1, or None.
-        palette: dict of class name -> (red, green, blue), as `class_colours` returns; a class that is not in
-            it gets a colour that depends on its name only.
+        palette: class name -> colour, as `class_colours` returns it. A class that is not in it gets a colour that
+            depends on its name only.
 
     Returns:
-        PIL.Image in RGB, of the size of the image.
+        RGB, of the size of the image.
 
     Raises:
-        UserError: another shape or type than those above, or not as many labels or scores as boxes.
+        UserError: a wrong shape or type, or a different number of boxes, labels and scores.
     """
-    boxes, labels, scores = _check_boxes(boxes, labels, scores)
+    corners, names, numbers = _check_boxes(boxes, labels, scores)
     picture = as_picture(image)
     draw = ImageDraw.Draw(picture)
     side = (picture.width + picture.height) / 2
     line, size = max(2, round(side / 250)), max(11, round(side / 36))
-    order = range(len(boxes)) if scores is None else np.argsort(scores, kind="stable")
+    order = range(len(corners)) if numbers is None else np.argsort(numbers, kind="stable")
     plates = []
     for index in order:
-        edges = _pixels(boxes[index], *picture.size)
+        edges = _pixels(corners[index], *picture.size)
         if edges is None:
             continue
-        colour = _colour_of(labels[index], palette)
+        colour = _colour_of(names[index], palette)
         draw.rectangle(edges, outline=colour, width=line)
-        text = labels[index] if scores is None else f"{labels[index]} {scores[index]:.2f}"
+        text = names[index] if numbers is None else f"{names[index]} {numbers[index]:.2f}"
         plates.append((edges[:2], text, colour))
-    for corner, text, colour in plates:  # after all lines, which would cross the letters
+    for corner, text, colour in plates:  # last, so that no line crosses the letters
         _draw_plate(draw, corner, text, colour, size, picture.size)
     return picture
 
 
 def _check_labels(labels, size, palette, ignore_index):
-    """The map of classes as an array, or an error; `size` is the picture's (width, height)."""
+    """The class map as an array; UserError when it does not fit the picture's `size` (width, height) or the palette."""
     labels = np.asarray(labels)
     if labels.shape != size[::-1] or not np.issubdtype(labels.dtype, np.integer):
         raise UserError(
@@ -175,7 +187,7 @@ def _check_labels(labels, size, palette, ignore_index):
 
 
 def _borders(labels, line):
-    """(H, W) -> bool (H, W): the pixels at most `line` away from another class, along the row or the column."""
+    """(H, W) -> bool (H, W): the pixels with another class at most `line` pixels away in their row or column."""
     edges = np.zeros(labels.shape, bool)
     for step in range(1, line + 1):
         for classes, marks in ((labels, edges), (labels.T, edges.T)):
@@ -186,7 +198,7 @@ def _borders(labels, line):
 
 
 def _legend(names, colours, size, width):
-    """A white strip, at least `width` pixels wide, with a square of colour and a name for every class, in columns."""
+    """A white strip, at least `width` pixels wide, with a coloured square and a name for every class, in columns."""
     draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     gap = max(3, size // 3)
     texts = [fit_text(draw, name, size, max(width - size - 3 * gap, 16 * size)) for name in names]
@@ -203,43 +215,56 @@ def _legend(names, colours, size, width):
     return strip
 
 
-def draw_labels(image, labels, names, palette, opacity=0.5, ignore_index=255):
-    """Lay the colours of a map of classes over a picture, with a legend of the classes in it below.
-
-    Along its borders a class has its full colour, in a thin line, so that a class one pixel wide is still seen;
-    lines and letters grow with the picture. The picture stands at the top left in its size; the legend, largest
-    class first, adds rows below it, and columns at the right where a name is wider than the picture.
-
-    Args:
-        image: uint8 array (H, W, 3), red-green-blue, or Pillow image; it is not changed.
-        labels: whole numbers (H, W), the class of every pixel.
-        names: the class names; a class past their end is called "class N".
-        palette: uint8 (at least number of classes, 3), the colours.
-        opacity: 0 (the picture with borders) to 1 (colours alone).
-        ignore_index: pixels with this label stay as they are.
-
-    Returns:
-        PIL.Image in RGB, at least as wide and high as the image.
-
-    Raises:
-        UserError: another shape or type than those above, a label without a colour, opacity out of range.
-    """
-    picture, palette = as_picture(image), np.asarray(palette, np.uint8)
-    labels = _check_labels(labels, picture.size, palette, ignore_index)
-    if not 0 <= opacity <= 1:
-        raise UserError(f"opacity is {opacity}; it must be from 0 to 1")
-    side = (picture.width + picture.height) / 2
-    line, size = max(1, round(side / 700)), max(12, round(side / 45))
+def _blend(picture, labels, palette, opacity, ignore_index):
+    """Mix the class colours into the picture: opaque along the borders between classes, `opacity` elsewhere."""
+    line = max(1, round((picture.width + picture.height) / 2 / 700))
     known = labels != ignore_index
     opacities = np.where(_borders(labels, line), np.float32(1), np.float32(opacity)) * known
     pixels = np.asarray(picture, np.float32)
     colours = palette[np.where(known, labels, 0)]
     drawn = np.rint(pixels + (colours - pixels) * opacities[..., None]).astype(np.uint8)
-    counts = np.bincount(labels[known], minlength=1)
+    return Image.fromarray(drawn)
+
+
+def draw_labels(
+    image: np.ndarray | Image.Image,
+    labels: np.ndarray,
+    names: Sequence[str],
+    palette: np.ndarray | Sequence[Colour],
+    opacity: float = 0.5,
+    ignore_index: int = 255,
+) -> Image.Image:
+    """Lay the colours of a class map over a picture, with a legend of its classes below.
+
+    A thin opaque line follows the border of every class, so that a class one pixel wide is still seen. Lines and
+    letters grow with the picture. The picture keeps its size and stands at the top left. The legend, largest class
+    first, adds rows below it, and columns at the right if a name is wider than the picture.
+
+    Args:
+        image: uint8 array (H, W, 3) in RGB, or Pillow image; it is not changed.
+        labels: integers (H, W), the class of every pixel.
+        names: the class names. A class past their end is called "class N".
+        palette: uint8 (at least number of classes, 3), the colours.
+        opacity: 0 (the picture with borders) to 1 (colours alone).
+        ignore_index: pixels with this label stay as they are.
+
+    Returns:
+        RGB, at least as wide and high as the image.
+
+    Raises:
+        UserError: a wrong shape or type, a label without a colour, or an opacity out of range.
+    """
+    picture, colours = as_picture(image), np.asarray(palette, np.uint8)
+    labels = _check_labels(labels, picture.size, colours, ignore_index)
+    if not 0 <= opacity <= 1:
+        raise UserError(f"opacity is {opacity}; it must be from 0 to 1")
+    drawn = _blend(picture, labels, colours, opacity, ignore_index)
+    counts = np.bincount(labels[labels != ignore_index], minlength=1)
     present = [number for number in np.argsort(-counts, kind="stable") if counts[number]]
     shown = [str(names[number]) if number < len(names) else f"class {number}" for number in present]
-    legend = _legend(shown, palette[present].tolist(), size, picture.width)
+    size = max(12, round((picture.width + picture.height) / 2 / 45))
+    legend = _legend(shown, colours[present].tolist(), size, picture.width)
     canvas = Image.new("RGB", (legend.width, picture.height + legend.height), "white")
-    canvas.paste(Image.fromarray(drawn), (0, 0))
+    canvas.paste(drawn, (0, 0))
     canvas.paste(legend, (0, picture.height))
     return canvas

@@ -1,8 +1,9 @@
-"""Finding pictures: files, folders and patterns; and naming what is drawn for each."""
+"""Find pictures in files, folders and patterns, and name the result that is drawn for each."""
 
 import glob
 import os
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import UserError
@@ -10,16 +11,18 @@ from ..errors import UserError
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
 
-def _is_picture_name(name):
-    """Whether a file of that name is taken from a folder; hidden files (`._a.jpg` of macOS) are not."""
-    return not name.startswith(".") and name.lower().endswith(EXTENSIONS)
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder with this name (no path) is hidden, such as `._a.jpg` of macOS or `.thumbnails`."""
+    return name.startswith(".")
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a search takes a file with this name (no path): it has one of `EXTENSIONS` and is not hidden."""
+    return not is_hidden(name) and name.lower().endswith(EXTENSIONS)
 
 
 def _walk(folder):
-    """All pictures below `folder`, sorted; links to folders are followed, each real folder once.
-
-    Hidden folders, such as `.thumbnails` and `.ipynb_checkpoints`, are left out.
-    """
+    """All pictures below `folder`, sorted, hidden folders left out. Follows links, but enters each real folder once."""
     found, visited = [], set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -27,13 +30,13 @@ def _walk(folder):
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(root, name) for name in names if _is_picture_name(name)]
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        found += [Path(root, name) for name in names if is_picture_name(name)]
     return sorted(found)
 
 
 def _expand(given):
-    """The pictures meant by one argument: a file, a folder or a glob pattern."""
+    """The pictures that one argument names: a file, a folder or a glob pattern."""
     path = Path(given).expanduser()
     if path.is_file():
         return [path]
@@ -44,21 +47,21 @@ def _expand(given):
     if not glob.has_magic(str(given)):
         raise UserError(f"{path} does not exist; give a picture, a folder or a pattern like 'folder/*.jpg'")
     matched = sorted(map(Path, glob.glob(str(path), recursive=True)))
-    if found := [match for match in matched if match.is_file() and _is_picture_name(match.name)]:
+    if found := [match for match in matched if match.is_file() and is_picture_name(match.name)]:
         return found
     raise UserError(f"the pattern {given} matches no picture; looked for {' '.join(EXTENSIONS)}")
 
 
-def find_images(paths):
-    """List the pictures meant by `paths`; nothing is opened.
+def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """List the pictures that `paths` name, without opening any.
 
     Args:
-        paths: a file, a folder (searched with its sub-folders), a glob pattern (`**` allowed), each str or
-            Path, or a list of these. Folders and patterns give the files whose extension is in `EXTENSIONS`
-            in upper or lower case, sorted, hidden ones left out; a file that is named is taken in any case.
+        paths: a file, a folder (searched with its sub-folders), a glob pattern (`**` works), or several of these.
+            Folders and patterns give the files with one of `EXTENSIONS`, in upper or lower case, sorted, without
+            hidden ones. A file that you name is taken whatever its extension.
 
     Returns:
-        list of Path, in the order given, each file once.
+        The pictures in the order given, each file once.
 
     Raises:
         UserError: a path does not exist, a folder or a pattern holds no picture, or nothing was given.
@@ -66,25 +69,25 @@ def find_images(paths):
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not given:
         raise UserError("no pictures were given; give at least one picture, folder or pattern")
-    found = {}
+    found: dict[str, Path] = {}
     for item in given:
         for path in _expand(item):
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
 
-def output_names(pictures, folder):
-    """The PNG that is drawn for each picture: its place below their common folder, in `folder`; no two alike.
+def output_names(pictures: Sequence[Path], folder: str | Path) -> list[Path]:
+    """The PNG to write for each picture. Sub-folders below the pictures' common folder are kept; no two names agree.
 
     Args:
-        pictures: list of Path, as `find_images` returns them.
-        folder: the folder to write to, str or Path.
+        pictures: files, as `find_images` returns them.
+        folder: the folder to write to.
 
     Returns:
-        list of Path, one for each picture.
+        One path for each picture.
 
     Raises:
-        UserError: one of these files is a picture that was given.
+        UserError: one of these paths is itself a picture in the list.
     """
     resolved = [path.resolve() for path in pictures]
     root = Path(*_common_parts([parent.parts for parent in {path.parent for path in resolved}]))

@@ -1,29 +1,34 @@
-"""Plots by matplotlib: the curves of a training run, and what other plots share."""
+"""Matplotlib plots: the curves of a training run, and helpers that other plots share."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import UserError
 from ..system.files import atomic_path
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def png_path(path):
-    """The path, as a Path; UserError unless its name ends in .png."""
+
+def png_path(path: str | Path) -> Path:
+    """The path as a Path. UserError unless its name ends in .png."""
     if Path(path).suffix.lower() != ".png":
         raise UserError(f"{path}: the picture is written as PNG; give a name that ends in .png")
     return Path(path)
 
 
 def _column(rows, key):
-    """The rows that have `key` -> iterations and values, as float arrays sorted by iteration."""
+    """Iterations and values of the rows that have `key`: two float arrays, sorted by iteration."""
     pairs = sorted((row["iteration"], row[key]) for row in rows if row.get(key) is not None)
     pairs = np.array(pairs, dtype=float).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
 def _smooth(values):
-    """Centred moving average over about a twentieth of the values; what is not finite is left out."""
+    """Centred moving average over about a twentieth of the values. Skips values that are not finite."""
     reach = max(1, len(values) // 40)
     finite = np.isfinite(values)
     sums = np.concatenate([[0], np.cumsum(np.where(finite, values, 0))])
@@ -35,7 +40,7 @@ def _smooth(values):
 
 
 def _plot_losses(axes, rows):
-    """The total loss, raw and smoothed, and its parts, smoothed."""
+    """Plot the total loss, raw and smoothed, and its parts, smoothed."""
     steps, values = _column(rows, "loss")
     marker = "o" if len(values) == 1 else None
     axes.plot(steps, values, color="tab:blue", alpha=0.25, linewidth=1)
@@ -47,7 +52,7 @@ def _plot_losses(axes, rows):
     axes.set(title="Training loss (thick line: moving average)", xlabel="iteration", ylabel="loss")
 
 
-# Key of an evaluation row -> its colour, its name in the legend, and the name of its kind in the title.
+# key of an evaluation row -> colour, name in the legend, name of the metric in the title
 _SCORES = {
     "AP50": ("tab:orange", "mAP @ 0.5", "mAP"),
     "AP": ("tab:red", "mAP @ 0.5:0.95", "mAP"),
@@ -58,7 +63,7 @@ _SCORES = {
 
 
 def _plot_scores(axes, rows):
-    """The scores of every evaluation, with the best of each in the title."""
+    """Plot the scores of every evaluation, with the best of each in the title."""
     best, kinds = [], {}
     for key, (colour, label, kind) in _SCORES.items():
         steps, values = _column(rows, key)
@@ -72,13 +77,13 @@ def _plot_scores(axes, rows):
     axes.set(title=title, xlabel="iteration", ylabel=name, ylim=(0, 1.02))
 
 
-def check_curves():
-    """UserError when curves cannot be drawn here: to be known before hours of training, not after."""
+def check_curves() -> None:
+    """UserError when matplotlib is missing. Call it before hours of training rather than after."""
     new_figure(1, 1)
 
 
-def new_figure(width, height):
-    """A matplotlib figure, in inches, that draws without a display; UserError where matplotlib is missing."""
+def new_figure(width: float, height: float) -> "Figure":
+    """A matplotlib figure, size in inches, that needs no display. UserError when matplotlib is missing."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -89,18 +94,18 @@ def new_figure(width, height):
     return figure
 
 
-def plot_training(history, path):
-    """Draw the curves of a training run: the loss, and the mAP, mIoU or accuracy where there were evaluations.
+def plot_training(history: Iterable[Mapping[str, Any]], path: str | Path) -> None:
+    """Draw the curves of a training run: the loss, and mAP, mIoU or accuracy if there were evaluations.
 
     Args:
-        history: dicts in any order. {"kind": "train", "iteration": int, "loss": float, ...}, where further
-            keys with "loss" in their name are drawn as thin lines; {"kind": "eval", "iteration": int, "AP":
-            float, "AP50": float}, or "mIoU", or "top1" and "top5", all 0..1. What is missing or not finite is left
-            out, other keys ignored.
+        history: rows in any order. {"kind": "train", "iteration": int, "loss": float, ...}: further keys with
+            "loss" in their name become thin lines. {"kind": "eval", "iteration": int, "AP": float, "AP50": float},
+            or with "mIoU", or with "top1" and "top5", all 0..1. Other keys are ignored, and so are values that are
+            missing or not finite.
         path: the PNG to write.
 
     Raises:
-        UserError: no row to draw, a row without iteration, or a path that is not a PNG or cannot be written.
+        UserError: nothing to draw, a row without iteration, or a path that is not a PNG or cannot be written.
     """
     path = png_path(path)
     rows = list(history)

@@ -1,5 +1,6 @@
-"""Turning pictures into the inputs that weights were evaluated on: resizing, cropping, normalising."""
+"""Turn pictures into network inputs as the weights expect them: resize, crop, normalise; and back into pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,26 +12,36 @@ from .reading import MAX_PIXELS
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the input that weights were evaluated on.
+    """The steps from a picture to the input that weights were evaluated with.
 
     Attributes:
-        resize (int | [int, int] | None): length of the shorter side, or [width, height], in pixels; None: as it is.
-        crop (int | None): side of the square from the middle, in pixels; None: all of it.
-        interpolation (str | None): "bilinear" or "bicubic"; None when nothing is resized.
-        backend (str): "pil" or "opencv", whose resizing differs.
-        channels (str): "rgb" or "bgr".
-        mean, std (list of float): of values from 0 to 1, in the order of `channels`.
+        resize: length of the shorter side, or [width, height], in pixels. None does not resize.
+        crop: side of the centre square that is kept, in pixels. None keeps everything.
+        interpolation: "bilinear" or "bicubic"; None if nothing is resized.
+        backend: "pil" or "opencv". Their resizing gives different pixels.
+        channels: "rgb" or "bgr".
+        mean, std: of values 0..1, one per channel, in the order of `channels`.
     """
 
-    resize: int | list | None
+    resize: int | list[int] | None
     crop: int | None
     interpolation: str | None
     backend: str
     channels: str
-    mean: list
-    std: list
+    mean: list[float]
+    std: list[float]
 
-    def __str__(self):
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(height, width) in pixels of every prepared picture; None when it depends on the picture."""
+        if self.crop is not None:
+            return self.crop, self.crop
+        if isinstance(self.resize, (list, tuple)):
+            width, height = self.resize
+            return height, width
+        return None
+
+    def __str__(self) -> str:
         side = "x".join(map(str, self.resize)) if isinstance(self.resize, list) else f"shorter side to {self.resize}"
         steps = [f"{side} ({self.backend}, {self.interpolation})" if self.resize else "not resized"]
         steps += [f"middle {self.crop}x{self.crop}"] if self.crop else []
@@ -38,28 +49,28 @@ class Preprocessing:
         return ", ".join([*steps, self.channels.upper(), f"mean {numbers[0]}, std {numbers[1]}"])
 
 
-def prepare(image, preprocessing):
-    """Turn a picture into what weights were evaluated on: resize, middle crop, values 0..1, minus mean, over std.
+def prepare(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Turn a picture into a network input: resize, centre crop, scale to 0..1, subtract the mean, divide by the std.
 
-    With the backend "pil", sizes are rounded as torchvision rounds them (`Resize`, `CenterCrop`), with "opencv" as
-    PaddleClas does (`ResizeImage`, `CropImage`). A picture smaller than the crop is laid on black, in the middle.
+    The backend "pil" rounds sizes as torchvision does (`Resize`, `CenterCrop`), "opencv" as PaddleClas does
+    (`ResizeImage`, `CropImage`). A picture smaller than the crop gets black margins.
 
     Args:
-        image: uint8 array (H, W, 3), red-green-blue, as `read_image` returns it.
-        preprocessing: `weights.catalog.Preprocessing`, or anything with its attributes.
+        image: uint8 array (H, W, 3) in RGB, as `read_image` returns it.
+        preprocessing: the steps, usually from the weights' entry in the catalog.
 
     Returns:
         float32 array (3, H, W), contiguous, channels in the order of `preprocessing.channels`.
 
     Raises:
-        UserError: resized, the picture would have more than `MAX_PIXELS`; OpenCV is needed and not installed.
+        UserError: the resized picture would have more than `MAX_PIXELS`, or OpenCV is needed and not installed.
     """
     image = resize_and_crop(image, preprocessing)
     return normalize(image, preprocessing.channels, preprocessing.mean, preprocessing.std)
 
 
-def resize_and_crop(image, preprocessing):
-    """The part of `prepare` that moves pixels: uint8 (H, W, 3) -> uint8 (H, W, 3)."""
+def resize_and_crop(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The first half of `prepare`: uint8 (H, W, 3) -> uint8 (H', W', 3)."""
     towards_even = preprocessing.backend == "pil"
     if preprocessing.resize is not None:
         image = _resized(image, preprocessing)
@@ -68,19 +79,27 @@ def resize_and_crop(image, preprocessing):
     return image
 
 
-def normalize(image, channels, mean, std):
-    """uint8 (H, W, 3), red-green-blue -> float32 (3, H, W): values 0..1, minus `mean`, over `std`.
+def normalize(image: np.ndarray, channels: str, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """The second half of `prepare`: uint8 (H, W, 3) in RGB -> float32 (3, H, W), scaled to 0..1 and normalised.
 
     Args:
         image: the picture.
-        channels (str): "rgb" or "bgr", the order of the result and of the two lists.
-        mean, std (list of float): one value for each channel.
+        channels: "rgb" or "bgr", the order of the result, of `mean` and of `std`.
+        mean, std: one value per channel, for values 0..1.
     """
     values = image.astype(np.float32) / np.float32(255)
     if channels == "bgr":
         values = values[..., ::-1]
     values = (values - np.array(mean, np.float32)) / np.array(std, np.float32)
     return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def denormalize(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Undo `normalize`: float32 (3, H, W) -> uint8 (H, W, 3) in RGB. Values beyond black and white are clipped."""
+    image = values.transpose(1, 2, 0) * np.float32(preprocessing.std) + np.float32(preprocessing.mean)
+    if preprocessing.channels == "bgr":
+        image = image[..., ::-1]
+    return np.ascontiguousarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
 
 
 def _resized(image, preprocessing):
@@ -104,7 +123,7 @@ def _resized(image, preprocessing):
 
 
 def _new_size(width, height, preprocessing):
-    """(width, height) after resizing, in pixels."""
+    """The size after resizing: (width, height) in pixels."""
     side = preprocessing.resize
     if isinstance(side, (list, tuple)):
         return tuple(side)
@@ -114,9 +133,9 @@ def _new_size(width, height, preprocessing):
 
 
 def _middle(image, side, towards_even):
-    """The middle `side` x `side` pixels, with black around them where there are fewer.
+    """The centre `side` x `side` pixels, with black margins where the picture is smaller.
 
-    Where the two margins differ by one pixel, `towards_even` makes the first the even number, else it is the smaller.
+    If the margins on two sides differ by one pixel, the first is the even number with `towards_even`, else the smaller.
     """
     missing = [max(side - length, 0) for length in image.shape[:2]]
     if any(missing):

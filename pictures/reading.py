@@ -1,11 +1,12 @@
-"""Reading pictures into arrays, the same way for every command.
+"""Read pictures into arrays, the same way for every command.
 
-A picture is read as it is meant to be seen: upright (EXIF orientation), the first frame of an animation,
-8 bits a channel, red-green-blue. Colour profiles are not applied, as the toolkits do not apply them.
+An array shows a picture as it is meant to be seen: upright (EXIF orientation), the first frame of an animation, 8 bits
+per channel, RGB. Colour profiles are ignored, as PaddleDetection and PaddleSeg ignore them.
 """
 
 import threading
 import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,28 +15,28 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError
 
-# A small file can claim a size that fills the memory. Camera pictures of 108 million pixels still pass.
+# A small file can claim a size that fills the memory. The limit lets camera pictures of 108 million pixels pass.
 MAX_PIXELS = 128_000_000
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\x00", b"MM\x00*", b"P5", b"P6")
 
 
-def looks_like_a_picture(path):
-    """Whether a file begins as JPEG, PNG, BMP, TIFF, WebP or PPM files do: quick, for every picture of a data set."""
+def looks_like_a_picture(path: str | Path) -> bool:
+    """Whether a file starts with the signature of JPEG, PNG, BMP, TIFF, WebP or PPM. Fast on a whole dataset."""
     with open(path, "rb") as stream:
         start = stream.read(12)
     return start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
 def _open(path):
-    """Open a picture without decoding it; Pillow's warning about large ones is replaced by `_check_size`."""
+    """Open a picture without decoding it. Hides Pillow's warning about large pictures; `_check_size` refuses them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(path)
 
 
 def _check_size(path, size, min_side):
-    """Raise for a size, (width, height) in pixels, that is empty, too large to decode or too small to use."""
+    """UserError for a size (width, height) in pixels that is empty, too large to decode or too small to use."""
     width, height = size
     if width < 1 or height < 1:
         raise UserError(f"{path}: the picture is empty, {width} x {height} pixels; give one that has pixels")
@@ -49,26 +50,27 @@ def _check_size(path, size, min_side):
 def _upright(image):
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block, which Pillow reports in many ways, does not spoil the picture
+    except Exception:  # Pillow reports a broken EXIF block in many ways; the picture itself is fine
         return image
 
 
 def _sixteen_to_eight(path, values):
-    """(H, W) integers 0..65535 -> uint8, 65535 -> 255."""
+    """Integers (H, W) 0..65535 -> uint8 (H, W); 65535 becomes 255."""
     values = values.astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise UserError(f"{path}: holds values outside 16 bits; allowed are 8 or 16 bits; convert it")
     return ((values + 128) // 257).astype(np.uint8)
 
 
-def to_pixels(path, image):
-    """A decoded Pillow picture of any mode -> (H, W, 3) uint8, red-green-blue, as its EXIF block says it is held.
+def to_pixels(path: str | Path, image: Image.Image) -> np.ndarray:
+    """A decoded Pillow image of any mode -> uint8 (H, W, 3) in RGB, turned upright by its EXIF orientation.
 
     Args:
-        path: what errors call it.
+        path: what error messages call the picture.
+        image: the picture.
 
     Raises:
-        UserError: it holds other values than of 8 or 16 bits.
+        UserError: its values have neither 8 nor 16 bits.
     """
     image = _upright(image)
     if image.mode == "I" or image.mode.startswith("I;16"):
@@ -84,7 +86,7 @@ def to_pixels(path, image):
 
 
 def _reason(error):
-    """What to tell the user about an exception of Pillow or of the system."""
+    """What to tell the user about an exception that Pillow or the system raised."""
     if isinstance(error, FileNotFoundError):
         return "does not exist; give a picture file"
     if isinstance(error, IsADirectoryError):
@@ -100,16 +102,16 @@ def _reason(error):
 
 
 class _WholePictures:
-    """How many threads want Pillow to refuse pictures that are cut short, and what was set before the first did."""
+    """How many threads are inside `whole_pictures`, and the setting that Pillow had before the first entered."""
 
     lock, count, before = threading.Lock(), 0, False
 
 
 @contextmanager
-def whole_pictures():
-    """Pillow refuses pictures that are cut short, whatever is set for the process: PaddleDetection has them filled.
+def whole_pictures() -> Iterator[None]:
+    """Within this context Pillow refuses truncated pictures. PaddleDetection tells it to fill them up instead.
 
-    The setting is Pillow's own and for all threads; it returns when the last of them has left.
+    Pillow has one such setting for all threads, so it gets its old value back when the last thread leaves.
     """
     with _WholePictures.lock:
         if not _WholePictures.count:
@@ -124,23 +126,23 @@ def whole_pictures():
                 ImageFile.LOAD_TRUNCATED_IMAGES = _WholePictures.before
 
 
-def read_image(path, min_side=32):
-    """Read one picture completely.
+def read_image(path: str | Path, min_side: int = 32) -> np.ndarray:
+    """Read and decode one picture.
 
-    Gray pictures get three equal channels, palettes are looked up, CMYK and YCbCr are converted without a
-    colour profile, transparent pixels are laid over white, 16 bits are scaled to 8 (65535 -> 255). The EXIF
-    orientation is applied. Of an animation the first frame is read.
+    Gray pictures get three equal channels, palettes are looked up, CMYK and YCbCr are converted without a colour
+    profile, transparent pixels are laid over white, 16 bits are scaled to 8 (65535 -> 255). The EXIF orientation is
+    applied. An animation gives its first frame.
 
     Args:
-        path: the file, str or Path.
+        path: the file.
         min_side: the smallest width and height accepted, in pixels.
 
     Returns:
-        uint8 array (H, W, 3), red-green-blue, writable.
+        uint8 array (H, W, 3) in RGB, writable.
 
     Raises:
-        UserError: no such file, not a picture, truncated or damaged, empty, smaller than `min_side`, larger
-            than `MAX_PIXELS`, or values that are neither 8 nor 16 bits. The line starts with the path.
+        UserError: no such file, not a picture, truncated or damaged, empty, smaller than `min_side`, larger than
+            `MAX_PIXELS`, or values that have neither 8 nor 16 bits. The message starts with the path.
     """
     path = Path(path)
     try:
@@ -154,17 +156,18 @@ def read_image(path, min_side=32):
         raise UserError(f"{path}: {_reason(error)}") from error
 
 
-def check_images(paths, min_side=32):
-    """Decode every picture once and tell the readable ones from the others.
+def check_images(paths: Iterable[str | Path], min_side: int = 32) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Decode every picture once and separate the readable ones from the rest.
 
     Args:
         paths: files, as `find_images` returns them.
         min_side: the smallest width and height accepted, in pixels.
 
     Returns:
-        (good, bad): list of Path, and list of (Path, reason in one line); both in the order given.
+        (good, bad): the readable files, and the others as (path, reason in one line); both in the order given.
     """
-    good, bad = [], []
+    good: list[Path] = []
+    bad: list[tuple[Path, str]] = []
     for path in map(Path, paths):
         try:
             read_image(path, min_side)

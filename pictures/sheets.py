@@ -1,5 +1,9 @@
-"""Contact sheets: many pictures in a grid, each with its title."""
+"""Contact sheets: pictures in a grid, each with a title."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import UserError
@@ -8,19 +12,25 @@ from .drawing import as_picture, fit_text
 from .plots import png_path
 
 
-def plot_sheet(images, titles, path, columns=4, cell=256):
-    """Write a contact sheet: pictures of any size in a grid, each scaled into its cell, a title above it.
+def plot_sheet(
+    images: Iterable[np.ndarray | Image.Image],
+    titles: Iterable[str],
+    path: str | Path,
+    columns: int = 4,
+    cell: int = 256,
+) -> None:
+    """Write a contact sheet: pictures of any size in a grid, each scaled into its cell below its title.
 
     Args:
-        images: uint8 arrays (H, W, 3), red-green-blue, or Pillow images; at least one.
-        titles: one string for each; those that are too long get smaller letters, then are cut.
+        images: uint8 arrays (H, W, 3) in RGB, or Pillow images; at least one.
+        titles: one for each picture. A title that is too long gets smaller letters, then is cut.
         path: the PNG to write.
         columns: pictures in a row, at least 1.
         cell: width and height of a cell in pixels, at least 32.
 
     Raises:
-        UserError: no pictures, not as many titles, a size out of range, or a path that is not a PNG or cannot
-            be written.
+        UserError: no pictures, a different number of titles, a size out of range, or a path that is not a PNG or
+            cannot be written.
     """
     path = png_path(path)
     pictures, titles = [as_picture(image) for image in images], [str(title) for title in titles]

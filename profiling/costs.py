@@ -1,16 +1,15 @@
-"""What a network costs, layer by layer: parameters, multiply-adds, and the bytes that its convolutions move.
+"""Count what a network costs, layer by layer: parameters, multiply-adds, and the bytes that its convolutions move.
 
-CIO and MoC are the measures of the HarDNet paper (Chao et al., arXiv 1909.00948, section 3): a layer that does few
-multiply-adds for each element that it reads and writes waits for memory, however few its multiply-adds are.
+CIO and MoC come from the HarDNet paper (Chao et al., arXiv 1909.00948, section 3). A layer with few multiply-adds per
+element that it reads and writes waits for memory, however few multiply-adds it has in total.
 """
 
-import csv
-import json
 import math
 import re
+from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -18,184 +17,45 @@ from paddle import nn
 
 from ..backbones.pruning import LearnedConv
 from ..errors import UserError
-from ..system.files import atomic_path
+from .results import LayerCost, Profile
 
-#: bytes of an element
+#: bytes per element
 PRECISIONS = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
-#: FLOP per byte that two cores of a server CPU can do for each byte they get from memory: 520 GFLOP/s in float32 over
-#: 48 GB/s, measured with AVX-512
+#: FLOP per byte of memory traffic at which two cores of a server CPU are balanced: 520 GFLOP/s in float32 over 48 GB/s,
+#: measured with AVX-512
 BALANCE = 11.0
 _CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D, paddle.vision.ops.DeformConv2D)
 _TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
-_STATISTICS = ("_mean", "_variance")  # of batch norms; Paddle keeps them among the parameters
+_STATISTICS = ("_mean", "_variance")  # of batch norms; Paddle lists them as parameters
 
 
-@dataclass
-class LayerCost:
-    """What one convolution or linear layer costs, over all its calls in one forward pass.
+def profile(
+    network: str | nn.Layer,
+    input_size: Sequence[int] = (224, 224),
+    batch: int = 1,
+    precision: str = "fp32",
+    balance: float = BALANCE,
+    inputs: Any = None,
+) -> Profile:
+    """Count what a network costs. Runs it once in eval mode on a single image of zeros.
 
-    Attributes:
-        name (str): the layer's place in the network, as in the state dict.
-        kind (str): such as "conv 3x3", "depthwise 3x3", "grouped 1x1", "transposed 2x2" or "linear".
-        input_shape, output_shape (tuple): of its first call.
-        parameters (int): weights and biases.
-        macs (int): multiply-adds; adding a bias is none.
-        cio (int): elements that a convolution reads and writes; 0 for a linear layer.
-        element_size (int): bytes of an element.
-        elements (int): elements that the layer reads and writes, its weights left out.
-        calls (int): how often the forward pass uses the layer; each reads the weights again.
-    """
-
-    name: str
-    kind: str
-    input_shape: tuple
-    output_shape: tuple
-    parameters: int
-    element_size: int
-    macs: int = 0
-    cio: int = 0
-    elements: int = 0
-    calls: int = 0
-
-    @property
-    def moc(self):
-        """MACs over CIO: multiply-adds for each element that is read or written. None for a linear layer."""
-        return self.macs / self.cio if self.cio else None
-
-    @property
-    def activation_bytes(self):
-        """Bytes of the elements that the layer reads and writes."""
-        return self.elements * self.element_size
-
-    @property
-    def weight_bytes(self):
-        """Bytes of weights and biases, read once in each call."""
-        return self.parameters * self.calls * self.element_size
-
-    @property
-    def intensity(self):
-        """FLOP (two for each multiply-add) per byte of activations and weights."""
-        return 2 * self.macs / (self.activation_bytes + self.weight_bytes)
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a network costs in one forward pass in eval mode.
-
-    Attributes:
-        name (str): of the model, or of the layer's class.
-        input_shape (tuple): (batch, channels, height, width), in pixels.
-        precision (str): of activations and weights, a key of `PRECISIONS`.
-        balance (float): FLOP per byte of the machine; a layer with a lower intensity is memory-bound on it.
-        parameters (int): of all layers, without the statistics of batch norms.
-        layers (list of LayerCost): convolutions and linear layers, in the order in which they first run.
-    """
-
-    name: str
-    input_shape: tuple
-    precision: str
-    balance: float
-    parameters: int
-    layers: list
-
-    @cached_property
-    def macs(self):
-        """Multiply-adds of convolutions and linear layers."""
-        return sum(layer.macs for layer in self.layers)
-
-    @cached_property
-    def cio(self):
-        """Elements that the convolutions read and write."""
-        return sum(layer.cio for layer in self.layers)
-
-    @property
-    def moc(self):
-        """Multiply-adds of the convolutions over CIO; None where there is no convolution."""
-        return sum(layer.macs for layer in self.layers if layer.cio) / self.cio if self.cio else None
-
-    @cached_property
-    def activation_bytes(self):
-        """Bytes that convolutions and linear layers read and write, weights left out."""
-        return sum(layer.activation_bytes for layer in self.layers)
-
-    @cached_property
-    def weight_bytes(self):
-        """Bytes of weights that they read."""
-        return sum(layer.weight_bytes for layer in self.layers)
-
-    @property
-    def intensity(self):
-        """FLOP per byte of activations and weights."""
-        moved = self.activation_bytes + self.weight_bytes
-        return 2 * self.macs / moved if moved else 0.0
-
-    def is_memory_bound(self, layer):
-        """Whether a layer does fewer FLOP for each byte than the machine could."""
-        return layer.intensity < self.balance
-
-    @property
-    def other_parameters(self):
-        """Parameters of layers that are not counted, such as batch norms."""
-        return self.parameters - sum(layer.parameters for layer in self.layers)
-
-    def renamed(self, name):
-        """The same profile under another name."""
-        return replace(self, name=name)
-
-    @property
-    def memory_bound(self):
-        """The layers that are memory-bound."""
-        return [layer for layer in self.layers if self.is_memory_bound(layer)]
-
-    def as_dict(self):
-        """Everything, for JSON: totals, and `layers` as a list of rows."""
-        totals = {key: getattr(self, key) for key in ("name", "input_shape", "precision", "balance", *_FIGURES)}
-        return {**totals, "layers": [self._row(layer) for layer in self.layers]}
-
-    def _row(self, layer):
-        row = {key: getattr(layer, key) for key in ("name", "kind", "calls", "input_shape", "output_shape", *_FIGURES)}
-        return {**row, "memory_bound": self.is_memory_bound(layer)}
-
-    def save_json(self, path):
-        """Writes `as_dict` to a file; UserError where it cannot be written."""
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.as_dict(), indent=1) + "\n")
-
-    def save_csv(self, path):
-        """Writes one line for each layer, shapes as 1x64x56x56; UserError where it cannot be written."""
-        rows = [self._row(layer) for layer in self.layers]
-        with atomic_path(path) as temporary, open(temporary, "w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            for row in rows:
-                shapes = {key: "x".join(map(str, value)) for key, value in row.items() if isinstance(value, tuple)}
-                writer.writerow({**row, **shapes})
-
-
-_FIGURES = ("parameters", "macs", "cio", "moc", "activation_bytes", "weight_bytes", "intensity")
-
-
-def profile(network, input_size=(224, 224), batch=1, precision="fp32", balance=BALANCE, inputs=None):
-    """Counts what a network costs, while it runs once, in eval mode, on a single image of zeros.
-
-    Plain convolutions pass on zeros of the right size and compute nothing else, so that large images take no longer
-    than their pools and concatenations do.
+    During this run plain convolutions compute only the size of their output, so large images take little time.
 
     Args:
-        network (str | Layer): one of `list_models()`, or any network; it is left as it was.
-        input_size (sequence of int): height and width in pixels. Default (224, 224).
-        batch (int): images in a batch; all but parameters and weights' bytes grow with it. Default 1.
-        precision (str): "fp32" (default), "bf16", "fp16" or "int8": how large an element is.
-        balance (float): FLOP per byte of the machine, below which a layer counts as memory-bound. Default `BALANCE`.
-        inputs: what the network is called with, for one image; default: a tensor (1, channels, *input_size), where
-            channels is its `in_channels`, or 3. A detector of PaddleDetection takes a dict.
+        network: a name of `list_models()`, or any network, which is left unchanged.
+        input_size: (height, width) in pixels.
+        batch: images in a batch. MACs, CIO and activation bytes grow with it; parameters and weight bytes do not.
+        precision: "fp32", "bf16", "fp16" or "int8". Sets the bytes per element.
+        balance: FLOP per byte of the machine. A layer below it counts as memory-bound.
+        inputs: the input for one image, passed to the network. None makes a tensor (1, channels, *input_size), where
+            channels is the network's `in_channels`, or 3. A detector of PaddleDetection takes a dict.
 
     Returns:
-        Profile. Counted are convolutions and linear layers; batch norms and activations are part of the convolution
-        before them in an engine, and pools, concatenations and resizing are left out, as in the paper.
+        The costs of convolutions and linear layers. Batch norms and activations are left out because engines fuse them
+        into the convolution before them. Pools, concatenations and resizing are left out as in the paper.
 
     Raises:
-        UserError: unknown name, a number out of range, an input that the network refuses, or nothing to count.
+        UserError: an unknown name, a number out of range, an input that the network refuses, or nothing to count.
     """
     height, width = check_size(input_size)
     _check(batch, precision, balance)
@@ -219,18 +79,18 @@ def profile(network, input_size=(224, 224), batch=1, precision="fp32", balance=B
     return Profile(name, (batch, channels, height, width), precision, float(balance), count_parameters(network), counts)
 
 
-def count_parameters(layer):
-    """Elements of all parameters below `layer`, frozen ones too, without the statistics of batch norms."""
+def count_parameters(layer: nn.Layer) -> int:
+    """The number of parameters of `layer`, frozen ones too, without the running statistics of batch norms."""
     named = layer.named_parameters()
     return sum(int(p.size) for name, p in named if name.rpartition(".")[2] not in _STATISTICS)
 
 
-def check_size(size):
-    """(height, width) of an input size; UserError unless it is two whole numbers of 1 or more."""
-    size = tuple(size) if isinstance(size, (list, tuple)) else (size,)
-    if len(size) != 2 or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in size):
-        raise UserError(f"input_size is {size}; give height and width in pixels, such as (224, 224)")
-    return size
+def check_size(size: Sequence[int]) -> tuple[int, int]:
+    """An input size as (height, width). UserError unless it is two integers of 1 or more."""
+    sides = tuple(size) if isinstance(size, (list, tuple)) else (size,)
+    if len(sides) != 2 or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in sides):
+        raise UserError(f"input_size is {sides}; give height and width in pixels, such as (224, 224)")
+    return sides
 
 
 def _check(batch, precision, balance):
@@ -243,7 +103,7 @@ def _check(batch, precision, balance):
 
 
 def _run(network, inputs, element_size):
-    """The costs of each layer that a forward pass uses, for one image, in the order in which they first run."""
+    """The costs of every layer that a forward pass uses, for one image, in the order in which they first run."""
     counts, hooks = {}, []
     for name, layer in network.named_sublayers(include_self=True):
         if isinstance(layer, (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, LearnedConv)):
@@ -259,8 +119,7 @@ def _run(network, inputs, element_size):
 
 @contextmanager
 def _for_sizes_alone(network):
-    """Puts a network into eval mode, and its plain convolutions into one where they only find out their output's size;
-    afterwards it is as before."""
+    """Within this context the network is in eval mode, and plain convolutions compute only the size of their output."""
     layers = network.sublayers(include_self=True)
     modes = [layer.training for layer in layers]
     plain = [layer for layer in layers if type(layer) is nn.Conv2D and layer._padding_mode == "zeros"]
@@ -278,7 +137,7 @@ def _for_sizes_alone(network):
 
 
 def _zeros_of_output(layer, x):
-    """Zeros of the shape that a convolution gives for (N, C, H, W), which one of its channels finds out."""
+    """Zeros in the shape of a convolution's output for (N, C, H, W). Computes one channel of it to learn the shape."""
     height, width = F.conv2d(
         x[:1, :1], layer.weight[:1, :1], stride=layer._stride, padding=layer._padding, dilation=layer._dilation
     ).shape[2:]
@@ -286,13 +145,13 @@ def _zeros_of_output(layer, x):
 
 
 def _counter(name, counts, element_size):
-    """A hook that adds one call of a layer to `counts[name]`."""
+    """A forward hook that adds one call of a layer to `counts[name]`."""
 
     def count(layer, inputs, output):
         if not inputs:
             raise UserError(f"{name} gets its input by keyword, so its size is not seen; pass it by position")
         source = inputs[0]
-        # the convolution of a learned layer is not called itself: its weight is masked first
+        # a LearnedConv masks the weight of its convolution and does not call the convolution itself
         convolution = layer.conv if isinstance(layer, LearnedConv) else layer
         weight, bias = convolution.weight, getattr(convolution, "bias", None)
         if name not in counts:
@@ -315,7 +174,7 @@ def _counter(name, counts, element_size):
 
 
 def _kind(layer):
-    """What a layer is, in words: "conv 3x3", "depthwise 3x3", "grouped 1x1", "transposed 2x2", "linear"."""
+    """The kind of a layer: "conv 3x3", "depthwise 3x3", "grouped 1x1", "transposed 2x2" or "linear"."""
     if isinstance(layer, nn.Linear):
         return "linear"
     groups = layer._groups
@@ -324,9 +183,11 @@ def _kind(layer):
     return f"{word} {'x'.join(map(str, layer.weight.shape[2:]))}"
 
 
-def published_top1(model):
-    """(ImageNet top-1 in %, the name of the weights) as their publishers claim it for a model's default weights, or
-    (None, None) where nothing is claimed."""
+def published_top1(model: str) -> tuple[float, str] | tuple[None, None]:
+    """ImageNet top-1 in % that the publishers claim for a model's default weights, and the name of the weights.
+
+    (None, None) if they claim none.
+    """
     from ..weights.catalog import default_for
 
     try:
@@ -340,15 +201,15 @@ def published_top1(model):
     return (round(100 - value, 2) if found[1] else value), entry.name
 
 
-def profile_all(**options):
-    """The costs of every classifier of the registry.
+def profile_all(**options: Any) -> list[dict[str, Any]]:
+    """The costs of every classifier with a published ImageNet accuracy.
 
     Args:
-        **options: those of `profile`.
+        **options: passed to `profile`.
 
     Returns:
-        list of dict: name, the totals of `Profile.as_dict` but for its layers, memory_bound (how many layers are),
-        layers (how many there are), top1 (%, published, or None) and weights (whose top-1 that is).
+        One dict per classifier: the totals of `Profile.as_dict`, layers and memory_bound (how many there are), top1
+        (published, in %) and weights (the name of the weights with this top-1).
     """
     from ..registry import MODELS
 
@@ -357,6 +218,6 @@ def profile_all(**options):
         top1, weights = published_top1(name)
         if not row.is_whole and top1 is not None:
             costs = profile(name, **options)
-            row = {**costs.as_dict(), "layers": len(costs.layers), "memory_bound": len(costs.memory_bound)}
-            rows.append({**row, "top1": top1, "weights": weights})
+            numbers = {"layers": len(costs.layers), "memory_bound": len(costs.memory_bound)}
+            rows.append({**costs.as_dict(), **numbers, "top1": top1, "weights": weights})
     return rows

@@ -1,8 +1,13 @@
-"""Pictures of what networks cost: each layer's multiply-adds per element moved, and accuracy against cost."""
+"""Plots of what networks cost: the multiply-adds per element and per byte of each layer, and accuracy against cost."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..pictures.plots import new_figure, png_path
 from ..system.files import atomic_path
+from .results import Profile
 
 FREE, BOUND = "tab:blue", "tab:orange"
 _FAMILIES = {
@@ -10,7 +15,7 @@ _FAMILIES = {
     "pelee": ("PeleeNet", "tab:green"),
     "condense": ("CondenseNetV2", "tab:red"),
 }
-# Places of a label around its point, in points: (right, up, horizontal and vertical alignment), best first.
+# Where a label may stand around its point, best first: (right, up) in points, horizontal and vertical alignment.
 _PLACES = (
     (7, 0, "left", "center"), (-7, 0, "right", "center"), (0, 7, "center", "bottom"), (0, -7, "center", "top"),
     (6, 6, "left", "bottom"), (-6, 6, "right", "bottom"), (6, -6, "left", "top"), (-6, -6, "right", "top"),
@@ -18,15 +23,15 @@ _PLACES = (
 )  # fmt: skip
 
 
-def plot_layers(profile, path):
-    """Draw MoC and arithmetic intensity of every layer in the order in which they run, memory-bound ones marked.
+def plot_layers(profile: Profile, path: str | Path) -> None:
+    """Draw MoC and arithmetic intensity of every layer, in the order in which they run. Marks memory-bound layers.
 
     Args:
-        profile: a `profiling.Profile`.
+        profile: the costs of a network.
         path: the PNG to write.
 
     Raises:
-        UserError: a path that is not a PNG or cannot be written, or matplotlib is missing.
+        UserError: the path is not a PNG or cannot be written, or matplotlib is missing.
     """
     path = png_path(path)
     layers = profile.layers
@@ -78,7 +83,7 @@ def _legend(axes, profile):
 
 
 def _mark_sizes(upper, lower, layers):
-    """Lines where the resolution changes for good, and the resolution in letters at the top."""
+    """Draw lines where the resolution changes, and write the resolution at the top."""
     spans = []  # [first, last, label], 1-based
     for place, layer in enumerate(layers, 1):
         shape = layer.output_shape
@@ -87,7 +92,7 @@ def _mark_sizes(upper, lower, layers):
             spans[-1][1] = place
         else:
             spans.append([place, place, label])
-    if len(spans) > 12:  # such as the feature pyramid of a detector: the lines would be all that is seen
+    if len(spans) > 12:  # such as a detector's feature pyramid: so many lines would hide the bars
         spans = [span for span in spans if span[1] - span[0] >= len(layers) // 20]
     for first, last, label in spans:
         for axes in (upper, lower):
@@ -99,19 +104,19 @@ def _mark_sizes(upper, lower, layers):
             ha="center", va="top", fontsize=8, rotation=90 if narrow else 0,
         )  # fmt: skip
     low, high = upper.get_ylim()
-    upper.set_ylim(low, high * (high / low) ** 0.22)  # room for the letters
+    upper.set_ylim(low, high * (high / low) ** 0.22)  # room for the text
 
 
-def plot_models(rows, path):
-    """Draw published accuracy against CIO and against MACs, a point for each network.
+def plot_models(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Draw published accuracy against CIO and against MACs, one point per network.
 
     Args:
-        rows: dicts with name (of the registry), top1 (%, published, or None: left out), cio, macs, input_shape; all
-            of one size, as `profiling.profile_all` gives them.
+        rows: as `profile_all` returns them, all of one input size. Needs name, top1 (in %, or None to leave the network
+            out), cio, macs and input_shape.
         path: the PNG to write.
 
     Raises:
-        UserError: no row has an accuracy; a path that is not a PNG or cannot be written; matplotlib is missing.
+        UserError: no row has an accuracy, the path is not a PNG or cannot be written, or matplotlib is missing.
     """
     path = png_path(path)
     rows = [row for row in rows if row["top1"] is not None]
@@ -140,7 +145,7 @@ def plot_models(rows, path):
 
 
 def _plain_ticks(axes, values):
-    """1, 2, 5, 10, ... below a logarithmic axis, in plain numbers."""
+    """Label a logarithmic axis with plain numbers: 1, 2, 5, 10, ..."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     low, high = min(values) / 1.8, max(values) * 1.8
@@ -151,11 +156,12 @@ def _plain_ticks(axes, values):
 
 
 def _name_points(axes, points):
-    """Writes the name of each point (x, y, name) beside it, where no other name or point is."""
-    figure = axes.figure
-    figure.draw_without_rendering()  # settles the layout, which places are measured in
-    figure.set_layout_engine("none")
+    """Write the name of each point (x, y, name) beside it, where it covers no other name or point."""
     from matplotlib.transforms import Bbox
+
+    figure = axes.figure
+    figure.draw_without_rendering()  # settles the layout, so that places can be measured
+    figure.set_layout_engine("none")
 
     marks = [Bbox.from_bounds(*(axes.transData.transform((x, y)) - 5), 10, 10) for x, y, _ in points]
     taken = list(marks)
@@ -169,6 +175,6 @@ def _name_points(axes, points):
             if inside and not any(box.overlaps(other) for other in taken if other is not own):
                 break
             text.remove()
-        else:  # a crowd: above, and legible at least by itself
+        else:  # no free place: above the point, over its neighbours
             text = axes.annotate(name, (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
         taken.append(text.get_window_extent())

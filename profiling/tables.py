@@ -4,16 +4,20 @@ import csv
 import json
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from ..system.files import atomic_path
+from .results import FIGURES, Profile
 
-_WIDTH = 400  # columns where there is no terminal: more than any table needs
-_TOTALS = ("parameters", "macs", "cio", "moc", "activation_bytes", "weight_bytes", "intensity")
+_WIDTH = 400  # columns if the output is no terminal: more than any table needs
+# of FIGURES, in the same order
 _HEADINGS = ("parameters", "MMACs", "CIO, M", "MoC", "MB activations", "MB weights", "FLOP/byte")
 
 
-def print_layers(profile):
-    """Prints a line for each layer and the totals; memory-bound layers are coloured and marked."""
+def print_layers(profile: Profile) -> None:
+    """Print a line for each layer, then the totals. Memory-bound layers are coloured and marked."""
     table = _table(profile.name, ("layer", "", "output", *_HEADINGS, ""), left=3)
     for layer in profile.layers:
         bound = profile.is_memory_bound(layer)
@@ -26,13 +30,13 @@ def print_layers(profile):
     _print(table)
     shape = "x".join(map(str, profile.input_shape))
     print(
-        f"input {shape}, {profile.precision}; memory: below {profile.balance:g} FLOP per byte; of the parameters, "
-        f"{profile.other_parameters:,} are in layers that are not counted, such as batch norms"
+        f"input {shape}, {profile.precision}; memory: below {profile.balance:g} FLOP per byte; "
+        f"{profile.other_parameters:,} of the parameters are in layers that are not counted, such as batch norms"
     )
 
 
-def print_models(rows):
-    """Prints a line for each network of `profiling.profile_all`."""
+def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line for each network of `profile_all`."""
     headings = ("model", "published top-1, %", *_HEADINGS, "memory-bound layers")
     table = _table("one image of {2}x{3}".format(*rows[0]["input_shape"]), headings, left=1)
     for row in rows:
@@ -42,14 +46,14 @@ def print_models(rows):
     print("Top-1 is what the publishers of the weights claim for them: " + ", ".join(row["weights"] for row in rows))
 
 
-def save_models_json(rows, path):
-    """Writes the rows to a file; UserError where it cannot be written."""
+def save_models_json(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write the rows of `profile_all` to a file. UserError if it cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def save_models_csv(rows, path):
-    """Writes a line for each network; UserError where it cannot be written."""
+def save_models_csv(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write a line for each network of `profile_all`. UserError if the file cannot be written."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
@@ -62,7 +66,7 @@ def _table(title, headings, left):
 
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, heading in enumerate(headings):
-        wide = index == 0  # a name that is too long for the terminal goes on in the next line
+        wide = index == 0  # a long name wraps into the next line
         table.add_column(heading, justify="left" if index < left else "right", no_wrap=not wide, overflow="fold")
     return table
 
@@ -70,7 +74,7 @@ def _table(title, headings, left):
 def _cells(costs):
     """The figures of a layer, a profile or a row, as text."""
     get = costs.get if isinstance(costs, dict) else lambda key: getattr(costs, key)
-    parameters, macs, cio, moc, activations, weights, intensity = map(get, _TOTALS)
+    parameters, macs, cio, moc, activations, weights, intensity = map(get, FIGURES)
     return (
         f"{parameters:,}", f"{macs / 1e6:,.2f}", f"{cio / 1e6:,.3f}" if cio else "", f"{moc:,.1f}" if moc else "",
         f"{activations / 1e6:,.2f}", f"{weights / 1e6:,.2f}", f"{intensity:,.1f}",

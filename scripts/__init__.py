@@ -1,7 +1,13 @@
-"""`densebone COMMAND ...`: each command is the file of its name in this folder, with `main(argv)`."""
+"""The commands: `densebone COMMAND ...` calls `main(argv)` of the file of that name.
+
+A command parses its options, calls a room and prints the result. Imports every room; no room imports scripts.
+"""
+
+from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 from ..errors import UserError, suggest
 
@@ -19,15 +25,19 @@ COMMANDS = {
     "condense": "turn trained weights of CondenseNetV2's learned form into the condensed form",
     "prepare": "make a downloaded data set ready for training",
     "sample-data": "write a small data set to try things on",
-    "run": "execute an unmodified script of a toolkit with densebone's names registered",
-    "compat": "try every head of the toolkits on every backbone; the configuration of a pair",
+    "run": "run an unmodified script of a toolkit with densebone's names registered",
+    "compat": "try every head of the toolkits on every backbone, or print the configuration of a pair",
     "doctor": "versions, toolkits, registered names and repairs",
 }
 
 
-def main(argv=None):
-    """Runs a command and returns the exit status: 0, or 2 for a user's mistake, said in one line, or the command's."""
-    argv = sys.argv[1:] if argv is None else argv
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        The exit status: 2 for a user's mistake, which is printed in one line; 130 after Ctrl-C; else the command's.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: densebone COMMAND ...   (densebone COMMAND --help tells more)\n")
         print("\n".join(f"  {name:12} {what}" for name, what in COMMANDS.items()))

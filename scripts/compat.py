@@ -1,25 +1,26 @@
-"""Try the toolkits' heads on our backbones, or print the configuration of a pair.
+"""Try every head of the toolkits on every backbone, or print the configuration of a pair.
 
-densebone compat                                   every pair: builds, trains a step, exports, runs what was exported
+densebone compat                                   every pair: build, train a step, export, run the exported model
 densebone compat --backbones HarDNet68 --heads FCOS GFL
 densebone compat --show HarDNet68 FCOS > my.yml    a configuration that works, for densebone train -c my.yml
 
-Each pair has a process of its own, on the CPU. What is found is kept in DIR/results.jsonl, so that a run which was
-killed goes on: pairs that worked with the same versions and the same configuration are not tried again.
+Each pair runs in its own process, on the CPU. Results go to DIR/results.jsonl, so a killed run can go on: pairs that
+worked with the same versions and the same configuration are not tried again.
 """
 
-import argparse
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
 from ..tasks import trials
+from ..tasks.tables import table
 from . import options
 
 
-def main(argv=None):
-    """Returns the exit status: 1 when a pair does not work though the toolkit has the head."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status, 1 when a pair does not work though the toolkit has the head."""
     arguments = _parser().parse_args(argv)
     if arguments.show:
         print(_configuration(*arguments.show), end="")
@@ -34,7 +35,7 @@ def main(argv=None):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     rows = trials.run(pairs, arguments.folder, arguments.jobs, lambda line: print(line, flush=True))
     for title, lines, reasons in trials.tables(rows):
-        print(f"\n{title}\n{options.table(lines)}")
+        print(f"\n{title}\n{table(lines)}")
         print("".join(f"({i}) {reason}\n" for i, reason in enumerate(reasons, 1)), end="")
     output = arguments.output or arguments.folder / "compatibility.md"
     trials.write(rows, output)
@@ -43,9 +44,7 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="densebone compat", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options.plain_parser("compat", __doc__)
     parser.add_argument("--show", nargs=2, metavar=("BACKBONE", "HEAD"), help="print the configuration of a pair")
     parser.add_argument("--toolkit", choices=trials.TOOLKITS, help="only the heads of this one; default both")
     parser.add_argument("--backbones", nargs="+", metavar="NAME", help="default all: HarDNet68, PeleeNet, ...")
@@ -60,25 +59,27 @@ def _parser():
 
 
 def _heads():
-    """{head: toolkit} of all."""
-    return {head: toolkit for toolkit in trials.TOOLKITS for head in trials.job(toolkit).HEADS}
+    """{head: toolkit} of all heads."""
+    return {head: toolkit for toolkit in trials.TOOLKITS for head in trials.heads_of(toolkit).HEADS}
 
 
 def _configuration(backbone, head):
     heads = _heads()
     (head,) = trials.choose([head], heads, "head")
-    _, backbones = trials.job(heads[head]).prepare()
+    _, backbones = trials.heads_of(heads[head]).prepare()
     (backbone,) = trials.choose([backbone], backbones, "backbone")
-    return f"# {head} on {backbone}, tried with densebone compat.\n" + trials.job(heads[head]).yaml_of(backbone, head)
+    return f"# {head} on {backbone}, tried with densebone compat.\n" + trials.heads_of(heads[head]).yaml_of(
+        backbone, head
+    )
 
 
 def _pairs(arguments):
-    """[(toolkit, backbone, head)] that were asked for, head by head."""
+    """The (toolkit, backbone, head) that the arguments ask for, head by head."""
     heads = {h: t for h, t in _heads().items() if arguments.toolkit in (None, t)}
     chosen = trials.choose(arguments.heads, heads, "head")
     pairs = []
     for head in chosen:
-        _, known = trials.job(heads[head]).prepare()
+        _, known = trials.heads_of(heads[head]).prepare()
         backbones = trials.choose(arguments.backbones, known, "backbone")
         pairs += [(heads[head], backbone, head) for backbone in backbones]
     return pairs

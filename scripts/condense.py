@@ -2,20 +2,19 @@
 
 densebone condense learned.safetensors condensed.safetensors
 
-Reads what `pretrained=` reads, also the checkpoint of a whole detector, and keeps every other tensor as it is.
+Reads every file that `pretrained=` reads, also the checkpoint of a whole detector. Other tensors stay as they are.
 """
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from . import options
 
 
-def main(argv=None):
-    """Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="densebone condense", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    parser = options.plain_parser("condense", __doc__)
     parser.add_argument("source", metavar="IN", help="a file of weights")
     parser.add_argument("target", metavar="OUT", type=Path, help="a .safetensors file, to be written")
     arguments = parser.parse_args(argv)
@@ -26,7 +25,8 @@ def main(argv=None):
 
     from ..backbones.condensing import condense_arrays
     from ..system.files import atomic_path, check_writable
-    from ..weights.layouts import integer_indices, one_framework
+    from ..weights.array_conversion import integer_indices
+    from ..weights.layouts import one_framework
     from ..weights.reader import read_arrays
 
     _, learned = one_framework(read_arrays(arguments.source))

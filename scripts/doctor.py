@@ -3,12 +3,14 @@
 densebone doctor
 """
 
-import argparse
 import importlib
 import importlib.metadata
 import platform
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from . import options
 
 PACKAGES = (
     "paddlepaddle",
@@ -23,7 +25,7 @@ PACKAGES = (
 
 
 class Toolkit(NamedTuple):
-    """A toolkit: how it is called, a module whose import needs all of it, densebone's adapter to it, our extra."""
+    """A toolkit: its title, a module whose import needs all of it, densebone's adapter, the extra that installs it."""
 
     title: str
     heaviest: str
@@ -37,20 +39,18 @@ TOOLKITS = (
 )
 
 
-def main(argv=None):
-    """Returns the exit status: 1 when Paddle cannot be imported."""
-    argparse.ArgumentParser(
-        prog="densebone doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(argv)
-    import densebone
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status, 1 when Paddle cannot be imported."""
+    options.plain_parser("doctor", __doc__).parse_args(argv)
+    from .. import __version__
 
-    print(f"densebone {densebone.__version__}, Python {sys.version.split()[0]}, {platform.platform()}")
+    print(f"densebone {__version__}, Python {sys.version.split()[0]}, {platform.platform()}")
     for name in PACKAGES:
         try:
             print(f"  {name:18} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             print(f"  {name:18} not installed")
-    imported = {toolkit: _import(toolkit.heaviest) for toolkit in TOOLKITS}  # before Paddle, as Paddle 2.6 needs it
+    imported = {toolkit: _import(toolkit.heaviest) for toolkit in TOOLKITS}  # before Paddle: Paddle 2.6 needs that
     paddle = _import("paddle")
     if isinstance(paddle, Exception):
         print(f"Paddle cannot be imported: {_line(paddle)}\n  pip install paddlepaddle (CPU), or a GPU build")
@@ -66,7 +66,7 @@ def main(argv=None):
 
 
 def _report(toolkit, package):
-    """Prints what densebone does in a toolkit; `package` is its package, or why it cannot be imported."""
+    """Prints what densebone does in a toolkit; `package` is the toolkit's package, or why it cannot be imported."""
     if isinstance(package, Exception):
         print(f'{toolkit.title}: cannot be imported ({_line(package)})\n  pip install "densebone[{toolkit.extra}]"')
         return
@@ -81,10 +81,10 @@ def _report(toolkit, package):
 
 
 def _import(name):
-    """The top package of a module, or the exception that its import raised."""
+    """Imports a module; returns its top package, or the exception that the import raised."""
     try:
         importlib.import_module(name)
-    except Exception as error:  # a broken installation can raise anything, and this command is there to show it
+    except Exception as error:  # a broken installation can raise anything, and this command shows it
         return error
     return sys.modules[name.partition(".")[0]]
 

@@ -4,20 +4,21 @@
     densebone features 'a/*.jpg' list.txt -O maps --strides 8 16 32 --size-mode letterbox --size 512 512 --png
     python -m paddle.distributed.launch --nproc_per_node 4 $(which densebone) features pictures/ -O features --pooled
 
-Pictures are files, folders, patterns and .txt files with a path in each line. A run that was killed goes on when it is
-started again with the same options. Broken pictures are named and left out; then the exit status is 1. Read the files
-with densebone.features.load_features(DIR).
+PATH is a file, a folder, a pattern, or a .txt file with a path in each line. A killed run goes on when it is started
+again with the same options. Broken pictures are named and left out, and the exit status is then 1. Read the files with
+densebone.features.load_features(DIR).
 """
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from . import options
 
 
-def main(argv=None):
-    """Returns the exit status: 1 when pictures were left out."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status, 1 when pictures were left out."""
     arguments = _parser().parse_args(argv)
     from ..features import FeatureExtractor
     from ..features.job import extract
@@ -44,9 +45,7 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="densebone features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options.plain_parser("features", __doc__)
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="pictures, folders, patterns, or lists in .txt files")
     add("-m", "--model", default="hardnet68", help="a name of densebone list (hardnet68)")
@@ -55,13 +54,17 @@ def _parser():
     add("--format", default="npz", choices=("npz", "safetensors", "parquet"), help="(npz); Parquet is for vectors")
     add(
         "--pooled", nargs="?", const="avg", choices=("avg", "penultimate"),
-        help="vectors: means of the maps (avg), or what the classifier's last layer reads (penultimate)",
+        help="vectors: means of the maps (avg), or the input of the classifier's last layer (penultimate)",
     )  # fmt: skip
     add("--strides", type=int, nargs="+", metavar="S", help="maps at these strides, of 2 4 8 16 32 (4 8 16 32)")
-    add("--size-mode", choices=("crop", "resize", "letterbox", "native"), help="(crop, as the weights were evaluated)")
+    add(
+        "--size-mode",
+        choices=("crop", "resize", "letterbox", "native"),
+        help="(crop, as the weights were evaluated)",
+    )
     add("--size", type=int, nargs=2, metavar=("H", "W"), help="of resize and letterbox, in pixels")
     add("--pad", action="store_true", help="native: add zeros, to multiples of the largest stride")
-    add("--preprocessing", metavar="NAME", help="as these published weights want it; for weights of your own")
+    add("--preprocessing", metavar="NAME", help="prepare pictures as for these published weights; for your own weights")
     add("--engine", default="auto", help="auto, openvino, onnxruntime, paddle or eager (auto)")
     add("--precision", default="fp32", choices=("fp32", "bf16"), help="(fp32)")
     add("--threads", type=int, metavar="N", help="processor threads (all)")
@@ -76,7 +79,7 @@ def _drawing(extractor, arguments):
     """Draws sheets of the first pictures of the list into DIR/sheets."""
     from ..features.sheets import colours, draw_sheet, picture_of
 
-    colours()  # says now if they cannot be drawn
+    colours()  # raises now when sheets cannot be drawn
 
     def draw(number, name, inputs, maps):
         if number < arguments.png:

@@ -3,15 +3,15 @@
 densebone info hardnet68
 """
 
-import argparse
 import dataclasses
+from collections.abc import Sequence
+
+from . import options
 
 
-def main(argv=None):
-    """Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="densebone info", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    parser = options.plain_parser("info", __doc__)
     parser.add_argument("model", help="a name of densebone list")
     name = parser.parse_args(argv).model
     from ..registry import find_row, model_facts

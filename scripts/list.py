@@ -3,17 +3,15 @@
 densebone list 'hardnet*'
 """
 
-import argparse
 import fnmatch
+from collections.abc import Sequence
 
 from . import options
 
 
-def main(argv=None):
-    """Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="densebone list", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    parser = options.plain_parser("list", __doc__)
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern; default *")
     pattern = parser.parse_args(argv).pattern
     from ..registry import list_models

@@ -1,26 +1,26 @@
-"""Options that the commands on a configuration share, and finding the configuration."""
+"""The options that the commands on a configuration share, and the job that they describe."""
 
-import argparse
-import importlib
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError, suggest
-from ..tasks.configuration import top_level_keys
+from ..system.packages import ENGINES, PRECISIONS
+from ..tasks.task import TASKS, Job, Task, task_of
 
-# Options that only one task has, by their names among the parsed arguments.
-_OPTIONS = {
-    "detection": ("threshold",),
-    "segmentation": ("flip", "scales", "slide", "opacity", "city_ids", "input_size"),
-    "classification": ("top", "json"),
-}
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
-def parser(command, doc, config_needed=True):
-    """An argument parser with -c, -o and --data."""
-    result = argparse.ArgumentParser(
-        prog=f"densebone {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def plain_parser(command: str, doc: str | None) -> ArgumentParser:
+    """A parser whose help is the command's docstring."""
+    return ArgumentParser(prog=f"densebone {command}", description=doc, formatter_class=RawDescriptionHelpFormatter)
+
+
+def parser(command: str, doc: str | None, config_needed: bool = True) -> ArgumentParser:
+    """A parser with -c, -o and --data."""
+    result = plain_parser(command, doc)
     result.add_argument(
         "-c", "--config", required=config_needed, help="a .yml file, or the name of one that ships (densebone list)"
     )
@@ -34,24 +34,24 @@ def parser(command, doc, config_needed=True):
     return result
 
 
-def add_weights(result):
-    """-w, for the commands that use trained weights."""
+def add_weights(result: ArgumentParser) -> None:
+    """Adds -w, for the commands that use trained weights."""
     result.add_argument("-w", "--weights", help="a file, or a name of published weights; default: what training left")
 
 
-def add_engine(result):
-    """--engine, --precision and --threads: what runs the network on the CPU."""
+def add_engine(result: ArgumentParser) -> None:
+    """Adds --engine, --precision and --threads: what runs the network on the CPU."""
     group = result.add_argument_group("speed", "see docs/export.md")
     group.add_argument(
-        "--engine", choices=("auto", "openvino", "onnxruntime", "paddle", "eager"),
+        "--engine", choices=("auto", *ENGINES),
         help="run the network there; auto takes the fastest that is installed; default: Paddle as it is",
     )  # fmt: skip
-    group.add_argument("--precision", choices=("fp32", "bf16"), help="of the engine's arithmetic (fp32)")
+    group.add_argument("--precision", choices=PRECISIONS, help="of the engine's arithmetic (fp32)")
     group.add_argument("--threads", type=int, help="of the engine; default: as many as it finds right")
 
 
-def engine_options(arguments):
-    """What `engines.open_network` is to be given, or None without --engine; UserError for the others alone."""
+def engine_options(arguments: Namespace) -> dict[str, Any] | None:
+    """The options of `engines.open_network`; None without --engine. UserError for the other options alone."""
     if arguments.engine is None:
         if arguments.precision or arguments.threads:
             raise UserError("--precision and --threads are of an engine; add --engine auto")
@@ -59,25 +59,24 @@ def engine_options(arguments):
     return {"engine": arguments.engine, "precision": arguments.precision or "fp32", "threads": arguments.threads}
 
 
-def add_test_config(result):
-    """How a segmentation model goes over a picture; --flip, --scales and --slide."""
-    group = result.add_argument_group("segmentation", "in place of the configuration's test_config")
-    group.add_argument("--flip", action="store_true", help="average with the prediction on the mirrored picture")
-    group.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these sizes: 0.75 1.0 1.25")
-    group.add_argument(
-        "--slide", type=int, nargs="+", metavar="N",
-        help="go over the picture in windows: WIDTH HEIGHT [STRIDE_W STRIDE_H] in pixels; strides are 2/3 by default",
-    )  # fmt: skip
-    return group
+def add_task_options(result: ArgumentParser, command: str) -> None:
+    """Adds the options that only one task has, of every task."""
+    for task in TASKS.values():
+        task.part("options").add_options(result, command)
 
 
-def shipped_configs():
+def task_options(arguments: Namespace, command: str, task: Task, job: Job | None) -> dict[str, Any]:
+    """The task's own options as keyword arguments of its `evaluate`, `predict` or `export`."""
+    return task.part("options").read_options(arguments, command, job)
+
+
+def shipped_configs() -> dict[str, Path]:
     """{name without .yml: path} of every configuration that ships."""
     return {p.stem: p for p in sorted(CONFIGS.glob("*/*.yml"))}
 
 
-def find_config(given):
-    """The path of a configuration given as a path or as the name of a shipped one; UserError when there is none."""
+def find_config(given: str) -> Path:
+    """The file of a configuration, given as a path or as the name of one that ships; UserError when there is none."""
     path = Path(given)
     if path.is_file():
         return path
@@ -88,81 +87,33 @@ def find_config(given):
     raise UserError(f"configuration {given} does not exist; {suggest(name, shipped)}")
 
 
-def task_of(path):
-    """ "detection", "segmentation" or "classification": what the configuration, or one of its bases, is for; UserError
-    when it does not say."""
-    keys = top_level_keys(path)
-    if "architecture" in keys:
-        return "detection"
-    if "task" in keys:  # which says classification, or config.load says what is expected
-        return "classification"
-    if "model" in keys and "train_dataset" in keys:
-        return "segmentation"
-    raise UserError(
-        f"{path} names no 'architecture' (detection), no 'model' with a 'train_dataset' (segmentation) and no "
-        f"'task: classification', so it is not clear what it trains"
-    )
+def open_job(arguments: Namespace) -> tuple[Task, Job]:
+    """The task and the job of the given configuration.
 
-
-def load(arguments):
-    """(task, configuration) of parsed arguments: PaddleDetection's configuration, or the `Job` of the other tasks.
+    A command with -w fills the model with trained weights, so the configuration's pretrained weights are left out.
 
     Raises:
-        UserError: also for an option of another task.
+        UserError: no such configuration; one that cannot be read; an option of another task.
     """
     path = find_config(arguments.config)
     task = task_of(path)
     check_task(arguments, task, path)
-    trained = hasattr(arguments, "weights")  # the command fills the model with trained weights
-    if task != "detection":
-        config = importlib.import_module(f"..tasks.{task}.config", __package__)
-        return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
-    if getattr(arguments, "weights", "") is None:  # PaddleDetection's own spelling of -w
-        given = [o.partition("=")[2] for o in arguments.override if o.startswith("weights=")]
-        arguments.weights = given[-1] if given else None
-    from ..tasks.detection import config
-
-    return task, config.load(path, arguments.override, arguments.data, pretrained=not trained)
+    pretrained = not hasattr(arguments, "weights")
+    return task, task.part("config").load(path, arguments.override, arguments.data, pretrained=pretrained)
 
 
-def check_task(arguments, task, path):
-    """UserError for an option of another task than that of the configuration or model at `path`."""
-    for other, names in _OPTIONS.items():
-        for name in names:
+def check_task(arguments: Namespace, task: Task, path: str | Path) -> None:
+    """Raises UserError for an option of another task than that of the configuration or model at `path`."""
+    for other in TASKS.values():
+        for name in other.exclusive:
             given = getattr(arguments, name, None)
-            if other != task and given is not None and given is not False:
-                raise UserError(f"--{name.replace('_', '-')} is for {other}, and {path} is for {task}; leave it out")
+            if other is not task and given is not None and given is not False:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is for {other.name}, and {path} is for {task.name}; leave it out"
+                )
 
 
-def test_config(arguments, job):
-    """What --flip, --scales and --slide change in a segmentation job's `test_config`, or None."""
-    from ..tasks.segmentation.checks import check_test_config
-
-    changes = {}
-    if arguments.flip or arguments.scales:
-        changes["aug_eval"] = True
-        if not job.test_config.get("aug_eval"):  # then the scales and flips that it may have are not in force
-            changes.update(scales=[1.0], flip_horizontal=False, flip_vertical=False)
-        if arguments.flip:
-            changes["flip_horizontal"] = True
-        if arguments.scales:
-            changes["scales"] = arguments.scales
-    if arguments.slide:
-        if len(arguments.slide) not in (2, 4):
-            raise UserError(
-                f"--slide has {len(arguments.slide)} numbers; give WIDTH HEIGHT or WIDTH HEIGHT and strides"
-            )
-        size = arguments.slide[:2]
-        stride = arguments.slide[2:] or [max(1, side * 2 // 3) for side in size]
-        changes.update(is_slide=True, crop_size=size, stride=stride)
-    check_test_config(changes, "--scales or --slide")
-    return changes or None
-
-
-def table(rows):
-    """Rows of a table as lines of text: the first column to the left, the others, a list of str each, to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
-        for row in rows
-    )
+def print_lines(lines: list[str], **options: Any) -> None:
+    """Prints lines, if there are any; `options` are print's."""
+    if lines:
+        print("\n".join(lines), **options)

@@ -2,22 +2,23 @@
 
 densebone profile hardnet68                                  a table, memory-bound layers in colour
 densebone profile hardnet68 --input-size 512 512 --png costs.png --csv costs.csv
-densebone profile -c ssd_hardnet68_300_150e_coco             the whole detector or segmenter of a configuration
+densebone profile -c ssd_hardnet68_300_150e_coco             the whole network of a configuration
 densebone profile --all --png models.png                     all classifiers, with their published accuracy
 
 docs/profiling.md says how each figure is defined.
 """
 
-import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..system.files import check_writable
 from . import options
 
 
-def main(argv=None):
-    """Returns the exit status."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
     arguments = _parser().parse_args(argv)
     if sum(map(bool, (arguments.model, arguments.config, arguments.all))) != 1:
         raise UserError("give one of: the name of a model (densebone list), -c CONFIG, or --all")
@@ -33,11 +34,12 @@ def main(argv=None):
         png_path(arguments.png_file)
     settings = {"batch": arguments.batch, "precision": arguments.precision, "balance": arguments.balance}
     settings["balance"] = costs.BALANCE if arguments.balance is None else arguments.balance
+    content: Any
+    writers: tuple[Callable[..., None], ...]
     if arguments.all:
-        rows = costs.profile_all(input_size=arguments.input_size or (224, 224), **settings)
-        tables.print_models(rows)
+        content = costs.profile_all(input_size=arguments.input_size or (224, 224), **settings)
+        tables.print_models(content)
         writers = tables.save_models_json, tables.save_models_csv, plots.plot_models
-        content = rows
     else:
         network, size, inputs = _subject(arguments)
         content = costs.profile(network, size, inputs=inputs, **settings)
@@ -45,17 +47,16 @@ def main(argv=None):
         content = content.renamed(name)
         tables.print_layers(content)
         writers = costs.Profile.save_json, costs.Profile.save_csv, plots.plot_layers
-    for path, write in zip((arguments.json_file, arguments.csv_file, arguments.png_file), writers):
+    paths = arguments.json_file, arguments.csv_file, arguments.png_file
+    for number, path in enumerate(paths):
         if path is not None:
-            write(content, path)
+            writers[number](content, path)
             print(f"written: {path}")
     return 0
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="densebone profile", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options.plain_parser("profile", __doc__)
     parser.add_argument("model", nargs="?", help="a name of densebone list")
     parser.add_argument("-c", "--config", help="a .yml file, or the name of one that ships: its whole network")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
@@ -77,18 +78,13 @@ def _parser():
 
 
 def _subject(arguments):
-    """(network, (height, width), what it is called with) of a model's name or of a configuration."""
+    """(network, (height, width), its inputs or None) of a model's name or of a configuration."""
     if arguments.model:
         from ..registry import create_model
 
         form = {"form": arguments.form} if arguments.form else {}
         return create_model(arguments.model, **form), tuple(arguments.input_size or (224, 224)), None
     arguments.data = None
-    arguments.weights = None  # the figures do not depend on the weights: none are loaded
-    task, config = options.load(arguments)
-    if task == "detection":
-        from ..tasks.detection.sizing import network_and_input
-    else:
-        from ..tasks.segmentation.sizing import network_and_input
-
-    return network_and_input(config, arguments.input_size)
+    arguments.weights = None  # the figures do not depend on weights, so none are loaded
+    task, job = options.open_job(arguments)
+    return task.part("sizing").network_and_input(job, arguments.input_size)

@@ -3,8 +3,8 @@
     densebone run PaddleSeg/tools/train.py --config my.yml --do_eval
     python -m paddle.distributed.launch --nproc_per_node 2 $(which densebone) run tools/train.py --config my.yml
 
-Everything after the script is the script's. A script inside a checkout uses the checkout's toolkit, any other one the
-installed toolkit that it imports, repaired where the installed Paddle needs that. The exit status is the script's.
+Everything after the script goes to the script. A script inside a checkout uses the checkout's toolkit. Any other script
+uses the installed toolkit, repaired where the installed Paddle needs it. The exit status is the script's.
 """
 
 import ast
@@ -12,20 +12,21 @@ import importlib
 import os
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
 
-# import name -> densebone's adapter to it, how the toolkit is called, and the extra that installs it
+# import name -> (densebone's adapter, the toolkit's title, the extra that installs it)
 TOOLKITS = {
     "ppdet": ("paddledet", "PaddleDetection", "detection"),
     "paddleseg": ("paddleseg", "PaddleSeg", "segmentation"),
 }
 
 
-def main(argv=None):
-    """Runs the script argv[0] with the arguments argv[1:]; returns 0 when it ends without an exit of its own."""
-    argv = sys.argv[1:] if argv is None else argv
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the script argv[0] with the arguments argv[1:]; returns 0 when the script does not exit itself."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: densebone run SCRIPT.py ...\n\n{__doc__}")
         return 0 if argv else 2
@@ -35,7 +36,7 @@ def main(argv=None):
     if not toolkits:
         raise UserError(f"{argv[0]} imports neither {' nor '.join(TOOLKITS)}; give a script of one of these toolkits")
 
-    # As Python would for this script; the repository before any installed toolkit of the same name.
+    # As Python does for a script; the repository comes before an installed toolkit of the same name.
     sys.path[:0] = [str(script.resolve().parent)] + ([str(repository)] if repository else [])
     for name in toolkits:
         _register(name, repository, argv[0])
@@ -45,7 +46,7 @@ def main(argv=None):
 
 
 def _script(given):
-    """The absolute path of the script; UserError when it is none."""
+    """The absolute path of the script; UserError when it is no Python script."""
     if given.startswith("-"):
         raise UserError(f"{given} stands where the script belongs: densebone run SCRIPT.py ...")
     path = Path(os.path.abspath(given))
@@ -83,7 +84,7 @@ def _imported(script):
 
 
 def _register(toolkit, repository, script):
-    """Imports densebone's adapter, which registers the components; UserError when the toolkit cannot be imported."""
+    """Imports densebone's adapter, which registers the networks; UserError when the toolkit cannot be imported."""
     adapter, title, extra = TOOLKITS[toolkit]
     try:
         importlib.import_module(toolkit)

@@ -5,18 +5,17 @@ densebone sample-data cityscapes dataset/city --train 60 --val 20 --size 256x512
 densebone sample-data imagenet dataset/things --train 600 --val 200 --size 80
 """
 
-import argparse
 import re
+from collections.abc import Sequence
 
 from ..datasets.generated import write_cityscapes, write_coco, write_imagenet
 from ..errors import UserError
+from . import options
 
 
-def main(argv=None):
-    """Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="densebone sample-data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    parser = options.plain_parser("sample-data", __doc__)
     layouts = parser.add_subparsers(required=True, dest="layout", metavar="LAYOUT")
     _layout(layouts, "coco", "shapes to detect, as COCO 2017", _coco, train=120, val=30)
     city = _layout(layouts, "cityscapes", "street scenes to segment, as Cityscapes", _cityscapes, train=60, val=20)
@@ -31,7 +30,7 @@ def main(argv=None):
 
 
 def _layout(layouts, name, what, run, train, val):
-    """The parser of one layout, with what all layouts have."""
+    """The parser of one layout, with the options of all layouts."""
     result = layouts.add_parser(name, help=what, description=what)
     result.set_defaults(run=run)
     result.add_argument("folder", help="new or empty folder")

@@ -3,23 +3,23 @@
     densebone train -c ssd_hardnet68_300_150e_coco --data dataset/coco --eval
     densebone train -c fchardnet70_cityscapes_1024x1024_90k --data dataset/cityscapes --eval
     densebone train -c hardnet68_150e_imagenet --data dataset/imagenet --eval
-    densebone train -c my.yml -r -o TrainReader.batch_size=4        # go on where a killed run stopped
+    densebone train -c my.yml -r -o TrainReader.batch_size=4        # continue where a killed run stopped
     python -m paddle.distributed.launch --nproc_per_node 2 $(which densebone) train -c my.yml
 
-Checkpoints, history.jsonl and curves.png are left in save_dir/NAME of the configuration.
+Checkpoints, history.jsonl and curves.png go to save_dir/NAME of the configuration.
 """
 
-import importlib
+from collections.abc import Sequence
 
 from . import options
 
 
-def main(argv=None):
-    """Returns the exit status."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
     parser = options.parser("train", __doc__)
     parser.add_argument(
         "-r", "--resume", nargs="?", const="auto", metavar="CHECKPOINT",
-        help="go on from a checkpoint; without a name from the last whole one, or start when there is none",
+        help="continue from a checkpoint; without a name from the last whole one, or start when there is none",
     )  # fmt: skip
     parser.add_argument("--eval", action="store_true", help="evaluate after every snapshot and keep the best")
     parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
@@ -27,10 +27,9 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, help="seed of all random generators")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier run's checkpoints")
     arguments = parser.parse_args(argv)
-    task, config = options.load(arguments)
-    train = importlib.import_module(f"..tasks.{task}.training", __package__).train
-    folder = train(
-        config, arguments.resume, arguments.eval, arguments.amp, arguments.vdl, arguments.seed, arguments.overwrite
+    task, job = options.open_job(arguments)
+    folder = task.part("training").train(
+        job, arguments.resume, arguments.eval, arguments.amp, arguments.vdl, arguments.seed, arguments.overwrite
     )
     print(f"trained: checkpoints, history.jsonl and curves.png are in {folder}")
     return 0

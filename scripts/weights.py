@@ -1,28 +1,27 @@
-"""Published weights: which there are, getting them, telling what a file is, and converting it.
+"""Published weights: list them, download them, recognise a file, convert it.
 
 densebone weights list 'hardnet68*'
 densebone weights download hardnet68.official
 densebone weights convert hardnet68.pdparams hardnet68.safetensors
 """
 
-import argparse
 import fnmatch
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from . import options
 
 
-def main(argv=None):
-    """Returns the exit status."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
     arguments = _parser().parse_args(argv)
     return arguments.run(arguments)
 
 
 def _parser():
-    result = argparse.ArgumentParser(
-        prog="densebone weights", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    result = options.plain_parser("weights", __doc__)
     commands = result.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run, summary, **positional):
@@ -141,7 +140,8 @@ def _verify(arguments):
 
 def _convert(arguments):
     from ..system.files import check_writable
-    from ..weights.layouts import DEFAULTS, DETECTORS, turned
+    from ..weights.array_conversion import turned
+    from ..weights.layouts import DEFAULTS, DETECTORS
     from ..weights.writer import check_target, write
 
     check_target(arguments.target, arguments.layout)
@@ -176,7 +176,7 @@ def _add(arguments):
 
 
 def _examine(path, entry):
-    """UserError unless a file holds weights of the entry's network."""
+    """Raises UserError unless a file holds weights of the entry's network."""
     if entry.model:
         _, recognised = _recognise(path)
         if recognised.model != entry.model:
@@ -191,7 +191,7 @@ def _existing(file):
 
 
 def _recognise(path, layout=None):
-    """(Checkpoint, Recognised) of a file, taken for a layout when that is given."""
+    """(Checkpoint, Recognised) of a file; `layout` skips the recognition."""
     from ..weights.layouts import recognise
     from ..weights.reader import read_checkpoint
 

@@ -1,30 +1,31 @@
-"""What the configurations of both toolkits share: files built on files, overrides given as text, the device."""
+"""What all configurations share: files with bases, overrides given as text, the device."""
+
+from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from ..errors import UserError, suggest
 
-# PaddleDetection's key, which holds a list, and PaddleSeg's, which holds one file or a list.
+# PaddleDetection's key, which holds a list, and PaddleSeg's, which holds a file or a list.
 _BASE_KEYS = ("_BASE_", "_base_")
-# PyYAML takes 1e-3 for text: YAML 1.1 asks for a point in it.
+# PyYAML reads 1e-3 as text, because YAML 1.1 wants a point in it.
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
-def with_bases(path):
-    """A configuration and the files that it builds on, read without running anything that their tags name.
-
-    Args:
-        path (Path): a .yml file.
+def with_bases(path: str | Path) -> list[tuple[Path, yaml.MappingNode]]:
+    """Reads a configuration and the files that it builds on. Nothing that a tag names is run.
 
     Returns:
-        list of (Path, yaml.MappingNode): the file itself first.
+        (file, its YAML node) of the file itself and of every base.
 
     Raises:
-        UserError: a file that is not YAML or holds no keys, a base that does not exist or builds on its own heir.
+        UserError: a file is not YAML or holds no keys; a base does not exist or builds on a file above it.
     """
     return _with_bases(Path(path), ())
 
@@ -51,13 +52,13 @@ def _with_bases(path, heirs):
     return files
 
 
-def top_level_keys(path):
-    """The set of top-level keys of a configuration and its bases."""
+def top_level_keys(path: str | Path) -> set[str]:
+    """The top-level keys of a configuration and its bases."""
     return {str(key.value) for _, node in with_bases(path) for key, _ in node.value}
 
 
-def anchored_keys(path):
-    """Top-level keys that hold YAML anchors: they are read through their aliases, not by name."""
+def anchored_keys(path: str | Path) -> set[str]:
+    """Top-level keys that hold YAML anchors. They are read through their aliases and not by name."""
     keys = set()
     for file, _ in with_bases(path):
         depth, key = 0, None
@@ -73,13 +74,13 @@ def anchored_keys(path):
     return keys
 
 
-def apply_override(settings, override, known=()):
+def apply_override(settings: Any, override: str, known: Collection[str] = ()) -> None:
     """Sets one "a.b.0.c=value" in a configuration.
 
     Args:
-        settings (dict): changed in place.
-        override (str): the value is YAML; numbers step into lists; a key that is stepped through must be there.
-        known (set of str): top-level keys that may be set though the configuration lacks them.
+        settings: the configuration, changed in place.
+        override: the value is YAML. Numbers step into lists. Every key on the way must exist.
+        known: top-level keys that may be set though the configuration lacks them.
 
     Raises:
         UserError: not of that form, not YAML, or a place that does not exist.
@@ -110,7 +111,7 @@ def _child(node, key, where, override):
         return node[_index(node, key, override)]
     if isinstance(node, dict):
         if key not in node:
-            schema = getattr(node, "schema", None) or ()  # of PaddleDetection's components: the default values
+            schema = getattr(node, "schema", None) or ()  # PaddleDetection's components have default values there
             if key in schema and isinstance(node[key], (dict, list)):
                 return node[key]
             place = f" in {where}" if where else ""
@@ -125,8 +126,8 @@ def _index(items, key, override):
     return int(key)
 
 
-def plain(value):
-    """A copy of YAML values in which nothing is shared (an alias becomes a copy) and 1e-3 is a number, not text."""
+def plain(value: Any) -> Any:
+    """A copy of YAML values that shares nothing (an alias becomes a copy) and in which 1e-3 is a number."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -136,9 +137,12 @@ def plain(value):
     return value
 
 
-def gpu_to_use(asked):
-    """Whether to run on a GPU, if Paddle sees one; `asked` is what the configuration says: true, false, or None for
-    whatever is there. A note on stderr when one is asked for and there is none."""
+def gpu_to_use(asked: bool | None) -> bool:
+    """Whether to run on a GPU.
+
+    Args:
+        asked: what the configuration says. None takes a GPU when there is one. True without a GPU prints a note.
+    """
     import paddle
 
     available = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
@@ -147,19 +151,19 @@ def gpu_to_use(asked):
     return available and (asked is None or bool(asked))
 
 
-def flatten(files, text):
-    """One YAML text of the keys of `files`, each file and its bases over those before, and of `text` over all.
+def flatten(files: Iterable[Path], text: str) -> str:
+    """Merges configurations into one YAML text without bases. Later files replace earlier ones, `text` replaces all.
 
-    Comments are lost; tags and anchors' values stay, and nothing that a tag names is run.
+    Comments are lost. Tags and anchored values stay, and nothing that a tag names is run.
 
     Args:
-        files (iterable of Path): .yml files.
-        text (str): YAML of one mapping.
+        files: .yml files; each is read with its bases.
+        text: YAML of one mapping.
 
     Raises:
         UserError: as `with_bases`.
     """
-    merged = yaml.compose("{}", Loader=yaml.SafeLoader)
+    merged: Any = yaml.compose("{}", Loader=yaml.SafeLoader)
     for file in files:
         _merge(merged, _flattened(Path(file)))
     _merge(merged, yaml.compose(text, Loader=yaml.SafeLoader))
@@ -179,7 +183,7 @@ def _flattened(path):
 
 
 def _merge(under, over):
-    """Puts the keys of one mapping node over those of another, in place; mappings are merged, all else replaced."""
+    """Puts the keys of one mapping node over those of another, in place. Mappings are merged, other values replaced."""
     places = {key.value: i for i, (key, _) in enumerate(under.value)}
     for key, value in over.value:
         if key.value not in places:

@@ -1,12 +1,13 @@
-"""Trials of every head of the toolkits on every backbone of ours, each in a process of its own.
+"""The trials of `densebone compat`: every head of the toolkits on every backbone, each in its own process.
 
-`detection.heads` and `segmentation.heads` say which heads there are, write a configuration for a pair
-and try it. Here is what they share: the processes, the results that are kept as JSON lines, and the table.
+`detection.heads` and `segmentation.heads` list the heads, write a configuration for a pair and try it. This file has
+the processes, the results as JSON lines, and the table.
 """
+
+from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import json
 import multiprocessing
 import os
@@ -15,26 +16,38 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from ..errors import UserError, suggest
 from ..system.files import atomic_path, sync
+from .task import TASKS
 
 TOOLKITS = ("detection", "segmentation")
-# Seconds after which a trial is stopped; those that work take a few.
+# Seconds after which a trial is stopped. One that works takes a few.
 LIMIT = 600
 
 
-def job(toolkit):
-    """The module of a toolkit, "detection" or "segmentation", that knows its heads."""
-    return importlib.import_module(f".{toolkit}.heads", __package__)
+def heads_of(toolkit: str) -> ModuleType:
+    """The module heads.py of "detection" or "segmentation"."""
+    return TASKS[toolkit].part("heads")
 
 
-def choose(given, known, what):
-    """The names of `known` that were `given`, in the order of `known`; all for None.
+def choose(given: Iterable[str] | None, known: Iterable[str], what: str) -> list[str]:
+    """The names of `known` that were `given`, in the order of `known`; all of them for None.
 
-    Case, spaces, hyphens and underscores do not count. Raises UserError for a name that is not there.
+    Case, spaces, hyphens and underscores do not count.
+
+    Args:
+        given: the names to choose.
+        known: all names.
+        what: what they name, for the message.
+
+    Raises:
+        UserError: a name is not known.
     """
     if given is None:
         return list(known)
@@ -51,26 +64,26 @@ def _plain(name):
 
 
 class Results:
-    """What was found out about pairs, one JSON line each, so that a run which is killed goes on.
+    """The results of the trials, one JSON line each, so that a killed run can go on.
 
     Args:
-        file (Path): the lines; a last one that is torn is passed over.
+        file: the file of lines. A last line that was cut short is skipped.
     """
 
-    def __init__(self, file):
+    def __init__(self, file: str | Path):
         self.file = Path(file)
-        self.rows = {}
+        self.rows: dict[tuple, dict[str, Any]] = {}
         for line in self.file.read_text().splitlines() if self.file.is_file() else ():
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 row = json.loads(line)
                 self.rows[_key(row)] = row
 
-    def find(self, row):
-        """What is known of a pair with the same configuration and versions, or None."""
+    def find(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The result of a pair with the same configuration and versions, or None."""
         return self.rows.get(_key(row))
 
-    def add(self, row):
-        """Keeps a row; it is on the disk when this returns."""
+    def add(self, row: dict[str, Any]) -> None:
+        """Keeps a row. It is on the disk when this returns."""
         self.rows[_key(row)] = row
         self.file.parent.mkdir(parents=True, exist_ok=True)
         torn = self.file.is_file() and not self.file.read_bytes().endswith(b"\n")
@@ -86,31 +99,33 @@ def _key(row):
     return tuple(row[key] for key in _KEYS)
 
 
-def describe(toolkit, backbone, head):
-    """The row of a pair, before it is tried."""
+def describe(toolkit: str, backbone: str, head: str) -> dict[str, str]:
+    """The row of a pair before its trial."""
     import paddle
 
     from .. import __version__
 
-    release, _ = job(toolkit).prepare()
-    text = job(toolkit).yaml_of(backbone, head)
+    release, _ = heads_of(toolkit).prepare()
+    text = heads_of(toolkit).yaml_of(backbone, head)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     values = (toolkit, release, paddle.__version__, __version__, backbone, head, digest)
     return dict(zip(_KEYS, values))
 
 
-def run(pairs, folder, jobs=1, report=print):
-    """Tries the pairs that are not in folder/results.jsonl, or did not work; returns the rows of all of them, in order.
+def run(
+    pairs: Sequence[tuple[str, str, str]], folder: str | Path, jobs: int = 1, report: Callable[[str], Any] = print
+) -> list[dict[str, Any]]:
+    """Tries the pairs that folder/results.jsonl lacks or that did not work before.
 
     Args:
-        pairs (list of (toolkit, backbone, head)): to try.
-        folder (Path): for results, logs, data and what is exported meanwhile.
-        jobs (int): trials at a time.
-        report (callable): called with a line for every pair that is done.
+        pairs: (toolkit, backbone, head) each.
+        folder: receives results, logs, data and exported models.
+        jobs: trials at a time.
+        report: called with a line for every finished pair.
 
     Returns:
-        list of dict: what `describe` says, and works (bool), why ("" or what keeps it from working), seconds, absent
-        (true for a head that the installed toolkit does not have) and what `try_pair` returns.
+        The rows of all pairs, in order: what `describe` returns, and works (bool), why ("" or what keeps the pair from
+        working), seconds, absent (true for a head that the installed toolkit lacks) and what `try_pair` returns.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -128,21 +143,21 @@ def run(pairs, folder, jobs=1, report=print):
         done += 1
         verdict = "works" if row["works"] else row["why"]
         report(f"{done}/{len(rows)} {row['head']} on {row['backbone']}: {verdict} ({row['seconds']:.0f} s)")
-    return [results.find(row) for row in rows]
+    return [results.rows[_key(row)] for row in rows]
 
 
 def _data(toolkit, folder):
     target = folder / "data" / toolkit
     if not (target / "complete").is_file():
         shutil.rmtree(target, ignore_errors=True)
-        job(toolkit).write_data(target)
+        heads_of(toolkit).write_data(target)
         (target / "complete").touch()
     return target
 
 
 def _try_all(rows, data, folder, jobs):
     """Yields each row, completed, when its process has ended."""
-    # A forked process has the toolkit imported already, which saves seconds; the parent must not compute anything.
+    # A forked process has the toolkit imported already, which saves seconds. The parent must not compute anything.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     waiting, running = list(rows), []
@@ -161,7 +176,7 @@ def _try_all(rows, data, folder, jobs):
 
 
 class _Trial:
-    """One pair in a process of its own."""
+    """The trial of one pair in its own process."""
 
     def __init__(self, context, row, data, folder):
         self.row, self.started, self.stage, self.answer = row, time.monotonic(), "start", None
@@ -173,7 +188,7 @@ class _Trial:
         sender.close()
 
     def is_over(self):
-        """Whether it has ended; stops it when its time is up."""
+        """Whether the process has ended. Stops it when its time is up."""
         if self.process.is_alive() and time.monotonic() - self.started > LIMIT:
             self.stop()
             self.answer = {"works": False, "why": f"{self._stage()}: takes longer than {LIMIT} s"}
@@ -186,7 +201,7 @@ class _Trial:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def result(self):
-        """The row with what the process said, or with how it died."""
+        """The row with the answer of the process, or with how it died."""
         stage = self._stage()
         self.process.join()
         if self.answer is None:
@@ -197,7 +212,7 @@ class _Trial:
         return {**self.row, **self.answer, "seconds": round(time.monotonic() - self.started, 1)}
 
     def _stage(self):
-        """The stage that it got to."""
+        """The stage that the process has reached."""
         with contextlib.suppress(EOFError):
             while self.receiver.poll():
                 message = self.receiver.recv()
@@ -209,7 +224,7 @@ class _Trial:
 
 
 def _work(row, data, folder, log, sender):
-    """What the process of a pair does."""
+    """Runs in the process of a pair."""
     stage, started = ["start"], time.monotonic()
 
     def enter(name):
@@ -220,11 +235,11 @@ def _work(row, data, folder, log, sender):
     log.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     stream = log.open("w", buffering=1)
-    os.dup2(stream.fileno(), 1)  # also what Paddle's own code writes
+    os.dup2(stream.fileno(), 1)  # catches the output of Paddle's native code too
     os.dup2(stream.fileno(), 2)
     sys.stdout = sys.stderr = stream
     os.chdir(folder)
-    module = job(row["toolkit"])
+    module = heads_of(row["toolkit"])
     try:
         module.prepare()
         why = module.unavailable(row["head"])
@@ -240,20 +255,20 @@ def _work(row, data, folder, log, sender):
         sender.send({"works": False, "why": f"{stage[0]}: {one_line(error)}"})
 
 
-def one_line(error):
-    """An exception as one line: its type and what it says, of Paddle's long ones the sentence that tells."""
+def one_line(error: BaseException) -> str:
+    """An exception as one line: its type and message. Of Paddle's long messages it takes the sentence that matters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "Error:" in line and not line.startswith("File")] or lines
     text = " ".join(telling[-1].split()) if telling else "no message"
     return f"{type(error).__name__}: {text[:200]}"
 
 
-def tables(rows):
-    """[(title, rows of cells, reasons)] for the rows of `run`, one table for each toolkit and set of versions.
+def tables(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[list[str]], list[str]]]:
+    """(title, rows of cells, reasons) for the rows of `run`, one table for each toolkit and set of versions.
 
-    The first row of cells has the backbones. A cell is "yes" or the number of a reason: "no (1)".
+    The first row of cells names the backbones. A cell is "yes" or refers to a reason: "no (1)".
     """
-    groups = {}
+    groups: dict[tuple, list] = {}
     for row in rows:
         groups.setdefault((row["toolkit"], row["release"], row["paddle"], row["densebone"]), []).append(row)
     result = []
@@ -266,7 +281,7 @@ def tables(rows):
             for row in members
         }
         lines = [["", *backbones], *([h, *(cells.get((h, b), "-") for b in backbones)] for h in heads)]
-        title = f"{job(toolkit).TITLE} {release}, paddlepaddle {paddle}, densebone {densebone}"
+        title = f"{heads_of(toolkit).TITLE} {release}, paddlepaddle {paddle}, densebone {densebone}"
         result.append((title, lines, reasons))
     return result
 
@@ -274,18 +289,20 @@ def tables(rows):
 INTRODUCTION = """\
 # Compatibility
 
-What `densebone compat` found. "yes": a configuration of the head on the backbone was built, trained for a step on
-generated pictures, with finite losses, gradients and weights, and exported; the exported model ran on a picture and
-gave what the trained one gave. Heads that begin with another assignment of targets were trained for a step with each.
-Images were small, weights random and score thresholds near 0: this says that the parts fit together, not how well they
-detect or segment. Each pair ran in a process of its own, on a CPU.
+`densebone compat --show HarDNet68 FCOS` prints a working configuration of a head on a backbone, complete and ready to
+train. The tables say which pairs work.
 
-`densebone compat --show HarDNet68 FCOS` prints the configuration of a pair, complete in itself and ready to train on.
+"yes" means: the configuration was built, trained for one step on generated pictures with finite losses, gradients and
+weights, and exported. The exported model ran on a picture and gave the trained model's result. A head that changes its
+assignment of targets during training was trained for one step with each.
+
+Images were small, weights random and score thresholds near 0. So the tables say that the parts fit together, and not
+how well they detect or segment. Each pair ran in its own process, on a CPU.
 """
 
 
-def markdown(rows):
-    """The rows of `run` as a page."""
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of `run` as a page in Markdown."""
     parts = [INTRODUCTION]
     for title, lines, reasons in tables(rows):
         rule = ["---"] * len(lines[0])
@@ -295,7 +312,7 @@ def markdown(rows):
     return "\n".join(parts)
 
 
-def write(rows, output):
-    """Writes the page."""
+def write(rows: Sequence[Mapping[str, Any]], output: str | Path) -> None:
+    """Writes the page to a file."""
     with atomic_path(output) as temporary:
         temporary.write_text(markdown(rows), encoding="utf-8")

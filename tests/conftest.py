@@ -1,4 +1,4 @@
-"""How tests call the commands."""
+"""The fixture with which tests run commands."""
 
 import zlib  # noqa: F401  (before Paddle, as in densebone/__init__.py)
 
@@ -8,7 +8,7 @@ import warm
 
 @pytest.fixture(scope="session")
 def densebone():
-    """Runs `densebone ARGUMENTS` as its own process; returns it with exit status, stdout and stderr."""
+    """Runs `densebone ARGUMENTS` in a process of its own; returns a CompletedProcess with stdout and stderr as text."""
     starter = warm.Starter()
     yield lambda *arguments, cwd=None, timeout=600: starter.run(arguments, cwd, timeout)
     starter.close()

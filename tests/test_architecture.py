@@ -2,10 +2,14 @@
 
 import ast
 import itertools
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+import densebone
 
 ROOT = Path(__file__).parents[1]
 OUTSIDE = ("tests", "benchmarks", "build", "dist", "output")
@@ -122,9 +126,9 @@ def test_files_and_functions_are_short():
         if (count := len(path.read_text().splitlines())) > LINES and place not in LONG_FILES:
             long.append(f"{place} has {count} lines")
         for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and (count := node.end_lineno - node.lineno + 1) > FUNCTION_LINES:
-                if f"{place}:{node.name}" not in LONG_FUNCTIONS:
-                    long.append(f"{place}:{node.lineno}: {node.name} has {count} lines")
+            count = node.end_lineno - node.lineno + 1 if isinstance(node, ast.FunctionDef) else 0
+            if count > FUNCTION_LINES and f"{place}:{node.name}" not in LONG_FUNCTIONS:
+                long.append(f"{place}:{node.lineno}: {node.name} has {count} lines")
     assert long == []
 
 
@@ -161,3 +165,25 @@ def test_no_code_stands_in_two_files(folder):
             places.setdefault(tuple(lines[start : start + COPIED_LINES]), set()).add(path)
     pairs = {pair for found in places.values() if len(found) > 1 for pair in itertools.combinations(sorted(found), 2)}
     assert sorted(f"{a.relative_to(ROOT)} and {b.relative_to(ROOT)}" for a, b in pairs) == []
+
+
+def test_the_stub_has_the_names_that_the_package_offers():
+    stub = ast.parse((ROOT / "__init__.pyi").read_text())
+    homes = {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert homes == densebone._HOMES
+
+
+def test_the_package_is_imported_at_once():
+    """Neither Paddle nor NumPy nor Pillow is loaded before a name is used."""
+    script = "import sys, densebone; print([n for n in ('paddle', 'numpy', 'PIL', 'yaml') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_names_are_listed_without_paddle():
+    script = (
+        "import sys; from densebone.scripts import main; main(['list']); main(['info', 'hardnet68']); "
+        "assert 'paddle' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

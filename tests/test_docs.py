@@ -68,7 +68,7 @@ def test_whole_configurations_of_classification_are_read(text, tmp_path):
 
 
 def test_keys_of_classification_are_explained():
-    from densebone.tasks.classification.config import Job
+    from densebone.tasks.classification.job import Job
     from densebone.tasks.classification.layouts import DATASETS
     from densebone.tasks.classification.transforms import TRANSFORMS
 

@@ -1,11 +1,13 @@
-"""Batches that follow from the seed and the iteration alone, not from workers or from where a run was resumed."""
+"""Batches that depend only on the seed and the iteration, not on the workers or on where a run was resumed."""
 
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from copy import copy
 from functools import partial
 from itertools import count, islice
+from typing import Any
 
 import numpy as np
 import paddle
@@ -16,70 +18,70 @@ from ..errors import UserError
 _ERROR = "error"
 
 
-def seeds(*numbers):
-    """Two seeds, 0 to 2^32 - 1, that follow from integers from 0 on; other integers give seeds unrelated to them."""
+def seeds(*numbers: int) -> list[int]:
+    """Two seeds, 0 to 2^32 - 1, computed from integers of at least 0. Other integers give unrelated seeds."""
     return np.random.SeedSequence(numbers).generate_state(2).tolist()
 
 
 class EpochSampler(paddle.io.BatchSampler):
-    """The batches of this process in one epoch: every picture at most once, in one process alone.
+    """The batches of this process in one epoch. No picture comes twice, in this process or in another one.
 
-    The processes' batches of one place are together the batch that one process would have with `ranks` times as many
-    pictures. What does not fill a batch in every process is left out, in each epoch other pictures.
+    Together, the k-th batches of all processes are the batch that a single process would see with `ranks` times the
+    batch size. Pictures that do not fill a batch in every process are left out; every epoch leaves out others.
 
     Args:
-        pictures (int): in the data set.
-        batch_size (int): pictures a process.
-        seed (int): of the order.
-        rank, ranks (int): which process of how many.
+        pictures: number of pictures in the data set.
+        batch_size: pictures per process.
+        seed: of the order.
+        rank: number of this process, from 0.
+        ranks: number of processes.
     """
 
-    def __init__(self, pictures, batch_size, seed, rank=0, ranks=1):
+    def __init__(self, pictures: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
         self.pictures, self.batch_size, self.seed = pictures, batch_size, seed
         self.rank, self.ranks = rank, ranks
         self.epoch = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.pictures // (self.batch_size * self.ranks)
 
-    def set_epoch(self, epoch):
-        """The epoch that the next loop goes over, from 0 on."""
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch of the next loop over the sampler, counted from 0."""
         self.epoch = epoch
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.pictures)
         used = order[: len(self) * self.ranks * self.batch_size]
         yield from used.reshape(len(self), self.ranks, self.batch_size)[:, self.rank].tolist()
 
 
 class Batches:
-    """The batches of the iterations after `start` up to `iters`, across epochs, without loading those before.
+    """The batches of iterations `start` + 1 to `iters`, across epochs. Earlier batches are skipped, not loaded.
 
-    Each is a list of (epoch, number of the picture).
+    Each batch is a list of (epoch, number of the picture).
 
     Args:
-        sampler: gives the batches, lists of numbers, of the epoch that its `set_epoch` was told; and its length.
-        start (int): iterations that are done.
-        iters (int): iterations of the whole training.
-        accumulate (int): batches that one iteration takes; what does not fill an iteration is left out of each epoch.
-            Default 1.
+        sampler: has a length and `set_epoch`; iterating over it gives the batches of that epoch, lists of numbers.
+        start: iterations already done.
+        iters: iterations of the whole training.
+        accumulate: batches per iteration. Batches that do not fill an iteration are left out of each epoch.
     """
 
-    def __init__(self, sampler, start, iters, accumulate=1):
+    def __init__(self, sampler: Any, start: int, iters: int, accumulate: int = 1) -> None:
         self.sampler = sampler
         self.per_epoch = len(sampler) // accumulate  # in iterations
         self.start = start
         self.iters = iters
         self.accumulate = accumulate
 
-    def __len__(self):
+    def __len__(self) -> int:
         return max(0, self.iters - self.start) * self.accumulate
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return islice(self._endless(), len(self))
 
-    def _endless(self):
-        sampler = copy(self.sampler)  # it may count epochs itself, and two loops may be under way
+    def _endless(self) -> Iterator[list[tuple[int, int]]]:
+        sampler = copy(self.sampler)  # a sampler may count epochs itself, and two loops may run at once
         first, done = divmod(self.start, self.per_epoch)
         for epoch in count(first):
             sampler.set_epoch(epoch)
@@ -88,17 +90,19 @@ class Batches:
             done = 0
 
 
-def load(dataset, batches, workers):
-    """Yields (batch of `Batches`, dict of name to Tensor with N in front) for every batch.
+def load(
+    dataset: paddle.io.Dataset, batches: Iterable[list[tuple[int, int]]], workers: int
+) -> Iterator[tuple[list[tuple[int, int]], dict[str, Any]]]:
+    """Yields (batch, {name: Tensor with N in front}) for every batch of `batches`.
 
     Args:
-        dataset (paddle.io.Dataset): (epoch, number) -> dict of arrays, one of them `img`, or a UserError, which is
-            returned, not raised, because Paddle loses what is raised in a worker.
-        batches (Batches): which, in which order.
-        workers (int): processes that load beside this one; with 0 this process loads.
+        dataset: maps (epoch, number) to a dict of arrays, one of them `img`. For a bad picture it returns a UserError
+            instead of raising it, because Paddle loses exceptions of workers.
+        batches: a `Batches`.
+        workers: processes that load beside this one; with 0 this process loads.
 
     Raises:
-        UserError: a picture that cannot be read or transformed; pictures of several sizes in one batch.
+        UserError: a picture cannot be read or transformed, or one batch has pictures of several sizes.
     """
     for batch, data in zip(batches, _loaded(dataset, batches, workers)):
         if _ERROR in data:
@@ -116,13 +120,13 @@ def _loaded(dataset, batches, workers):
             worker_init_fn=partial(_end_with, os.getpid()),
             return_list=True,
         )
-    # not with DataLoader: its thread would draw from the same generators at the same time as the network
+    # no DataLoader here: its thread would draw from the same random generators while the network draws from them
     stacked = (_stack([dataset[key] for key in batch]) for batch in batches)
     return ({k: paddle.to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in data.items()} for data in stacked)
 
 
 def _end_with(parent, _):
-    """Ends this worker when its parent is gone, also by SIGKILL: Paddle's own watch waits for a batch first."""
+    """Ends this worker when its parent is gone, even by SIGKILL. Paddle's own check waits for a batch first."""
 
     def watch():
         while os.getppid() == parent:
@@ -133,7 +137,7 @@ def _end_with(parent, _):
 
 
 def _stack(samples):
-    """What the data set gave for a batch -> dict of arrays with N in front, or of the text of an error."""
+    """Samples of one batch -> dict of arrays with N in front, or a dict with the text of the first error."""
     errors = [str(sample) for sample in samples if isinstance(sample, UserError)]
     shapes = {np.shape(sample["img"]) for sample in samples if not errors}
     if len(shapes) > 1:
@@ -142,5 +146,5 @@ def _stack(samples):
             f"train_dataset gives pictures of different sizes for one batch ({sizes}); let its transforms end at one "
             f"size (Resize, RandomPaddingCrop of a segmenter, RandomResizedCrop of a classifier), or set batch_size=1"
         ]
-    # the loader does not pass on a batch without an array
+    # the loader drops a batch that holds no array
     return {_ERROR: errors[0], "img": np.zeros(1, "float32")} if errors else default_collate_fn(samples)

@@ -1,12 +1,14 @@
-"""Training checkpoints that are whole or do not count.
+"""Training checkpoints that are either whole or ignored.
 
-A checkpoint `NAME` is the files that the toolkit would write (`NAME.pdparams`, `NAME.pdopt`, ...) and `NAME.json`,
-which lists their sizes and SHA-256 and is written last. Without a `NAME.json` that agrees with the files, the
-checkpoint is not whole: a killed run leaves at most such a one, and the one before it stays.
+A checkpoint `NAME` consists of the files that the toolkit would write (`NAME.pdparams`, `NAME.pdopt`, ...) and of
+`NAME.json`, which lists their sizes and SHA-256 and is written last. A checkpoint is whole when `NAME.json` exists and
+agrees with the files. A killed run leaves at most one that is not whole, and the one before it stays intact.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..system.files import atomic_path, check_writable, remove_temporaries, sha256_of
@@ -14,14 +16,14 @@ from ..system.files import atomic_path, check_writable, remove_temporaries, sha2
 SUFFIXES = (".pdparams", ".pdopt", ".pdema")
 
 
-def save(folder, name, states, info):
+def save(folder: str | Path, name: str, states: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     """Writes a checkpoint.
 
     Args:
-        folder (Path): where.
-        name (str): such as "11" or "best_model".
-        states (dict): suffix, such as ".pdparams", to the state that `paddle.save` writes.
-        info (dict): JSON values to keep with it; needs "epoch" and "iteration", both counted from 0 at the start.
+        folder: where to write it.
+        name: such as "11" or "best_model".
+        states: {suffix such as ".pdparams": the state that `paddle.save` writes}.
+        info: JSON values to store with it. Needs "epoch" and "iteration": how many are done.
     """
     import paddle
 
@@ -38,8 +40,12 @@ def save(folder, name, states, info):
         temporary.write_text(json.dumps({**info, "files": files}, indent=1))
 
 
-def info(path):
-    """What was saved with a checkpoint, FOLDER/NAME with or without a suffix; None when it is not whole."""
+def info(path: str | Path) -> dict[str, Any] | None:
+    """The JSON values stored with a checkpoint, or None when it is not whole.
+
+    Args:
+        path: FOLDER/NAME, with or without the suffix of one of its files.
+    """
     path = stem(path)
     try:
         content = json.loads(path.with_name(path.name + ".json").read_text())
@@ -52,20 +58,25 @@ def info(path):
         return None
 
 
-def last_whole(folder):
-    """(FOLDER/NAME, info) of the whole checkpoint that is furthest in training, or None. `best_model` does not count:
-    it is a copy of another one."""
+def last_whole(folder: str | Path) -> tuple[Path, dict[str, Any]] | None:
+    """(FOLDER/NAME, info) of the whole checkpoint with the most iterations, or None.
+
+    `best_model` does not count, because it copies another checkpoint.
+    """
     names = {p.stem for p in Path(folder).glob("*.json")} - {"best_model"}
-    whole = [(Path(folder) / name, info(Path(folder) / name)) for name in names]
-    whole = [(path, about) for path, about in whole if about and "iteration" in about]
+    found = [(Path(folder) / name, info(Path(folder) / name)) for name in names]
+    whole = [(path, about) for path, about in found if about and "iteration" in about]
     return max(whole, key=lambda item: item[1]["iteration"], default=None)
 
 
-def require(path):
-    """FOLDER/NAME and the info of a whole checkpoint; UserError when it is missing or half written.
+def require(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """(FOLDER/NAME, info) of a whole checkpoint.
 
-    A checkpoint that PaddleDetection or PaddleSeg wrote has no list of files: it passes when both its files can be read
+    A checkpoint that PaddleDetection or PaddleSeg wrote has no list of files. It passes when both its files can be read
     to the end, and its info is {}.
+
+    Raises:
+        UserError: the checkpoint is missing or half written.
     """
     path = stem(path)
     weights = path.with_name(path.name + ".pdparams")
@@ -87,15 +98,17 @@ def require(path):
     return path, {}
 
 
-def find_weights(folder, given=None, configured=None, what="detector"):
+def find_weights(
+    folder: str | Path, given: str | Path | None = None, configured: str | Path | None = None, what: str = "detector"
+) -> Path:
     """The weights file to use after training.
 
     Args:
-        folder (Path): save_dir/NAME, where training leaves its checkpoints.
-        given (str | None): a path, of which .pdparams may be left out. None takes what is in the folder: best_model,
-            else model_final, else the last whole snapshot; else `configured`.
-        configured (str | None): the configuration's own path.
-        what (str): what was trained, for the messages.
+        folder: save_dir/NAME, where training leaves its checkpoints.
+        given: a path, with or without .pdparams. None looks in the folder for best_model, model_final and the last
+            whole snapshot, in this order, and then takes `configured`.
+        configured: the path that the configuration names.
+        what: what was trained, for the messages.
 
     Raises:
         UserError: there is no such file, or it is half written.
@@ -127,9 +140,11 @@ def _existing(path, subject, what):
     return file
 
 
-def last_unlisted(folder):
-    """(FOLDER/NAME, {}) of the newest checkpoint without a list of files that can be read to its end, or None: one that
-    PaddleDetection or PaddleSeg wrote, or ours when the run was killed before the list."""
+def last_unlisted(folder: str | Path) -> tuple[Path, dict[str, Any]] | None:
+    """(FOLDER/NAME, {}) of the newest checkpoint without a list of files that can be read to the end, or None.
+
+    PaddleDetection and PaddleSeg write such checkpoints, and so does a run that is killed before it writes the list.
+    """
     files = [p for p in Path(folder).glob("*.pdopt") if p.stem != "best_model" and not p.with_suffix(".json").exists()]
     for file in sorted(files, key=lambda p: p.stat().st_mtime, reverse=True):
         try:
@@ -139,21 +154,22 @@ def last_unlisted(folder):
     return None
 
 
-def starting_point(folder, resume, overwrite):
-    """Where a run starts.
+def starting_point(
+    folder: str | Path, resume: str | Path | None, overwrite: bool
+) -> tuple[Path | None, dict[str, Any]]:
+    """Finds where a run starts.
 
     Args:
-        folder (Path): of the run; created where it is missing.
-        resume (str | None): "auto" for the last whole checkpoint of the folder, if any; the path of one; None to start
-            anew.
-        overwrite (bool): delete an earlier run's checkpoints when starting anew, instead of refusing to.
+        folder: of the run; created when it is missing.
+        resume: "auto" takes the last whole checkpoint of the folder, if any; a path names a checkpoint; None starts
+            from scratch.
+        overwrite: when starting from scratch, delete an earlier run's checkpoints instead of refusing to start.
 
     Returns:
-        (FOLDER/NAME to resume from, its info), or (None, {}) to start anew.
+        (FOLDER/NAME to resume from, its info), or (None, {}) to start from scratch.
 
     Raises:
-        UserError: a checkpoint that is missing or half written; a folder that holds another run or cannot be written
-            to.
+        UserError: the checkpoint is missing or half written, or the folder holds another run or is not writable.
     """
     import paddle
 
@@ -162,7 +178,7 @@ def starting_point(folder, resume, overwrite):
         return require(resume)
     if resume == "auto":
         if paddle.distributed.get_rank() == 0:
-            remove_temporaries(folder, (*SUFFIXES, ".png"))  # of the run that was killed
+            remove_temporaries(folder, (*SUFFIXES, ".png"))  # of the killed run
         last = last_whole(folder) or last_unlisted(folder)
         if last is None:
             print(f"nothing to resume in {folder}: starting from the beginning", flush=True)
@@ -178,13 +194,13 @@ def starting_point(folder, resume, overwrite):
     return None, {}
 
 
-def any_files(folder):
+def any_files(folder: str | Path) -> bool:
     """Whether a folder holds files of checkpoints, whole or not."""
     return any(file for suffix in SUFFIXES for file in Path(folder).glob(f"*{suffix}"))
 
 
-def remove_all(folder):
-    """Deletes every checkpoint of a folder, their lists of files first, and nothing else."""
+def remove_all(folder: str | Path) -> None:
+    """Deletes every checkpoint of a folder and nothing else. The lists of files go first."""
     files = [file for suffix in SUFFIXES for file in Path(folder).glob(f"*{suffix}")]
     for file in files:
         file.with_suffix(".json").unlink(missing_ok=True)
@@ -192,13 +208,24 @@ def remove_all(folder):
         file.unlink()
 
 
-def remove(folder, name):
+def remove(folder: str | Path, name: str) -> None:
     """Deletes one checkpoint, its list of files first."""
     for suffix in (".json", *SUFFIXES):
         (Path(folder) / f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def stem(path):
-    """FOLDER/NAME of a checkpoint given with or without the suffix of one of its files."""
+def remove_old(folder: str | Path, iteration: int, keep: int) -> None:
+    """Deletes all but the last `keep` numbered snapshots up to an iteration.
+
+    Snapshots of later iterations stay: an earlier run left them, and this run will overwrite them.
+    """
+    stems = {file.stem for file in Path(folder).glob("*.pdparams")}
+    numbers = sorted(int(name) for name in stems if name.isdecimal() and int(name) <= iteration)
+    for number in numbers[:-keep]:
+        remove(folder, str(number))
+
+
+def stem(path: str | Path) -> Path:
+    """FOLDER/NAME of a checkpoint that is given with or without the suffix of one of its files."""
     path = Path(path)
     return path.with_suffix("") if path.suffix in (*SUFFIXES, ".json") else path

@@ -1,8 +1,9 @@
-"""What a training run keeps of itself: history.jsonl, one JSON object a line, history.csv and curves.png."""
+"""The record of a training run: history.jsonl with one JSON object per line, history.csv and curves.png."""
 
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 from ..pictures.plots import plot_training
 from ..system.files import atomic_path
@@ -11,15 +12,15 @@ from ..system.files import atomic_path
 class History:
     """The rows of a run, in memory and in FOLDER/history.jsonl.
 
-    A row is a dict with "kind" ("train" or "eval"), "iteration" (done, counted from 0 at the start) and values.
+    A row is a dict with "kind" ("train" or "eval"), "iteration" (number of iterations done) and values.
 
     Args:
-        folder (Path): of the run.
-        iteration (int): where training goes on; rows of the file past it are dropped, 0 drops them all.
-        write (bool): whether this process keeps the file; with several processes, one does. Default True.
+        folder: of the run.
+        iteration: where training continues. Rows of the file past it are dropped; 0 drops them all.
+        write: whether this process writes the files. With several processes, only one does.
     """
 
-    def __init__(self, folder, iteration, write=True):
+    def __init__(self, folder: str | Path, iteration: int, write: bool = True) -> None:
         self.file = Path(folder) / "history.jsonl"
         self.rows = [row for row in read_history(self.file) if row["iteration"] <= iteration]
         self.write = write
@@ -27,15 +28,15 @@ class History:
             with atomic_path(self.file) as temporary:
                 temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
 
-    def add(self, row):
-        """Appends a row."""
+    def add(self, row: dict[str, Any]) -> None:
+        """Appends a row, in memory and in the file."""
         self.rows.append(row)
         if self.write:
             with open(self.file, "a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
 
-    def draw(self):
-        """Writes history.csv and draws curves.png beside the file, when there is a row."""
+    def draw(self) -> None:
+        """Writes history.csv and curves.png beside history.jsonl, once there is a row."""
         if self.write and self.rows:
             columns = dict.fromkeys(key for row in self.rows for key in row)
             with atomic_path(self.file.with_suffix(".csv")) as temporary, open(temporary, "w", newline="") as stream:
@@ -45,8 +46,8 @@ class History:
             plot_training(self.rows, self.file.with_name("curves.png"))
 
 
-def read_history(file):
-    """The rows of a history.jsonl; a last line that a kill cut short does not count, nor a file that is not there."""
+def read_history(file: Path) -> list[dict[str, Any]]:
+    """The rows of a history.jsonl. A missing file has none; a last line that a kill cut short is dropped."""
     if not file.is_file():
         return []
     rows = []

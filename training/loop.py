@@ -1,14 +1,16 @@
-"""A training run whose loop is ours: whole checkpoints, exact resume, several processes, history and curves.
+"""The training loop of the segmentation and classification tasks, with whole checkpoints and exact resume.
 
-`segmentation.training` and `classification.training` say what is trained; the rest is here.
+It trains in one process or several. `tasks.segmentation.training` and `tasks.classification.training` say what is
+trained; the rest is here. `reporting` prints and logs, `checkpoints` writes the snapshots.
 """
 
 import math
 import random
 import sys
-import time
-from contextlib import nullcontext
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -17,41 +19,45 @@ from paddle.utils import unique_name
 
 from ..backbones.pruning import learned_convs, set_progress
 from ..errors import UserError
-from ..pictures.plots import check_curves
 from ..weights.loader import load_weights
 from ..weights.reader import read_pickle
 from . import checkpoints, processes
 from .batches import Batches, load, seeds
-from .history import History
+from .finite import bad_weight
+from .reporting import Reporter
 
 # Entries of an optimizer's state that do not belong to one parameter.
 _NOT_MOMENTS = ("LR_Scheduler", "master_weights")
 
 
-def train(make, folder, resume=None, vdl=False, seed=None, overwrite=False, check=lambda: ()):
+def train(
+    make: "Callable[[int], Run]",
+    folder: Path,
+    checkpoint: Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    vdl: bool = False,
+    seed: int | None = None,
+) -> Path:
     """Trains into a folder.
 
     Args:
         make: seed -> `Run`.
-        folder (Path): of the run.
-        resume, vdl, seed, overwrite: see `segmentation.training.train`.
-        check: looks at the data before anything is built, in the first process; returns notes.
+        folder: of the run.
+        checkpoint: FOLDER/NAME to resume from, or None to start from scratch; see `checkpoints.starting_point`.
+        about: the info of the checkpoint.
+        vdl: log to VisualDL, into FOLDER/vdl.
+        seed: of the whole run, 0 to 2^32 - 1. None takes the checkpoint's, or a random one.
 
     Returns:
-        Path of the folder.
+        The folder.
 
     Raises:
-        UserError: seed out of range; a folder that holds another run or cannot be written to; what `Run` raises.
+        UserError: `Run` raises one.
     """
-    check_curves()
-    processes.start()
-    if seed is not None and not 0 <= seed < 2**32:
-        raise UserError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
-    for note in check() if paddle.distributed.get_rank() == 0 else ():
-        print(f"note: {note}", file=sys.stderr)
-    checkpoint, about = checkpoints.starting_point(folder, resume, overwrite)
+    about = about or {}
     seed = processes.agree(about.get("seed") if seed is None else seed)
-    # Optimizer states go by the parameters' automatic names, which so begin anew, whatever was built before.
+    # Optimizer states refer to parameters by their automatic names. The guard restarts the numbering, whatever was
+    # built before.
     with unique_name.guard():
         run = make(seed)
         run.start(checkpoint, about, vdl)
@@ -60,27 +66,38 @@ def train(make, folder, resume=None, vdl=False, seed=None, overwrite=False, chec
 
 
 class Run:
-    """One training run: what is trained, how far it is, and what is kept of it.
+    """One training run: the model, the data, the optimizer, and how far training is.
 
-    A subclass gives `open_data`, `build`, `losses_of` and `score`. An iteration is one step of the optimizer.
+    A subclass implements `open_data`, `build`, `losses_of` and `score`. An iteration is one step of the optimizer.
 
     Args:
-        job: with name, folder, log_iters, keep_checkpoints, num_workers.
-        seed (int): see `train`.
-        batch_size (int): pictures that this process puts through the network at once.
-        evaluates (bool): evaluate after every snapshot.
-        accumulate (int): batches that one iteration takes. Default 1.
+        job: has name, folder, log_iters, keep_checkpoints and num_workers.
+        seed: of weights, augmentation and the network's own randomness; see `train`.
+        batch_size: pictures that this process feeds to the network at once.
+        evaluates: evaluate after every snapshot.
+        accumulate: batches per iteration.
     """
 
-    #: the entry of `score` that says which snapshot is the best
-    best_score = None
-    #: the key of the configuration that is to be lowered when a loss is not finite
+    #: the entry of `score` that decides which snapshot is the best
+    best_score: str = ""
+    #: the configuration key to lower when a loss is not finite
     rate_key = "lr_scheduler.learning_rate"
 
-    def __init__(self, job, seed, batch_size, evaluates=False, accumulate=1):
+    # open_data sets these
+    dataset: Any
+    sampler: Any
+    # build sets these; a run without mixed precision has no scaler
+    model: paddle.nn.Layer
+    optimizer: paddle.optimizer.Optimizer
+    scaler: Any
+    iters: int
+    save_interval: int
+
+    def __init__(self, job: Any, seed: int, batch_size: int, evaluates: bool = False, accumulate: int = 1) -> None:
         self.job, self.folder, self.seed, self.evaluates = job, job.folder, seed, evaluates
         self.batch_size, self.accumulate = batch_size, accumulate
-        self.iteration, self.best, self.scaler = 0, None, None
+        self.iteration, self.scaler = 0, None
+        self.best: float | None = None
         self.rank, self.ranks = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
         self._seed_generators()
         self.open_data()
@@ -93,55 +110,63 @@ class Run:
             )
         self.build()
 
-    def open_data(self):
-        """Sets `dataset` (see `loading.load`) and `sampler` (see `loading.Batches`)."""
+    def open_data(self) -> None:
+        """Sets `dataset` (see `batches.load`; its `files(number)` names a picture) and `sampler` (see `Batches`)."""
         raise NotImplementedError
 
-    def build(self):
-        """Sets `model`, `optimizer`, if there is one `scaler`, and `iters` and `save_interval`, in iterations."""
+    def build(self) -> None:
+        """Sets `model`, `optimizer`, `iters`, `save_interval` (both in iterations) and, if there is one, `scaler`."""
         raise NotImplementedError
 
-    def losses_of(self, data):
-        """The losses of one batch, a list of 0-D tensors, whose sum is minimised."""
+    def losses_of(self, data: dict[str, Any]) -> list[paddle.Tensor]:
+        """The losses of one batch: 0-D tensors, whose sum is minimised."""
         raise NotImplementedError
 
-    def score(self):
-        """What evaluation finds, a dict of floats."""
+    def score(self) -> dict[str, float]:
+        """Evaluates the model and returns its scores by name."""
         raise NotImplementedError
 
-    def after_update(self):
-        """What follows a step of the optimizer."""
+    def after_update(self) -> None:
+        """Called after every step of the optimizer."""
 
-    def precision(self):
+    def precision(self) -> AbstractContextManager[Any]:
         """The context in which `losses_of` runs."""
         return nullcontext()
 
-    def facts(self):
-        """JSON values to keep with a checkpoint, beside those that every run keeps."""
+    def facts(self) -> dict[str, Any]:
+        """JSON values to store with a checkpoint, besides those that every run stores."""
         return {}
 
-    def states(self):
-        """What a checkpoint holds: suffix of the file to what `paddle.save` writes."""
+    def states(self) -> dict[str, Any]:
+        """The content of a checkpoint: {suffix of the file: what `paddle.save` writes}."""
         return {".pdparams": self.model.state_dict(), ".pdopt": self.optimizer.state_dict()}
 
-    def shared(self):
-        """The tensors that every process is to have as the first one has them: parameters, statistics, masks."""
+    def shared(self) -> Iterable[paddle.Tensor]:
+        """The tensors that every process copies from the first one: parameters, statistics, masks."""
         return self.model.state_dict().values()
 
-    def load_weights(self, checkpoint):
-        """Fills the model from the weights of a checkpoint."""
+    def load_weights(self, checkpoint: Path) -> None:
+        """Loads the model's weights from a checkpoint, FOLDER/NAME."""
         load_weights(self.model, checkpoint.with_name(checkpoint.name + ".pdparams"))
 
-    def start(self, checkpoint, about, vdl):
-        """Goes to where the checkpoint stands, if any, and opens what is kept beside checkpoints."""
+    def start(self, checkpoint: Path | None, about: Mapping[str, Any], vdl: bool) -> None:
+        """Resumes from a checkpoint, if there is one, and opens the history and logs.
+
+        Args:
+            checkpoint: FOLDER/NAME, or None.
+            about: the info of the checkpoint, or {}.
+            vdl: log to VisualDL.
+        """
         if checkpoint is not None:
             self._resume(checkpoint, about)
-        self.history = History(self.folder, self.iteration, write=self.rank == 0)
-        scores = [row[self.best_score] for row in self.history.rows if row["kind"] == "eval"]
+        images = self.batch_size * self.accumulate * self.ranks
+        self.reporter = Reporter(
+            self.folder, self.iteration, self.iters, self.per_epoch, images, is_first=self.rank == 0, vdl=vdl
+        )
+        scores = [row[self.best_score] for row in self.reporter.evaluations()]
         self.best = max(scores, default=about.get(self._best_key))
         processes.share(self.shared())
         self.is_learned = bool(learned_convs(self.model))
-        self.log = _visualdl(self.folder / "vdl") if vdl and self.rank == 0 else None
 
     @property
     def _best_key(self):
@@ -165,11 +190,11 @@ class Run:
             print(f"training is complete: {checkpoint} is at iteration {self.iteration} of {self.iters}")
 
     def _load_optimizer(self, checkpoint, about):
-        """Gives the optimizer and its schedule the state that they had; returns the iterations that were done."""
+        """Restores the optimizer and its schedule. Returns the number of iterations done."""
         file = checkpoint.with_name(checkpoint.name + ".pdopt")
-        read_pickle(file)  # refuses what is more than weights, before Paddle unpickles it
+        read_pickle(file)  # refuses anything but weights, before Paddle unpickles the file
         state = paddle.load(str(file))
-        # a checkpoint that PaddleSeg wrote counts its iterations in the scheduler alone
+        # in a checkpoint that PaddleSeg wrote, only the scheduler counts iterations
         iteration = about.get("iteration", state.get("LR_Scheduler", {}).get("last_epoch"))
         parameters = tuple(f"{parameter.name}_" for parameter in self.model.parameters())
         foreign = [key for key in state if key not in _NOT_MOMENTS and not key.startswith(parameters)]
@@ -187,37 +212,36 @@ class Run:
         self.optimizer.set_state_dict(state)
         return iteration
 
-    def train(self):
-        """Trains from where it stands to the end."""
-        scored = any(row["kind"] == "eval" and row["iteration"] == self.iteration for row in self.history.rows)
-        if self.iteration and self.evaluates and not scored:  # killed after this snapshot and before its evaluation
+    def train(self) -> None:
+        """Trains from the current iteration to the last one."""
+        is_scored = any(row["iteration"] == self.iteration for row in self.reporter.evaluations())
+        if self.iteration and self.evaluates and not is_scored:  # killed between this snapshot and its evaluation
             self._evaluate()
-        meter = Meter()
+        self.reporter.restart()
         self.model.train()
         for parts in self._parts():
             self._seed_generators()
             if self.is_learned:
                 set_progress(self.model, self.iteration / self.iters)
             rate = self.optimizer.get_lr()
-            meter.add(self._step(parts))
+            self.reporter.add(self._step(parts))
             self.iteration += 1
             is_snapshot = self.iteration % self.save_interval == 0 or self.iteration == self.iters
             if is_snapshot or self.iteration % self.job.log_iters == 0:
-                self._report(meter, rate)
+                self.reporter.report(self.iteration, rate)
             if is_snapshot:
                 self._snapshot()
-                meter = Meter()
-        if self.log:
-            self.log.close()
+                self.reporter.restart()
+        self.reporter.close()
 
-    def _parts(self):
-        """The batches of each iteration, a list of (numbers of the pictures, data)."""
+    def _parts(self) -> Iterator[tuple[Any, ...]]:
+        """The batches of each iteration: tuples of (keys of the pictures, data)."""
         batches = Batches(self.sampler, self.iteration, self.iters, self.accumulate)
         loaded = load(self.dataset, batches, self.job.num_workers)
         return zip(*[loaded] * self.accumulate)
 
     def _step(self, parts):
-        """One step of the optimizer; returns the losses as floats, their sum first."""
+        """One step of the optimizer. Returns the losses as floats, their sum first."""
         values = []
         for batch, data in parts:
             with self.precision():
@@ -249,40 +273,19 @@ class Run:
                 f"{self.rate_key}, or look at the batch: {', '.join(self.dataset.files(index) for _, index in batch)}"
             )
 
-    def _report(self, meter, rate):
-        """Prints and keeps the mean losses since the last report."""
-        (total, *parts), seconds = meter.read()
-        if self.rank != 0:
-            return
-        losses = {"loss": total, **({f"loss_{i}": part for i, part in enumerate(parts)} if len(parts) > 1 else {})}
-        left = timedelta(seconds=round(seconds * (self.iters - self.iteration)))
-        speed = self.batch_size * self.accumulate * self.ranks / seconds
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        print(
-            f"iteration {self.iteration}/{self.iters}: {shown}, learning rate {rate:.6g}, {speed:.1f} images/s, "
-            f"{left} left",
-            flush=True,
-        )
-        self._note("train", {"lr": float(rate), **losses})
-
-    def _note(self, kind, values):
-        epoch = round(self.iteration / self.per_epoch, 4)
-        self.history.add({"kind": kind, "iteration": self.iteration, "epoch": epoch, **values})
-        for name, value in values.items() if self.log else ():
-            self.log.add_scalar(f"{kind}/{name}", value, self.iteration)
-
     def _snapshot(self):
-        # plain batch norm has other statistics in every process: what is evaluated is what is saved
+        # plain batch norm has other statistics in every process; share them, so that evaluation sees what is saved
         processes.share(self.shared())
         self._check_weights()
         self._save("model_final" if self.iteration == self.iters else str(self.iteration))
-        self._forget()
+        if self.rank == 0 and self.job.keep_checkpoints:
+            checkpoints.remove_old(self.folder, self.iteration, self.job.keep_checkpoints)
         if self.evaluates:
             self._evaluate()
-        self.history.draw()
+        self.reporter.history.draw()
 
     def _evaluate(self):
-        """Evaluates on every process; the first keeps the weights when they are the best so far."""
+        """Evaluates on every process. The first one saves the weights when they are the best so far."""
         values = self.score()
         self.model.train()
         if self.rank == 0:
@@ -290,16 +293,16 @@ class Run:
             if self.best is None or values[self.best_score] >= self.best:
                 self.best = values[self.best_score]
                 self._save("best_model")
-            self._note("eval", values)  # last: a run that is killed before it evaluates again
+            # noted last, so that a run killed before this line evaluates again
+            self.reporter.note("eval", self.iteration, values)
 
     def _check_weights(self):
-        """A step can spoil the weights though its loss was finite: that shows before they are saved, not after."""
-        for name, value in self.model.state_dict().items():
-            if value.is_floating_point() and not bool(paddle.isfinite(value).all()):
-                raise UserError(
-                    f"iteration {self.iteration}: {name} is not finite any more, and nothing is saved of it; lower "
-                    f"{self.rate_key} and go on from the last checkpoint with -r"
-                )
+        """Refuses to save weights that are not finite: a step can spoil them although its loss was finite."""
+        if name := bad_weight(self.model):
+            raise UserError(
+                f"iteration {self.iteration}: {name} is not finite any more, and nothing is saved of it; lower "
+                f"{self.rate_key} and go on from the last checkpoint with -r"
+            )
 
     def _save(self, name):
         if self.rank != 0:
@@ -319,43 +322,9 @@ class Run:
         checkpoints.save(self.folder, name, self.states(), about)
         print(f"saved {self.folder / name}", flush=True)
 
-    def _forget(self):
-        """Deletes the numbered snapshots before the last `keep_checkpoints`."""
-        if self.rank != 0 or not self.job.keep_checkpoints:
-            return
-        stems = {file.stem for file in self.folder.glob("*.pdparams")}
-        # those of later iterations are of an earlier run, and will be overwritten
-        numbers = sorted(int(stem) for stem in stems if stem.isdecimal() and int(stem) <= self.iteration)
-        for number in numbers[: -self.job.keep_checkpoints]:
-            checkpoints.remove(self.folder, str(number))
-
     def _seed_generators(self):
-        """Sets what is random outside of the data set to what it is at this iteration, for this process."""
+        """Seeds the generators of Python, NumPy and Paddle for this iteration and process."""
         first, second = seeds(self.seed, self.iteration, self.rank)
         paddle.seed(first)
         random.seed(second)
         np.random.seed(second)
-
-
-class Meter:
-    """Means of the losses and seconds an iteration since they were last read."""
-
-    def __init__(self):
-        self.rows, self.since = [], time.perf_counter()
-
-    def add(self, values):
-        """One iteration's losses."""
-        self.rows.append(values)
-
-    def read(self):
-        """(mean of each loss, seconds an iteration); starts anew."""
-        now = time.perf_counter()
-        result = np.mean(self.rows, axis=0).tolist(), max(now - self.since, 1e-9) / len(self.rows)
-        self.rows, self.since = [], now
-        return result
-
-
-def _visualdl(folder):
-    from visualdl import LogWriter
-
-    return LogWriter(str(folder))

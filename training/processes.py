@@ -1,7 +1,9 @@
-"""What the processes of one training run do together: one seed, equal weights, averaged gradients."""
+"""What the processes of one training run do together: agree on a seed, share weights, average gradients."""
 
 import random
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import paddle
 from paddle import distributed
@@ -9,15 +11,15 @@ from paddle import distributed
 from ..errors import UserError
 
 
-def start():
+def start() -> None:
     """Joins the other processes that `paddle.distributed.launch` started, if there are any."""
     if distributed.get_world_size() > 1 and not distributed.is_initialized():
         with together():
             distributed.init_parallel_env()
 
 
-def agree(seed):
-    """The seed, or a random one for None; that of the first process where there are several."""
+def agree(seed: int | None) -> int:
+    """The given seed, or a random one for None. All processes get the seed of the first one."""
     seed = random.SystemRandom().randrange(2**31) if seed is None else seed
     if distributed.get_world_size() > 1:
         shared = paddle.to_tensor([seed], "int64")
@@ -27,8 +29,8 @@ def agree(seed):
     return seed
 
 
-def share(tensors):
-    """Fills the tensors of every process with what the first one has."""
+def share(tensors: Iterable[paddle.Tensor]) -> None:
+    """Copies the values of the first process's tensors into those of every other process."""
     if distributed.get_world_size() > 1:
         with together():
             for value in tensors:
@@ -36,17 +38,17 @@ def share(tensors):
 
 
 @paddle.no_grad()
-def average_gradients(parameters):
+def average_gradients(parameters: Iterable[paddle.Tensor]) -> None:
     """Replaces the gradient of every parameter by its mean over the processes.
 
-    Not by `paddle.DataParallel`: its hooks run within `backward`, where they do not go together with recomputation and
-    accumulation, and where Paddle aborts when another process is gone. Parameters without a gradient are passed over;
-    they have to be the same in every process.
+    `paddle.DataParallel` is not used: its hooks run within `backward`, where they clash with recomputation and gradient
+    accumulation, and where Paddle aborts when another process is gone. Parameters without a gradient are skipped; they
+    must be the same in every process.
     """
     ranks = distributed.get_world_size()
     if ranks == 1:
         return
-    kinds = {}
+    kinds: dict[Any, list[paddle.Tensor]] = {}
     for parameter in parameters:
         if parameter.grad is not None:
             kinds.setdefault(parameter.grad.dtype, []).append(parameter.grad)
@@ -62,8 +64,8 @@ def average_gradients(parameters):
 
 
 @contextmanager
-def together():
-    """Says in one line that another process is gone, which a collective operation only shows as a broken connection."""
+def together() -> Iterator[None]:
+    """Turns the broken connection that a collective operation reports into one line: another process is gone."""
     try:
         yield
     except RuntimeError as error:

@@ -1,4 +1,5 @@
-"""Checkpoints: the catalog of published ones, downloading, reading, recognising, loading, writing.
+"""Checkpoints: the catalog of published ones, and how to download, read, recognise, load and write them.
 
-`loader.load_weights` is the face. Never runs what a file holds. Imports backbones, pictures, system and errors.
+`loader.load_weights` is the entry point. Nothing here executes what a file holds.
+Imports backbones, pictures, system and errors.
 """

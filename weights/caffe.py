@@ -1,23 +1,25 @@
-"""Pelee's detector in Caffe: its arrays by layer, to the keys of PaddleDetection's SSD with `PeleeSSDFeatures`.
+"""Renames the arrays of Pelee's detector in Caffe to the keys of PaddleDetection's SSD with `PeleeSSDFeatures`.
 
-Caffe's layers have names and their arrays ("blobs") numbers. A convolution's weight is 0 and its bias 1. Batch norm is
-two layers: NAME/bn has sums of means and of variances and the factor to divide both by, NAME/scale the scale and shift.
-The authors' merged files have neither. Layer names: github.com/Robert-JunWang/Pelee, deploy_merged.prototxt for the
-merged files, peleenet.py and layer_utils.py for the others.
+Caffe names its layers and numbers the arrays ("blobs") of a layer: a convolution's weight is 0 and its bias 1. Batch
+norm takes two layers. NAME/bn holds the summed means, the summed variances and the factor that divides both; NAME/scale
+holds the scale and shift. The authors' merged files have neither. The layer names come from
+github.com/Robert-JunWang/Pelee: deploy_merged.prototxt for the merged files, peleenet.py and layer_utils.py for the
+others.
 """
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 
-#: boxes in each cell of every map, which shapes alone do not tell from classes
+#: boxes in each cell of every feature map; the shapes alone do not separate boxes from classes
 BOXES = 6
-#: the first convolution, whose inputs are blue, green and red
+#: the first convolution; its input channels are blue, green and red
 STEM = "backbone.backbone.features.stemblock.stem1"
 
 _FEATURES, _EXTRA, _BLOCKS = "backbone.backbone.features", "backbone.extra.extra.extra_maps", "backbone.extra.blocks"
-# Patterns of layer names, and the layer of ours that each stands for.
+# Patterns of Caffe's layer names, and the layer of our detector that each stands for.
 _PLACES = (
     (r"(stem\w+)", lambda m: f"{_FEATURES}.stemblock.{m[1]}"),
     (r"stage([1-4])_tb", lambda m: f"{_FEATURES}.transition{m[1]}"),
@@ -28,26 +30,27 @@ _PLACES = (
 )
 
 
-def is_pelee(keys):
-    """Whether names of arrays are those of Pelee's detector in Caffe."""
+def is_pelee(keys: Iterable[str]) -> bool:
+    """Whether these keys come from Pelee's detector in Caffe."""
     return any(key.startswith("ext/pm1_mbox_conf.") for key in keys)
 
 
-def is_merged(keys):
-    """Whether such arrays have batch norm merged into the convolutions."""
+def is_merged(keys: Iterable[str]) -> bool:
+    """Whether batch norm is merged into the convolutions of Pelee's detector with these keys."""
     return not any("/bn." in key for key in keys)
 
 
-def convert(arrays):
-    """Arrays under LAYER.NUMBER, or LAYER.weight and LAYER.bias -> under our keys; unknown names stay as they are."""
-    norms, result = defaultdict(dict), {}
+def convert(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays under LAYER.NUMBER, or LAYER.weight and LAYER.bias -> under our keys. Unknown names stay as they are."""
+    norms: dict[str, dict[str, str]] = defaultdict(dict)
+    result = {}
     for key, value in arrays.items():
         layer, _, leaf = key.rpartition(".")
         number = {"weight": "0", "bias": "1"}.get(leaf, leaf)
         if layer.endswith("/bn") and number in ("0", "1", "2") and (place := _place(layer.removesuffix("/bn"))):
             norms[place][number] = key
         elif ours := _key(layer, number):
-            # OpenCV has biases as columns
+            # OpenCV returns biases as columns
             value = value.reshape(-1) if ours.endswith(("bias", "norm.weight")) else value
             result[ours] = _background_last(layer, value)
         else:
@@ -56,15 +59,15 @@ def convert(arrays):
         if len(keys) < 3:
             result.update({key: arrays[key] for key in keys.values()})
             continue
-        mean, variance, factor = (arrays[keys[number]].reshape(-1) for number in "012")
-        factor = float(factor[0]) or 1.0  # 0 in a network that was never trained
+        mean, variance, factors = (arrays[keys[number]].reshape(-1) for number in "012")
+        factor = float(factors[0]) or 1.0  # 0 in a network that was never trained
         result[f"{place}.norm._mean"] = (mean / factor).astype("float32")
         result[f"{place}.norm._variance"] = (variance / factor).astype("float32")
     return result
 
 
 def _place(layer):
-    """The layer of ours that a convolution's name stands for, or None."""
+    """The layer of our detector that a convolution's name stands for, or None."""
     for pattern, place in _PLACES:
         if match := re.fullmatch(pattern, layer):
             return place(match)
@@ -84,7 +87,7 @@ def _key(layer, number):
 
 
 def _background_last(layer, value):
-    """The predictors of classes count the background first in Caffe, and last in PaddleDetection."""
+    """Moves the background from the first class, as in Caffe, to the last, as in PaddleDetection."""
     if not layer.endswith("_mbox_conf") or len(value) % BOXES:
         return value
     by_box = value.reshape(BOXES, -1, *value.shape[1:])

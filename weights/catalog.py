@@ -1,6 +1,6 @@
-"""The known checkpoints: what each one is, where it is, and how to tell that it is the right file.
+"""The known checkpoints: what each one is, where it is published, and which hash its file has.
 
-catalog.yml is the data; an entry is called <network>.<source>, such as hardnet68.official.
+catalog.yml holds the data. An entry is called <network>.<source>, such as hardnet68.official.
 """
 
 import functools
@@ -20,13 +20,13 @@ FILE = Path(__file__).with_name("catalog.yml")
 
 @dataclass(frozen=True)
 class Integrity:
-    """What the publishers say about a file's bytes. One that agrees is enough: copies in different places may differ.
+    """The published hashes of a file. One match is enough: copies in different places may differ.
 
     Attributes:
-        sha256_prefix (str | None): the first hex digits of its SHA-256, as in PyTorch Hub's file names.
-        git_blob_sha1 (str | None): its object name in a git tree: SHA-1 of b"blob <size>", a zero byte, and the file.
-        sha1 (str | None): its SHA-1.
-        of (str): "file", or "zip member" when what is published is a zip around the file that is meant.
+        sha256_prefix: the first hex digits of its SHA-256, as in PyTorch Hub's file names.
+        git_blob_sha1: its object name in a git tree: the SHA-1 of b"blob <size>", a zero byte, and the file.
+        sha1: its SHA-1.
+        of: "file", or "zip member" when the hash is of the file inside the published zip.
     """
 
     sha256_prefix: str | None = None
@@ -35,8 +35,8 @@ class Integrity:
     of: str = "file"
 
     @property
-    def stated(self):
-        """Whether anything is known about the bytes before they are seen."""
+    def stated(self) -> bool:
+        """Whether any hash is published."""
         return bool(self.sha256_prefix or self.git_blob_sha1 or self.sha1)
 
 
@@ -45,19 +45,21 @@ class Entry:
     """One checkpoint.
 
     Attributes:
-        name (str): <network>.<source>; the URL, for a URL that is not in the catalog.
-        source (str): who publishes it; None for a URL that is not in the catalog.
-        file (str): its name in the cache and on mirrors (there with .zip for a zip member).
-        model (str | None): the model of `densebone list` that it fits; None when it fits none, and `reason` says why.
-        form (str | None): the form of CondenseNetV2 that it fits, when not the default.
-        urls (tuple of str): where a program gets it, best first. Empty: only by hand.
-        pages (tuple of str): where a person gets it.
-        accuracy, claimed_by (str | None): what is claimed for it, and by whom. Not measured here.
-        licence, layout, container, read_in (str | None): `read_in` is where all this was read.
-        preprocessing (Preprocessing | None): None when its source does not say.
-        assumed (tuple of str): the fields that are likely, but not stated by the source.
-        integrity (Integrity).
-        title, note (str | None).
+        name: <network>.<source>; or the URL, when that is not in the catalog.
+        source: who publishes it; None for a URL that is not in the catalog.
+        file: its name in the cache and on mirrors. A mirror holds a zip member with .zip after the name.
+        model: the model of `densebone list` that it fits; None when it fits no model, and `reason` says why.
+        form: the form of CondenseNetV2 that it fits, when that is not the default.
+        urls: where a program downloads it, best first. Empty when a person has to download it.
+        pages: where a person downloads it.
+        accuracy, claimed_by: the claimed accuracy, and who claims it. Not measured here.
+        licence: under which it is published.
+        layout, container: the names of its tensors, and the kind of file.
+        read_in: where all this was read.
+        preprocessing: None when its source does not say.
+        assumed: fields that are likely, but that the source does not state.
+        integrity: its published hashes.
+        title, note: what it holds, and what else to know.
     """
 
     name: str
@@ -65,8 +67,8 @@ class Entry:
     file: str
     model: str | None = None
     form: str | None = None
-    urls: tuple = ()
-    pages: tuple = ()
+    urls: tuple[str, ...] = ()
+    pages: tuple[str, ...] = ()
     accuracy: str | None = None
     claimed_by: str | None = None
     licence: str | None = None
@@ -74,31 +76,31 @@ class Entry:
     container: str | None = None
     read_in: str | None = None
     preprocessing: Preprocessing | None = None
-    assumed: tuple = ()
+    assumed: tuple[str, ...] = ()
     integrity: Integrity = field(default_factory=Integrity)
     title: str | None = None
     reason: str | None = None
     note: str | None = None
 
     @property
-    def network(self):
+    def network(self) -> str:
         """The part of the name before the source."""
         return self.name.partition(".")[0]
 
     @property
-    def zipped(self):
-        """Whether the published file is a zip around the one that is meant."""
+    def zipped(self) -> bool:
+        """Whether the weights are published inside a zip."""
         return self.integrity.of == "zip member"
 
-    def check_loadable(self):
-        """UserError that says why, when no network of ours takes these weights."""
+    def check_loadable(self) -> None:
+        """Raises a UserError that says why, when none of our networks takes these weights."""
         if self.source and not self.model:
             raise UserError(f"{self.name} cannot be loaded: {self.reason}")
 
 
 @functools.cache
 def _catalog():
-    """({name: Entry}, {model: name of its default}) of catalog.yml."""
+    """catalog.yml as ({name: Entry}, {model: name of its default entry})."""
     content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     recipes = {name: Preprocessing(**row) for name, row in content["preprocessing"].items()}
     known = {f.name for f in fields(Entry)}
@@ -117,13 +119,17 @@ def _catalog():
     return table, content["defaults"]
 
 
-def entries(model=None):
-    """The catalog's entries in its order; those of one network when `model` is given."""
+def entries(model: str | None = None) -> list[Entry]:
+    """All entries in the catalog's order, or only those of the network `model`."""
     return [entry for entry in _catalog()[0].values() if model in (None, entry.network)]
 
 
-def find(name):
-    """The entry of a name such as "hardnet68.official", or a model's default; UserError with the nearest names."""
+def find(name: str) -> Entry:
+    """The entry with a name such as "hardnet68.official", or the default entry of a model such as "hardnet68".
+
+    Raises:
+        UserError: no such name. The message lists the nearest ones.
+    """
     table, defaults = _catalog()
     name = defaults.get(name, name)
     if name not in table:
@@ -133,8 +139,8 @@ def find(name):
     return table[name]
 
 
-def default_for(model):
-    """The entry that `pretrained=True` means for a model; UserError when there is none."""
+def default_for(model: str) -> Entry:
+    """The entry that `pretrained=True` means for a model; UserError when it has none."""
     defaults = _catalog()[1]
     if model not in defaults:
         raise UserError(
@@ -143,8 +149,8 @@ def default_for(model):
     return find(defaults[model])
 
 
-def is_published(text):
-    """Whether a text is the name of published weights, and of no file."""
+def is_published(text: str) -> bool:
+    """Whether a text names published weights. False when a file of that name exists."""
     try:
         find(text)
     except UserError:
@@ -152,16 +158,16 @@ def is_published(text):
     return not Path(text).exists()
 
 
-def is_url(text):
-    """Whether a text is meant as a URL: it begins with a scheme and ://."""
+def is_url(text: object) -> bool:
+    """Whether a text is meant as a URL: it starts with a scheme and ://."""
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(text)))
 
 
-def of_url(url):
-    """The entry of a URL: the catalog's where it knows it, else one that is known by the URL alone.
+def of_url(url: object) -> Entry:
+    """The entry that lists a URL; for other URLs a new entry, which knows nothing but the URL.
 
     Raises:
-        UserError: neither http nor https, or no host.
+        UserError: the URL is neither http nor https, or has no host.
     """
     url = str(url)
     for entry in entries():
@@ -173,17 +179,17 @@ def of_url(url):
     except ValueError:
         usable = False
     if not usable:
-        raise UserError(f"{url} cannot be downloaded; only http:// and https:// can; a file of yours goes by its path")
+        raise UserError(f"{url} cannot be downloaded; only http:// and https:// can; give a local file by its path")
     said = re.search(r"filename\*?=\"?([^\";&]+)", unquote(parts.query))
     name = said.group(1) if said else unquote(parts.path)
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name.rstrip("/").rpartition("/")[2]).lstrip(".")[-80:]
-    # Two URLs with the same last part are two files.
+    # The hash keeps two URLs with the same last part apart.
     file = f"urls/{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name or 'weights'}"
     return Entry(name=url, source=None, file=file, urls=(url,))
 
 
-def shown(url):
-    """A URL for messages and records: without query, user and password."""
+def shown(url: str) -> str:
+    """A URL for messages and records, without its query, user and password."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"

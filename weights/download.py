@@ -1,14 +1,14 @@
-"""Published weights as files on this machine: a cache that is filled once and checked every time.
+"""The cache of published weights: each file is downloaded once and checked at every use.
 
 `$DENSEBONE_HOME`, or else `densebone` in the user's cache (`$XDG_CACHE_HOME`, ~/.cache), holds
 
-    weights/NAME              whole files that were checked
-    weights/NAME.part, .json  what came of one so far, and what it belongs to
-    weights.lock.json         SHA-256 of files for which no full hash is published, as first seen
-    locks/                    who downloads what; the system frees them when a process dies
+    weights/NAME              complete files that passed the check
+    weights/NAME.part, .json  an unfinished download, and the URL and version it belongs to
+    weights.lock.json         SHA-256 of files without a full published hash, as first seen
+    locks/                    one lock per download; the system frees them when a process dies
 
-Written on requests and filelock. pooch, which is made for this, neither resumes a file nor tries mirrors nor keeps two
-processes from downloading the same one.
+Uses requests and filelock. pooch, a library for this purpose, does not resume a file, does not try mirrors, and does
+not keep two processes from downloading the same file.
 """
 
 import os
@@ -16,6 +16,7 @@ import shutil
 import sys
 import zipfile
 import zlib
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,38 +29,38 @@ from .integrity import Record, Refused, check, digests, namesakes, owners
 from .transfer import Failed, Settings, discard, disk_error, transfer
 
 
-def home():
-    """The folder that holds all this; need not exist."""
+def home() -> Path:
+    """The folder that holds all this. It need not exist yet."""
     given = os.environ.get("DENSEBONE_HOME")
     if given:
         return Path(given).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
-    # The XDG specification: a relative path there is to be ignored.
+    # The XDG specification says to ignore a relative path.
     return (Path(cache) if cache and os.path.isabs(cache) else Path("~/.cache").expanduser()) / "densebone"
 
 
-def is_offline():
+def is_offline() -> bool:
     """Whether DENSEBONE_OFFLINE forbids the network."""
     return os.environ.get("DENSEBONE_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
 
 
-def cache_path(entry):
-    """Where the file of an entry is, or would be."""
+def cache_path(entry: Entry) -> Path:
+    """Where the cache keeps the file of an entry. The file need not exist."""
     return home() / "weights" / entry.file
 
 
-def fetch(source, settings=None):
-    """The local file of published weights, checked; downloaded when it is not in the cache.
+def fetch(source: Entry | str, settings: Settings | None = None) -> Path:
+    """Returns the checked local file of published weights, and downloads it when the cache lacks it.
 
     Args:
-        source (Entry | str): an entry, its name, a model's name (its default), or an http or https URL.
-        settings (Settings | None): how patient to be; None: `Settings()`.
+        source: an entry, its name, a model's name (for its default entry), or an http or https URL.
+        settings: how patient to be; None takes `Settings()`.
 
     Returns:
-        Path: in the cache.
+        The file in the cache.
 
     Raises:
-        UserError: no such name, no way to get it, or what came is not the published file.
+        UserError: no such name, no way to download it, or the download is not the published file.
     """
     entry = source if isinstance(source, Entry) else of_url(source) if is_url(source) else find(source)
     path = cache_path(entry)
@@ -81,17 +82,19 @@ def fetch(source, settings=None):
     return path
 
 
-def add(file, name=None, examine=None):
-    """Copies a file that was downloaded by hand into the cache, where its entry is found from then on.
+def add(
+    file: str | Path, name: str | None = None, examine: Callable[[Path, Entry], None] | None = None
+) -> tuple[Entry, Path]:
+    """Copies a file that was downloaded by hand into the cache. `fetch` then finds it under its entry.
 
     Args:
-        file (str | Path): the file, or the zip that it is published in.
-        name (str | None): the entry that it is; None: told by its hash.
-        examine (callable | None): called with the copy and the entry when nothing is published about its bytes; raises
-            UserError when the content is something else.
+        file: the file, or the zip that it is published in.
+        name: the name of its entry; None finds the entry by the file's hash.
+        examine: called with the copy and the entry when no hash is published. It raises a UserError when the content
+            is something else.
 
     Returns:
-        (Entry, Path): and where it is now.
+        The entry, and the path of the copy.
 
     Raises:
         UserError: no such file or entry, not that entry's file, or not a file of any entry.
@@ -116,9 +119,9 @@ def add(file, name=None, examine=None):
 
 
 def _wrong(path, entry):
-    """What is wrong with a file of the cache, as words behind its entry's name; None when it is there and right.
+    """What is wrong with a file of the cache, in words that follow its entry's name; None when it is there and right.
 
-    A file that is not right stays until there is a better one.
+    A wrong file stays until a right one replaces it.
     """
     if not path.is_file():
         return f"is not in the cache, {path}"
@@ -131,12 +134,12 @@ def _wrong(path, entry):
             raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
         if os.access(home(), os.W_OK):
             raise disk_error(error, path) from error
-        # A cache that somebody else fills: nothing can be recorded in it.
+        # Somebody else fills this cache, and we cannot record anything in it.
     return None
 
 
 def _download(entry, path, urls, settings):
-    """Fills `path` from the first URL that gives the right file."""
+    """Fills `path` from the first URL that delivers the right file."""
     failures = []
     part = path.with_name(path.name + ".part")
     for url in urls:
@@ -149,7 +152,7 @@ def _download(entry, path, urls, settings):
 
 
 def _from(url, entry, part, path, settings):
-    """Fills `path` from one URL; Failed or Refused, and nothing is left that would spoil the next try."""
+    """Fills `path` from one URL. After Failed or Refused, nothing is left that would spoil the next try."""
     for is_last in (False, True):
         continued = transfer(url, part, settings)
         try:
@@ -157,12 +160,12 @@ def _from(url, entry, part, path, settings):
             return
         except Refused:
             discard(part)
-            if is_last or not continued:  # else the two halves may not have belonged together
+            if is_last or not continued:  # a continued file may consist of two versions: download it anew, once
                 raise
 
 
 def _accept(part, path, entry, url):
-    """Checks what was downloaded and gives it its final name."""
+    """Checks a download and gives it its final name."""
     try:
         if entry.zipped:
             with atomic_path(path) as temporary:
@@ -179,7 +182,7 @@ def _accept(part, path, entry, url):
 
 
 def _copy(source, target, entry):
-    """Copies a file, or, for an entry that is published zipped, the one file in a zip."""
+    """Copies a file; for an entry that is published in a zip, the one file inside it."""
     if not (entry.zipped and zipfile.is_zipfile(source) and (member := _member(source))):
         shutil.copyfile(source, target)
         return
@@ -191,7 +194,7 @@ def _copy(source, target, entry):
 
 
 def _member(path):
-    """The only file in a zip that is not itself a PyTorch file (those are zips with several), or None."""
+    """The only file in a zip, or None when it holds several, as PyTorch's own zip files do."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
@@ -201,15 +204,15 @@ def _member(path):
 
 
 def _recognise(file):
-    """The entry whose published hash a file has; UserError when there is none."""
+    """The entry whose published hash the file has; UserError when there is none."""
     found = owners(digests(file))
     if not found:
         named = namesakes(file)
-        if named and named[0].zipped:  # known by what is in the zip, which is checked when that is out
+        if named and named[0].zipped:  # its hash is of the file inside the zip, which is checked once unpacked
             return named[0]
         what = f"; its name is that of {' and '.join(e.name for e in named)}" if named else ""
         raise UserError(
-            f"no published hash says what {file} is{what}; say it with --as NAME (densebone weights list), or use "
+            f"no published hash says what {file} is{what}; name it with --as NAME (densebone weights list), or use "
             "the file by its path"
         )
     return found[0]
@@ -239,11 +242,11 @@ def _only_one(path):
 
 
 def _urls(entry):
-    """Where to look, best first: DENSEBONE_MIRROR, then the publishers."""
+    """The URLs to try, best first: DENSEBONE_MIRROR, then the publishers."""
     mirror = os.environ.get("DENSEBONE_MIRROR", "").strip()
     if not mirror or not entry.source:
         return entry.urls
-    of_url(mirror)  # http or https, or UserError
+    of_url(mirror)  # raises a UserError unless it is http or https
     return (f"{mirror.rstrip('/')}/{entry.file}{'.zip' if entry.zipped else ''}", *entry.urls)
 
 
@@ -260,7 +263,7 @@ def _add(entry):
 
 
 def _by_hand(entry, place):
-    """How to do without the network of this machine."""
+    """What the user can do without the network of this machine."""
     if not entry.source:
         return "download it elsewhere and give the path of the file"
     return f"download it {place} and then {_add(entry)}"

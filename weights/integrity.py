@@ -1,24 +1,25 @@
-"""Telling that a file is the right one: published hashes, and a record of SHA-256 where none are published."""
+"""Checks that a file is the right one: by its published hash, or by the SHA-256 recorded when it was first seen."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from filelock import FileLock
 
 from ..errors import UserError
 from ..system.files import atomic_path
-from .catalog import entries, shown
+from .catalog import Entry, Integrity, entries, shown
 
 
 class Refused(Exception):
-    """A file that is not what it should be; the text says why."""
+    """A file is not what it should be. The text says why, and continues a sentence about the file."""
 
 
 @dataclass(frozen=True)
 class Digests:
-    """Hashes of a file: `git_blob_sha1` is the name that git gives it. `size` in bytes."""
+    """Size and hashes of a file. `size` counts bytes; `git_blob_sha1` is the object name that git gives the file."""
 
     size: int
     sha256: str
@@ -26,8 +27,8 @@ class Digests:
     git_blob_sha1: str
 
 
-def digests(path):
-    """The Digests of a file, in one pass."""
+def digests(path: Path) -> Digests:
+    """All hashes of a file, computed in one pass."""
     size = path.stat().st_size
     sha256, sha1, blob = hashlib.sha256(), hashlib.sha1(), hashlib.sha1(b"blob %d\0" % size)
     with open(path, "rb") as stream:
@@ -37,8 +38,8 @@ def digests(path):
     return Digests(size, sha256.hexdigest(), sha1.hexdigest(), blob.hexdigest())
 
 
-def agrees(integrity, found):
-    """The published hash that `found` agrees with, as words such as "git blob SHA-1", or None."""
+def agrees(integrity: Integrity, found: Digests) -> str | None:
+    """Which published hash the file matches, in words such as "git blob SHA-1"; None when it matches none."""
     if integrity.git_blob_sha1 == found.git_blob_sha1:
         return "git blob SHA-1"
     if integrity.sha1 == found.sha1:
@@ -48,45 +49,34 @@ def agrees(integrity, found):
     return None
 
 
-def owners(found):
-    """The entries of the catalog whose published hashes agree."""
+def owners(found: Digests) -> list[Entry]:
+    """The catalog's entries with a published hash that the file matches."""
     return [entry for entry in entries() if agrees(entry.integrity, found)]
 
 
-def namesakes(path):
-    """The entries of the catalog whose file has the name of this one, in the cache or where it is published."""
+def namesakes(path: Path) -> list[Entry]:
+    """The catalog's entries whose file has the same name, in the cache or where it is published."""
     return [e for e in entries() if path.name in (e.file, *(url.rpartition("/")[2] for url in e.urls))]
 
 
-def check(path, entry, record, origin):
-    """The Digests of a file that is what `entry` says.
+def check(path: Path, entry: Entry, record: "Record", origin: str) -> Digests:
+    """Checks that a file is the one that `entry` describes, and returns its hashes.
 
-    Where no full hash is published, the SHA-256 is recorded when first seen, and has to be the same from then on.
+    Where no full hash is published, the first check records the SHA-256, and later files must have the same.
 
     Args:
-        path (Path): the file; for a zip member, what was in the zip.
-        entry (Entry)
-        record (Record)
-        origin (str): where it came from, for the record.
+        path: the file; for a zip member, the unpacked file.
+        entry: what the file should be.
+        record: the SHA-256 recorded so far.
+        origin: where the file came from, for the record.
 
     Raises:
-        Refused: it is something else.
+        Refused: it is another file.
     """
     found, stated = digests(path), entry.integrity
     how = agrees(stated, found)
     if stated.stated and not how:
-        expected = [
-            f"{words} {value}"
-            for words, value, got in (
-                ("a SHA-256 that begins with", stated.sha256_prefix, found.sha256),
-                ("git blob SHA-1", stated.git_blob_sha1, found.git_blob_sha1),
-                ("SHA-1", stated.sha1, found.sha1),
-            )
-            if value
-        ]
-        got = found.sha1 if stated.sha1 else found.git_blob_sha1 if stated.git_blob_sha1 else found.sha256
-        kind = "SHA-1" if stated.sha1 else "git blob SHA-1" if stated.git_blob_sha1 else "SHA-256"
-        raise Refused(f"is not the published file: {' or '.join(expected)} is expected, its {kind} is {got}")
+        raise Refused(_mismatch(stated, found))
     if how in ("git blob SHA-1", "SHA-1"):
         return found
     known = record.read().get(entry.file)
@@ -100,17 +90,30 @@ def check(path, entry, record, origin):
     return found
 
 
+def _mismatch(stated, found):
+    """Words for a file that matches none of its published hashes."""
+    hashes = (
+        ("a SHA-256 that begins with", stated.sha256_prefix),
+        ("git blob SHA-1", stated.git_blob_sha1),
+        ("SHA-1", stated.sha1),
+    )
+    expected = " or ".join(f"{words} {value}" for words, value in hashes if value)
+    got = found.sha1 if stated.sha1 else found.git_blob_sha1 if stated.git_blob_sha1 else found.sha256
+    kind = "SHA-1" if stated.sha1 else "git blob SHA-1" if stated.git_blob_sha1 else "SHA-256"
+    return f"is not the published file: {expected} is expected, its {kind} is {got}"
+
+
 class Record:
-    """SHA-256 of the files for which no full hash is published, as they were when first seen: a JSON file.
+    """A JSON file with the SHA-256 that files without a full published hash had when they were first seen.
 
     Args:
-        path (Path): the file; need not exist.
+        path: the JSON file. It need not exist yet.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path):
         self.path = path
 
-    def read(self):
+    def read(self) -> dict[str, dict]:
         """{name of a file in the cache: {"sha256", "bytes", "from", "recorded"}}."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
@@ -120,12 +123,12 @@ class Record:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{self.path} cannot be read ({error}); mend it, or remove it to trust the files that come next"
+                f"{self.path} cannot be read ({error}); mend it, or remove it to trust the next files fetched"
             ) from error
         return content
 
-    def add(self, name, found, origin):
-        """Keeps the Digests of a file; safe against other processes that do the same."""
+    def add(self, name: str, found: Digests, origin: str) -> None:
+        """Adds a file to the record. Several processes may do this at once."""
         with FileLock(self.path.with_suffix(".flock")):
             content = self.read()
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,21 +1,34 @@
-"""Checkpoint layouts: which one a file has, what tells it from its look-alikes, and how it becomes ours.
+"""Recognises the layout of a checkpoint, keeps look-alikes apart, and converts each layout to ours.
 
-Ours are the official PyTorch keys with Paddle's names of the batch-norm statistics, linear weights (in, out), and the
-channel numbers of a condensed CondenseNetV2 (`index`) as integers. Equal shapes prove nothing: some networks differ
-from ours in an activation or a padding alone. So each layout is recognised by its keys and by what they lack, and says
-what a network must do differently to be the one that the weights were trained in.
+Our layout ("ours") has the official PyTorch keys with Paddle's names for batch-norm statistics, linear weights of shape
+(in, out), and the channel numbers of a condensed CondenseNetV2 (`index`) as integers. Equal shapes prove nothing: some
+networks differ from ours only in an activation or a padding. So the table below recognises a layout by the keys that it
+has and by those that it lacks. A row also says which options the network needs to be the one that was trained.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import Any
 
 from ..errors import UserError, suggest
 from . import caffe
-
-STATISTICS = {"running_mean": "_mean", "running_var": "_variance"}
+from .array_conversion import (
+    Arrays,
+    from_centernet,
+    from_fchardnet,
+    from_notebook,
+    from_paddleseg,
+    from_pytorch,
+    from_pytorchcv_hardnet,
+    from_pytorchcv_peleenet,
+    integer_indices,
+    renamer,
+    to_centernet,
+    to_fchardnet,
+    to_pytorch,
+    turned,
+)
 
 
 @dataclass
@@ -23,20 +36,20 @@ class Recognised:
     """What a file holds.
 
     Attributes:
-        layout (str): its name in `LAYOUTS`.
-        model (str | None): the model that it is of, where its shapes say so.
-        arrays (dict of str to array): in our layout.
-        needs (dict): options that a network must have to be the one that these weights were trained in.
-        foreign (str): when they are of a network that is not one of ours: which, and how it differs; else "".
-        apart (str): when they are of a network of ours that others could be taken for: which, and how it differs; else
-            "". No other network takes them, whatever fits.
-        channels (str): order of the image channels that they were trained on: "bgr", or "rgb", which all others are.
+        layout: its name in `LAYOUTS`; the official layout adds the framework.
+        model: the model whose weights these are; None when the shapes fit no model.
+        arrays: the arrays in our layout.
+        needs: options that the network must have to be the one that these weights were trained in.
+        foreign: for a network that we do not build: its name and how it differs from ours; else "".
+        apart: for one of our networks that looks like another: its name and how it differs; else "". No other network
+            takes these weights, even where the shapes fit.
+        channels: the channel order of the images that they were trained on, "rgb" or "bgr".
     """
 
     layout: str
     model: str | None
-    arrays: dict
-    needs: dict = field(default_factory=dict)
+    arrays: Arrays
+    needs: dict[str, Any] = field(default_factory=dict)
     foreign: str = ""
     apart: str = ""
     channels: str = "rgb"
@@ -47,35 +60,33 @@ class Layout:
     """One row of the table below.
 
     Attributes:
-        matches: set of keys, with Paddle's names of the statistics -> whether the file has this layout.
-        convert: arrays with these keys -> arrays under our keys.
+        matches: keys, with Paddle's names for the statistics -> whether the file has this layout.
+        convert: arrays under these keys -> arrays under our keys.
         needs: model -> the options that the network must have.
-        foreign: a network that is not one of ours, and how it differs; or "".
-        apart: the same for a network of ours that others could be taken for; `model` is its name.
-        channels: "rgb" or "bgr", the images that the weights were trained on.
+        foreign: a network that we do not build, and how it differs from ours; or "".
+        apart: one of our networks that looks like another, and how it differs; or "". `model` is its name.
+        model: the model of all files in this layout; None when the shapes decide.
+        channels: the channel order of the images that the weights were trained on, "rgb" or "bgr".
     """
 
-    matches: Callable
-    convert: Callable = dict
-    needs: Callable = lambda model: {}
+    matches: Callable[[Collection[str]], bool]
+    convert: Callable[[Arrays], Arrays] = dict
+    needs: Callable[[str | None], dict[str, Any]] = lambda model: {}
     foreign: str = ""
     apart: str = ""
     model: str | None = None
     channels: str = "rgb"
 
 
-def recognise(arrays, layout=None):
-    """What the arrays of a file are.
+def recognise(arrays: Arrays, layout: str | None = None) -> Recognised:
+    """Finds out what the arrays of a file are, and converts them to our layout.
 
     Args:
-        arrays (dict of str to array): as the file has them.
-        layout (str | None): a name of `LAYOUTS` to take them for. Default None: found out.
-
-    Returns:
-        Recognised.
+        arrays: as the file has them.
+        layout: a name of `LAYOUTS` that the arrays must have; None tries all of them.
 
     Raises:
-        UserError: no layout is recognised, or they are not of the given one.
+        UserError: the arrays have no known layout, or not the given one.
     """
     if layout is not None and layout not in LAYOUTS:
         raise UserError(f"there is no layout {layout!r}; {suggest(layout, LAYOUTS)}")
@@ -89,7 +100,7 @@ def recognise(arrays, layout=None):
             if row.foreign:
                 return Recognised(title, None, converted, foreign=row.foreign)
             model = row.model or model_of(converted)
-            apart = row.apart or ENCODERS_APART.get(model, "")
+            apart = row.apart or ENCODERS_APART.get(model or "", "")
             return Recognised(title, model, converted, row.needs(model), apart=apart, channels=row.channels)
     wanted = f"not of the layout {layout!r}" if layout else "not recognised"
     raise UserError(
@@ -99,16 +110,20 @@ def recognise(arrays, layout=None):
     )
 
 
-def one_framework(arrays):
-    """("PyTorch" | "Paddle" | "Caffe", the arrays with Paddle's names and axes), whatever network they are of. Of Caffe
-    that is Pelee's detector alone, and its names stay.
+def one_framework(arrays: Arrays) -> tuple[str, Arrays]:
+    """Tells the framework of any network's arrays, and gives them Paddle's names and axes.
+
+    The only Caffe network that this knows is Pelee's detector; its names stay as they are.
+
+    Returns:
+        "PyTorch", "Paddle" or "Caffe", and the arrays.
 
     Raises:
-        UserError: the keys are of no framework, or of two.
+        UserError: the keys fit no framework, or two of them.
     """
     if caffe.is_pelee(arrays):
         return "Caffe", dict(arrays)
-    if any(key in arrays for key in MERGED_STEMS):  # no batch norms to tell by
+    if any(key in arrays for key in MERGED_STEMS):  # these have no batch norms that show the framework
         return "Paddle", dict(arrays)
     leaves = {key.rpartition(".")[2] for key in arrays}
     if "running_mean" in leaves and "_mean" not in leaves:
@@ -121,66 +136,29 @@ def one_framework(arrays):
     )
 
 
-def from_pytorch(arrays):
-    """Renames batch-norm statistics, drops their step counters, turns linear weights from (out, in) to (in, out)."""
-    ours = {}
-    for key, value in arrays.items():
-        prefix, dot, leaf = key.rpartition(".")
-        if leaf == "num_batches_tracked":
-            continue
-        is_linear = leaf == "weight" and value.ndim == 2
-        ours[prefix + dot + STATISTICS.get(leaf, leaf)] = value.T if is_linear else value
-    return ours
-
-
-def to_pytorch(arrays):
-    """The reverse of `from_pytorch`, with step counters of 0 beside the statistics, as the authors' files have them."""
-    names = {ours: theirs for theirs, ours in STATISTICS.items()}
-    theirs = {}
-    for key, value in arrays.items():
-        prefix, dot, leaf = key.rpartition(".")
-        is_linear = leaf == "weight" and value.ndim == 2
-        if leaf == "index" and prefix.endswith(".sfr"):
-            value = np.eye(len(value), dtype="float32")[value]
-        theirs[prefix + dot + names.get(leaf, leaf)] = value.T if is_linear else value
-        if leaf == "_variance":
-            theirs[f"{prefix}{dot}num_batches_tracked"] = np.zeros((), "int64")
-    return theirs
-
-
-#: layouts that `to_layout` writes; PaddleClas has our keys and axes
+#: the layouts that `to_layout` writes; PaddleClas has our keys and axes
 WRITTEN = ("ours", "paddleclas", "pytorch")
 
 
-def to_layout(arrays, name):
-    """Arrays in our layout -> those of a layout of `WRITTEN`. FC-HarDNet-70 and CenterNet-HarDNet-85, for RGB images
-    here, are for BGR ones in their authors' layouts.
+def to_layout(arrays: Arrays, name: str) -> Arrays:
+    """Arrays in our layout -> arrays in a layout of `WRITTEN`.
+
+    FC-HarDNet-70 and CenterNet-HarDNet-85 take RGB images in our layout and BGR images in their authors' layouts.
 
     Raises:
-        UserError: no such layout.
+        UserError: no such layout, or a detector in a layout for classifiers.
     """
     if name not in WRITTEN:
         raise UserError(f"there is no layout {name!r} to write; give one of {', '.join(WRITTEN)}")
     if name != "ours" and f"{caffe.STEM}.conv.weight" in arrays:
-        raise UserError(f"a detector is not written in the layout {name!r}, which classifiers have; give ours")
-    for layout, back in (("densebone FC-HarDNet", _FC_HARDNET_BACK), ("densebone CenterNet-HarDNet", _CENTERNET_BACK)):
+        raise UserError(f"a detector is not written in the layout {name!r}, which is for classifiers; give 'ours'")
+    for layout, back in (("densebone FC-HarDNet", to_fchardnet), ("densebone CenterNet-HarDNet", to_centernet)):
         if name == "pytorch" and LAYOUTS[layout].matches(set(arrays)):
-            arrays = _renamer(*back)(turned(arrays))
+            arrays = back(turned(arrays))
     return to_pytorch(arrays) if name == "pytorch" else dict(arrays)
 
 
-#: the first convolution of FC-HarDNet-70 and CenterNet-HarDNet-85, and of Pelee's detector, in our layout
-FIRST_CONVOLUTIONS = ("backbone.base.0.conv.weight", f"{caffe.STEM}.conv.weight")
-
-
-def turned(arrays):
-    """A network whose authors' weights are for BGR images, with the three input channels of its first convolution in
-    reverse order: RGB for BGR, and back."""
-    key = next(key for key in FIRST_CONVOLUTIONS if key in arrays)
-    return {**arrays, key: arrays[key][:, ::-1]}
-
-
-#: the options that networks have when nothing is said, of those that weights may need
+#: defaults of the network options that some weights need to differ
 DEFAULTS = {
     "block_activation": "relu6",
     "stride_padding": "both",
@@ -190,185 +168,17 @@ DEFAULTS = {
     "norm_epsilon": 1e-5,
     "ceil_mode": False,
 }
-#: whole detectors, by their networks' names in the catalog; ours is there the layout of PaddleDetection's model
+#: whole detectors, by their networks' names in the catalog; their layout "ours" is that of PaddleDetection's model
 DETECTORS = ("pelee_ssd304",)
-#: a bias that PeleeNet has, in a backbone or in a detector, when batch norm is merged into its convolutions
+#: a bias that only a PeleeNet with merged batch norm has, as a backbone or in a detector
 MERGED_STEMS = ("features.stemblock.stem1.conv.bias", f"{caffe.STEM}.conv.bias")
 
 
-def integer_indices(arrays):
-    """Turns CondenseNetV2's `index` tensors into integers; those of SFR are matrices in the authors' files."""
-    return {key: _as_index(key, v) if key.rpartition(".")[2] == "index" else v for key, v in arrays.items()}
-
-
-def _as_index(key, value):
-    """(C, C) with a single 1 in each row, or (C,) whole numbers -> (C,) int64, numbers from 0 to C - 1."""
-    if value.ndim == 2 and value.shape[0] == value.shape[1]:
-        if not (((value == 0) | (value == 1)).all() and (value.sum(1) == 1).all()):
-            raise UserError(f"{key} is a matrix whose rows are not all a single 1; it names no channels")
-        return value.argmax(1).astype("int64")
-    index = np.asarray(value).astype("int64") if value.dtype.kind in "iuf" else None
-    if value.ndim != 1 or index is None or (index != value).any() or not ((index >= 0) & (index < index.size)).all():
-        raise UserError(f"{key} does not hold channel numbers from 0 to {value.size - 1}")
-    return index
-
-
-# Renaming by patterns, applied in order to each key.
-
-
-def _renamer(*rules):
-    """arrays -> arrays under the keys that the rules (pattern, replacement) make."""
-    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
-
-    def rename(arrays):
-        result = {}
-        for key, value in arrays.items():
-            for pattern, replacement in compiled:
-                key = pattern.sub(replacement, key)
-            result[key] = value
-        return result
-
-    return rename
-
-
-# pytorchcv counts units where the authors count positions in `base`: of each unit, its block, 1x1 convolution and
-# down-sampling. Pools hold no tensors and yet a position.
-_PYTORCHCV_BASE = {
-    "hardnet39ds": {(1, 1): 3, (2, 1): 6, (3, 1): 9, (4, 1): 12},
-    "hardnet68ds": {(1, 1): 3, (2, 1): 6, (2, 2): 8, (3, 1): 11, (4, 1): 14},
-    "hardnet68": {(1, 1): 3, (2, 1): 6, (2, 2): 8, (3, 1): 11, (4, 1): 14},
-    "hardnet85": {(1, 1): 3, (2, 1): 6, (2, 2): 8, (3, 1): 11, (3, 2): 13, (4, 1): 16},
-}
-_HEADS = {"hardnet39ds": 14, "hardnet68ds": 16, "hardnet68": 16, "hardnet85": 19}
-
-
-def _pytorchcv_hardnet_model(arrays):
-    first = arrays["features.init_block.conv1.conv.weight"].shape[0]
-    depthwise = any(".dw_conv." in key for key in arrays)
-    return {24: "hardnet39ds", 32: "hardnet68ds" if depthwise else "hardnet68", 48: "hardnet85"}.get(first)
-
-
-def _from_pytorchcv_hardnet(arrays):
-    model = _pytorchcv_hardnet_model(arrays)
-    if model is None:
-        raise UserError("these weights have pytorchcv's keys, but the widths of no HarDNet that is known")
-    base, result = _PYTORCHCV_BASE[model], {}
-    for key, value in arrays.items():
-        key = (
-            key.replace(".bn.", ".norm.").replace(".pw_conv.", ".layer1.").replace(".dw_conv.conv.", ".layer2.dwconv.")
-        )
-        key = key.replace(".dw_conv.", ".layer2.").replace("output.fc.", f"base.{_HEADS[model]}.3.")
-        key = re.sub(r"features\.init_block\.conv([12])\.", lambda m: f"base.{int(m[1]) - 1}.", key)
-        key = key.replace("features.init_block.downsample.conv.", "base.2.dwconv.")
-        key = key.replace("features.init_block.downsample.", "base.2.")
-        if unit := re.match(r"features\.stage(\d+)\.unit(\d+)\.(blocks\.block(\d+)|conv|downsample)\.(.*)", key):
-            stage, number, part, layer, rest = unit.groups()
-            position = base[int(stage), int(number)]
-            if part.startswith("blocks"):
-                key = f"base.{position}.layers.{int(layer) - 1}.{rest}"
-            elif part == "conv":  # 85 has a dropout before its last one
-                last = model == "hardnet85" and (stage, number) == ("4", "1")
-                key = f"base.{position + (2 if last else 1)}.{rest}"
-            else:
-                key = f"base.{position + 2}.{rest.replace('conv.', 'dwconv.')}"
-        result[key] = value
-    return result
-
-
-def _from_pytorchcv_peleenet(arrays):
-    rename = _renamer(
-        (r"\.bn\.", ".norm."),
-        (r"features\.init_block\.first_conv\.", "features.stemblock.stem1."),
-        (r"features\.init_block\.branches\.branch1\.conv1\.", "features.stemblock.stem2a."),
-        (r"features\.init_block\.branches\.branch1\.conv2\.", "features.stemblock.stem2b."),
-        (r"features\.init_block\.last_conv\.", "features.stemblock.stem3."),
-        (r"features\.stage(\d+)\.unit(\d+)\.branch(\d)\.conv1\.", r"features.denseblock\1.denselayer\2.branch\3a."),
-        (r"features\.stage(\d+)\.unit(\d+)\.branch(\d)\.conv2\.", r"features.denseblock\1.denselayer\2.branch\3b."),
-        (r"features\.stage(\d+)\.unit(\d+)\.branch(\d)\.conv3\.", r"features.denseblock\1.denselayer\2.branch\3c."),
-        (r"features\.stage(\d+)\.trans\1\.conv\.", lambda m: f"features.transition{int(m[1]) - 1}."),
-        (r"features\.final_block\.", "features.transition4."),
-        (r"output\.fc\.", "classifier."),
-    )
-    result = rename(arrays)
-    stem3 = "features.stemblock.stem3.conv.weight"
-    half = result[stem3].shape[1] // 2  # its inputs: there the convolutions' branch is first, here the pool's
-    result[stem3] = np.concatenate([result[stem3][:, half:], result[stem3][:, :half]], axis=1)
-    return result
-
-
-def _from_notebook(arrays):
-    head = max(int(key.split(".")[1]) for key in arrays)  # the linear layer, a position of its own there
-    return _renamer(
-        (r"\.conv_bn\.0\.", ".conv."), (r"\.conv_bn\.1\.", ".norm."), (rf"base\.{head}\.(\w+)$", r"base.16.3.\1")
-    )(arrays)
-
-
-#: the authors' FC-HarDNet-70 -> ours
-_FC_HARDNET = (
-    (r"^base\.", "backbone.base."),
-    (r"^conv1x1_up\.", "decoder.reduce."),
-    (r"^denseBlocksUp\.", "decoder.blocks."),
-    (r"^finalConv\.", "classifier."),
-)
-_FC_HARDNET_BACK = (
-    (r"^backbone\.base\.", "base."),
-    (r"^decoder\.reduce\.", "conv1x1_up."),
-    (r"^decoder\.blocks\.", "denseBlocksUp."),
-    (r"^classifier\.", "finalConv."),
-)
-#: the authors' CenterNet-HarDNet-85 -> ours, which is also that of PaddleDetection's CenterNet with our components
-_CENTERNET = (
-    (r"^base\.", "backbone.base."),
-    (r"^last_proj\.", "neck.project."),
-    (r"^last_blk\.", "neck.bottom."),
-    (r"^conv1x1_up\.", "neck.reduce."),
-    (r"^denseBlocksUp\.", "neck.blocks."),
-    (r"^hm\.", "head.heatmap."),
-    (r"^wh\.", "head.boxes."),
-)
-_CENTERNET_BACK = (
-    (r"^backbone\.base\.", "base."),
-    (r"^neck\.project\.", "last_proj."),
-    (r"^neck\.bottom\.", "last_blk."),
-    (r"^neck\.reduce\.", "conv1x1_up."),
-    (r"^neck\.blocks\.", "denseBlocksUp."),
-    (r"^head\.heatmap\.", "hm."),
-    (r"^head\.boxes\.", "wh."),
-)
-
-
-def _from_paddleseg(arrays):
-    """FC-HarDNet-70: there a layer reads its links oldest first, here newest first."""
-    from ..backbones.hardnet import links  # which needs Paddle
-
-    rename = _renamer(
-        (r"\b_conv\.", "conv."),
-        (r"\b_batch_norm\.", "norm."),
-        (r"^stem\.", "base."),
-        (r"^encoder\.blks\.(\d+)\.", lambda m: f"base.{int(m[1]) + 4}."),
-        (r"^decoder\.conv1x1_up\.", "conv1x1_up."),
-        (r"^decoder\.dense_blocks_up\.", "denseBlocksUp."),
-        (r"^cls_head\.", "finalConv."),
-        *_FC_HARDNET,
-    )
-    result = rename(arrays)
-    for key, value in result.items():
-        if not (match := re.fullmatch(r"(.*\.layers\.)(\d+)\.conv\.weight", key)):
-            continue
-        block, number = match[1], int(match[2]) + 1
-        widths = [result[f"{block}0.conv.weight"].shape[1]]
-        widths += [result[f"{block}{i}.conv.weight"].shape[0] for i in range(number - 1)]
-        newest_first = links(number)
-        ends = np.cumsum([widths[i] for i in newest_first[::-1]])[:-1]
-        result[key] = np.concatenate(np.split(value, ends, axis=1)[::-1], axis=1)
-    return result
-
-
-# Which keys a layout has. HarDNet's and its relatives' overlap, so the relatives are told apart first.
+# The table of layouts. HarDNet and its relatives share keys, so the relatives come first.
 
 
 def _has(*patterns, without=()):
-    """keys -> whether each pattern is found in one of them, and none of the others in any."""
+    """A function of keys: whether some key matches each of the patterns, and no key matches any of `without`."""
     wanted, unwanted = [re.compile(p) for p in patterns], [re.compile(p) for p in without]
 
     def matches(keys):
@@ -379,15 +189,17 @@ def _has(*patterns, without=()):
 
 
 def _last_block(keys, prefix):
-    """The position of an encoder's last layer when it is a HarDBlock, else None. CenterNet's has no 1x1 convolution
-    behind its last block, which every stage of HarDNet ends with."""
+    """The position of an encoder's last layer when that is a HarDBlock, else None.
+
+    Every stage of HarDNet ends with a 1x1 convolution after its block; the last stage of CenterNet's encoder does not.
+    """
     pattern = re.compile(rf"{prefix}(\d+)\.")
     positions = {int(m[1]): ".layers." in key for key in keys if (m := pattern.match(key))}
     return max(positions) if positions and positions[max(positions)] else None
 
 
 def _needs_of_caffe_pelee(merged):
-    """Options of the PeleeNet in Pelee's detector."""
+    """The options of the PeleeNet in Pelee's detector."""
     norm = {"norm": False} if merged else {"norm": True, "norm_epsilon": 1e-3}
     return lambda model: {"ceil_mode": True, **norm}
 
@@ -395,7 +207,7 @@ def _needs_of_caffe_pelee(merged):
 PELEE = "Pelee-SSD304, a detector for BGR images"
 SEGMENTER = "FC-HarDNet-70, a network for segmentation with ReLU"
 DETECTOR = "CenterNet-HarDNet-85, a detector whose encoder has HarDNet's shapes, but ReLU and average pools"
-#: encoders that other HarDNets could be taken for
+#: encoders that look like other HarDNets
 ENCODERS_APART = {
     "hardnet70": "HarDNet-70, the encoder of FC-HarDNet-70, with ReLU and average pools",
     "centernet_hardnet85_base": "the encoder of CenterNet-HarDNet-85, with ReLU and average pools",
@@ -426,7 +238,7 @@ LAYOUTS = {
     ),
     "PaddleSeg HarDNet": Layout(
         _has(r"^stem\.0\._conv\.", r"^encoder\.blks\."),
-        _from_paddleseg,
+        from_paddleseg,
         needs=lambda model: {"stem_stride": 1, "stride_padding": "same", "align_corners": False},
         apart="PaddleSeg's HarDNet, which has the shapes of FC-HarDNet-70 and other strides, padding and up-sampling",
         model="fchardnet70",
@@ -438,7 +250,7 @@ LAYOUTS = {
     ),
     "CenterNet-HarDNet": Layout(
         _has(r"^base\.13\.layers\.", r"^(hm|last_proj)\.", without=(r"^finalConv\.",)),
-        _renamer(*_CENTERNET),
+        from_centernet,
         apart=f"{DETECTOR}, for BGR images",
         model="centernet_hardnet85",
         channels="bgr",
@@ -449,7 +261,7 @@ LAYOUTS = {
     ),
     "FC-HarDNet": Layout(
         _has(r"^base\.0\.conv\.", r"^(finalConv|denseBlocksUp)\."),
-        _renamer(*_FC_HARDNET),
+        from_fchardnet,
         needs=lambda model: {"stem_stride": 2, "stride_padding": "both", "align_corners": True},
         apart=f"{SEGMENTER} and BGR images",
         model="fchardnet70",
@@ -462,7 +274,7 @@ LAYOUTS = {
     ),
     "CenterNet-HarDNet's encoder": Layout(
         lambda keys: _last_block(keys, r"(?:base\.)?") == 13,
-        _renamer((r"^(?:base\.)?", "base.")),
+        renamer((r"^(?:base\.)?", "base.")),
         apart=ENCODERS_APART["centernet_hardnet85_base"],
         model="centernet_hardnet85_base",
     ),
@@ -472,21 +284,21 @@ LAYOUTS = {
     ),
     "FC-HarDNet's encoder": Layout(
         _has(r"^0\.conv\."),
-        _renamer((r"^", "base.")),
+        renamer((r"^", "base.")),
         needs=lambda model: {"stem_stride": 2, "stride_padding": "both"},
         apart=ENCODERS_APART["hardnet70"],
         model="hardnet70",
     ),
     "notebook HarDNet68": Layout(
-        _has(r"^base\.0\.conv_bn\.0\."), _from_notebook, needs=lambda model: {"stride_padding": "before"}
+        _has(r"^base\.0\.conv_bn\.0\."), from_notebook, needs=lambda model: {"stride_padding": "before"}
     ),
     "pytorchcv HarDNet": Layout(
         _has(r"^features\.init_block\.conv1\."),
-        _from_pytorchcv_hardnet,
+        from_pytorchcv_hardnet,
         needs=lambda model: {"block_activation": "relu"} if model in ("hardnet68", "hardnet85") else {},
     ),
     "pytorchcv PeleeNet": Layout(
-        _has(r"^features\.init_block\.first_conv\."), _from_pytorchcv_peleenet, needs=lambda model: {"norm": True}
+        _has(r"^features\.init_block\.first_conv\."), from_pytorchcv_peleenet, needs=lambda model: {"norm": True}
     ),
     OFFICIAL: Layout(
         _has(r"^base\.\d+\.|^features\.(stemblock\.|init_conv\.|denseblock_?\d+\.)"),
@@ -495,8 +307,8 @@ LAYOUTS = {
 }
 
 
-def model_of(arrays):
-    """The model whose network has the shapes of these first layers, or None."""
+def model_of(arrays: Arrays) -> str | None:
+    """The model whose first layers have the shapes of these arrays, or None."""
 
     def width(key):
         return arrays[key].shape[0] if key in arrays else None
@@ -513,5 +325,5 @@ def model_of(arrays):
     if (width("base.0.conv.weight"), width("base.3.conv.weight")) == (16, 48):
         return "hardnet70"
     if "base.13.layers.0.conv.weight" in arrays and "base.14.conv.weight" not in arrays and width("base.14.3.weight"):
-        return "centernet_hardnet85_base"  # as a classifier: no 1x1 convolution behind its last block
+        return "centernet_hardnet85_base"  # as a classifier: no 1x1 convolution after its last block
     return names.get(width("base.0.conv.weight"))

@@ -1,4 +1,4 @@
-"""Loading weights strictly: every tensor of a checkpoint is used or named."""
+"""Loads weights into a network, strictly: every tensor of the checkpoint is used, or the report names it."""
 
 import json
 import math
@@ -6,65 +6,67 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 
 from ..errors import UserError
+from .array_conversion import FIRST_CONVOLUTIONS, integer_indices, turned
 from .catalog import find, is_url
 from .download import fetch
-from .layouts import ENCODERS_APART, FIRST_CONVOLUTIONS, integer_indices, one_framework, recognise, turned
+from .layouts import ENCODERS_APART, one_framework, recognise
 from .reader import SUFFIXES, read_arrays
 
-#: what `adapt_input` may be
+#: the values of `adapt_input`
 ADAPTATIONS = (None, False, "bgr", "rgb")
 
 
 @dataclass
 class LoadReport:
-    """What became of each tensor.
+    """What happened to each tensor.
 
     Attributes:
-        source, layout (str): where the weights came from, and the layout that was recognised.
-        used (list of str): tensors of the network that were filled.
-        missing (list of str): tensors of the network that the checkpoint lacks.
-        unexpected (list of str): tensors of the checkpoint that the network lacks.
-        misshaped (list of (str, shape in the checkpoint, shape in the network)).
-        left_out (list of str): tensors of a classifier that a backbone does not have (head, later stages).
-        added (list of str): tensors that no classifier has and the checkpoint lacks; they stay as they started.
-        reinitialised (list of str): the last layer's, when the checkpoint has another number of classes, or is of an
-            encoder that has none; they stay as they started.
-        adapted (list of str): the first convolution's weight, when it was made to fit other image channels.
-        turned (bool): whether its input channels were turned round.
-        channels (str): "rgb" or "bgr", the order of the image channels that the network now wants.
-        parameters, parameters_used (int): numbers in the network's tensors, and how many of them were filled.
+        source, layout: where the weights come from, and their layout.
+        used: tensors of the network that the checkpoint filled.
+        missing: tensors of the network that the checkpoint lacks.
+        unexpected: tensors of the checkpoint that the network lacks.
+        misshaped: (name, shape in the checkpoint, shape in the network) of tensors whose shapes differ.
+        left_out: tensors of a classifier that a backbone does not have (head, later stages).
+        added: tensors that no classifier has and the checkpoint lacks. They keep their initial values.
+        reinitialised: tensors of the last layer, when the checkpoint has another number of classes, or is an encoder
+            without a last layer. They keep their initial values.
+        adapted: the weight of the first convolution, when it was changed to fit the image channels.
+        turned: whether the input channels of that weight were reversed.
+        channels: the channel order of the images that the network now takes, "rgb" or "bgr".
+        parameters, parameters_used: how many numbers the network's tensors hold, and how many were filled.
     """
 
     source: str
     layout: str
-    used: list = field(default_factory=list)
-    missing: list = field(default_factory=list)
-    unexpected: list = field(default_factory=list)
-    misshaped: list = field(default_factory=list)
-    left_out: list = field(default_factory=list)
-    added: list = field(default_factory=list)
-    reinitialised: list = field(default_factory=list)
-    adapted: list = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    misshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    reinitialised: list[str] = field(default_factory=list)
+    adapted: list[str] = field(default_factory=list)
     turned: bool = False
     channels: str = "rgb"
     parameters: int = 0
     parameters_used: int = 0
 
     @property
-    def complete(self):
+    def complete(self) -> bool:
         """Whether nothing is missing, unexpected or mis-shaped."""
         return not (self.missing or self.unexpected or self.misshaped)
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The report as JSON."""
         return json.dumps({**asdict(self), "complete": self.complete}, indent=2)
 
-    def __str__(self):
+    def __str__(self) -> str:
         share = 100 * self.parameters_used / max(self.parameters, 1)
         parts = [
             f"{self.source} ({self.layout} layout): {len(self.used)} tensors used, {share:.4g} % of the parameters"
@@ -72,11 +74,11 @@ class LoadReport:
         if self.left_out:
             parts.append(f"{len(self.left_out)} left out, not part of a backbone")
         if self.added:
-            parts.append(f"{len(self.added)} stay as they started, not part of a classifier")
+            parts.append(f"{len(self.added)} keep their initial values, not part of a classifier")
         if self.reinitialised:
             parts.append(
-                f"the last layer stays as it started, for another number of classes or because the weights have none "
-                f"({_few(self.reinitialised)})"
+                f"the last layer keeps its initial values, because the weights have another number of classes or no "
+                f"such layer ({_few(self.reinitialised)})"
             )
         if self.adapted:
             what = "turned round for RGB images" if self.turned else "adapted to the image channels"
@@ -90,34 +92,35 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_weights(layer, source, strict=True, adapt_input=None, layout=None):
-    """Fills a network of ours with weights.
+def load_weights(
+    layer: paddle.nn.Layer,
+    source: str | Path | Mapping[str, Any],
+    strict: bool = True,
+    adapt_input: str | bool | None = None,
+    layout: str | None = None,
+) -> LoadReport:
+    """Fills a network with weights.
 
     Args:
-        layer (Layer): what `create_model` or `create_backbone` made, or a model that holds more.
-        source (path | str | mapping of str to array): a weights file (docs/weights.md lists the kinds), the name of
-            published weights (`densebone weights list`), their URL, or the arrays themselves.
-        strict (bool): raise, and change nothing, unless every tensor on both sides finds its partner. A classifier's
-            head and later stages may be left over when `layer` is a backbone; a last linear layer of another number of
-            classes stays as it started; the report names them. Default True.
-        adapt_input (None | False | "bgr" | "rgb"): None adapts the first convolution to the network's `in_channels`:
-            their sum for 1, repeated and scaled by 3 / n for n. False refuses that. "bgr" turns its three input
-            channels round, for weights of BGR images in a network that is given RGB ones; "rgb" does so when the
-            weights are known to be of BGR images, as FC-HarDNet's authors' are. Default None.
-        layout (str | None): a name of `layouts.LAYOUTS` to take the weights for. Default None: recognised.
-
-    Returns:
-        LoadReport.
+        layer: a network of `create_model` or `create_backbone`, or a model that contains one.
+        source: a weights file (docs/weights.md lists the kinds), the name of published weights
+            (`densebone weights list`), their URL, or the arrays themselves by name.
+        strict: raise, and change nothing, unless every tensor on either side has its partner. Two things are allowed,
+            and the report names them: a backbone leaves out a classifier's head and later stages, and a last linear
+            layer with another number of classes keeps its initial values.
+        adapt_input: None, False, "bgr" or "rgb". None adapts the first convolution to the network's `in_channels`: it
+            sums the input channels for 1, and repeats them and scales by 3 / n for n. False refuses that. "bgr"
+            reverses the three input channels, for weights of BGR images in a network that gets RGB images. "rgb" does
+            so only when the weights are known to be of BGR images, as those of FC-HarDNet's authors.
+        layout: a name of `layouts.LAYOUTS` that the weights must have; None recognises it.
 
     Raises:
-        UserError: unreadable file, unknown layout, weights of another network, or, when strict, anything left over.
+        UserError: unreadable file, unknown layout, weights of another network, or, when strict, a tensor without a
+            partner.
     """
     if adapt_input not in ADAPTATIONS:
         raise UserError(f"adapt_input is {adapt_input!r}; give one of {', '.join(map(repr, ADAPTATIONS))}")
-    if isinstance(source, Mapping):
-        name, arrays = "given arrays", {key: np.asarray(value) for key, value in source.items()}
-    else:
-        name, arrays = str(source), read_arrays(locate(source))
+    name, arrays = _read(source)
     is_network = hasattr(layer, "last_linear")
     title, arrays, channels = (_ours if is_network else _plain)(name, layer, arrays, layout)
     report = LoadReport(name, title, channels=channels)
@@ -140,12 +143,20 @@ def load_weights(layer, source, strict=True, adapt_input=None, layout=None):
     return report
 
 
-def locate(source):
-    """The local file of weights given as a path, a name of published weights, or a URL; the latter two are downloaded
-    when they are not in the cache.
+def _read(source):
+    """(name for messages, arrays) of what `load_weights` takes as its source."""
+    if isinstance(source, Mapping):
+        return "given arrays", {key: np.asarray(value) for key, value in source.items()}
+    return str(source), read_arrays(locate(source))
+
+
+def locate(source: str | os.PathLike) -> str | Path:
+    """The local file of weights given as a path, a name of published weights, or a URL.
+
+    Downloads names and URLs that the cache lacks. A path need not exist: the reader says so when it does not.
 
     Raises:
-        UserError: there is neither such a file nor such a name, or it cannot be had.
+        UserError: there is neither such a file nor such a name, or the download fails.
     """
     if isinstance(source, bool) or not isinstance(source, (str, os.PathLike)):
         raise UserError(
@@ -155,7 +166,7 @@ def locate(source):
     if is_url(text):
         return fetch(text)
     if Path(text).exists() or isinstance(source, os.PathLike) or os.sep in text or Path(text).suffix in SUFFIXES:
-        return text  # the reader says so when it does not exist
+        return text
     try:
         entry = find(text)
     except UserError as error:
@@ -165,8 +176,8 @@ def locate(source):
 
 
 def _plain(name, layer, arrays, layout):
-    """(layout, arrays, channels) for a model that is more than one of our networks, such as a detector."""
-    if set(arrays) == set(layer.state_dict()):  # which need not have batch norms
+    """(layout, arrays, channels) for a model that contains one of our networks, such as a detector."""
+    if set(arrays) == set(layer.state_dict()):  # such a model need not have batch norms
         return "Paddle", integer_indices(arrays), "rgb"
     framework, plain = one_framework(arrays)
     found = _recognised(arrays, layout)  # perhaps the published file of a whole detector
@@ -181,7 +192,7 @@ def _plain(name, layer, arrays, layout):
 
 
 def _recognised(arrays, layout):
-    """What the arrays are of, or None: weights of other detectors have layouts that nobody knows."""
+    """The arrays recognised, or None: the weights of other detectors have unknown layouts."""
     try:
         return recognise(arrays, layout)
     except UserError:
@@ -191,7 +202,7 @@ def _recognised(arrays, layout):
 
 
 def _ours(name, network, arrays, layout):
-    """(layout, arrays, channels), once the weights are known to be of this network and no look-alike."""
+    """(layout, arrays, channels) for one of our networks, after a check that no look-alike's weights are given."""
     found = recognise(arrays, layout)
     its_own = network.model in (found.model, *ENCODERS.get(found.model, ()))
     if found.foreign or (not its_own and (found.apart or network.model in ALONE)):
@@ -205,17 +216,17 @@ def _ours(name, network, arrays, layout):
 
 
 def _check_needs(name, network, found):
-    """UserError when the weights were trained in a network with other options than this one's."""
+    """Raises a UserError when the weights were trained in a network with other options."""
     wrong = {option: value for option, value in found.needs.items() if getattr(network, option, value) != value}
     if wrong:
         raise UserError(
-            f"{name} has the layout {found.layout!r}, whose network is another: build yours with "
+            f"{name} has the layout {found.layout!r}, which needs a network with other options: build yours with "
             f"{', '.join(f'{option}={value!r}' for option, value in wrong.items())} to load it "
             f"(it has {', '.join(repr(getattr(network, option)) for option in wrong)})"
         )
 
 
-#: whole networks whose weights fill a backbone: the backbone's model, and the prefix of its part
+#: whole network -> the backbones that its weights fill, and the prefix of the backbone's keys
 ENCODERS = {
     "fchardnet70": {"hardnet70": "backbone."},
     "centernet_hardnet85": {"centernet_hardnet85_base": "backbone."},
@@ -231,7 +242,9 @@ def _adapt_input(network, arrays, adapt_input, report):
     theirs, ours = weight.shape[1], network.in_channels
     if adapt_input == "bgr":
         if theirs != 3 or ours != 3:
-            raise UserError(f"adapt_input is 'bgr', which is for 3 image channels; here {theirs} and {ours} meet")
+            raise UserError(
+                f"adapt_input is 'bgr', which is for 3 image channels; these weights have {theirs}, this network {ours}"
+            )
         arrays[key] = weight[:, ::-1]
         report.turned, report.channels = True, "rgb"
     elif theirs == ours or adapt_input is False or theirs != 3:
@@ -244,8 +257,11 @@ def _adapt_input(network, arrays, adapt_input, report):
 
 
 def _set_head_apart(network, arrays, report):
-    """Takes a last layer of another number of classes, where it is the published weights', out of the arrays, so that
-    the network's own stays; so it does where weights of an encoder have no such layer."""
+    """Removes a last layer with the published number of classes from the arrays when the network has another number.
+
+    The network's own last layer then keeps its initial values. It does so too when the weights are those of an encoder
+    without a last layer.
+    """
     if not network.with_head:
         return
     state = network.state_dict()
@@ -267,12 +283,12 @@ def _set_head_apart(network, arrays, report):
 
 #: models whose published weights have no last layer
 HEADLESS = tuple(ENCODERS_APART)
-#: models that take weights of no other, since parts of theirs fit and say nothing of it: HarDNet-85's here
+#: models that take only their own weights: other weights, here HarDNet-85's, fit in part and nothing would show it
 ALONE = ("centernet_hardnet85_base",)
 
 
 def _match(layer, arrays, report):
-    """The arrays that fill tensors of the layer, as they will be written; the rest is entered in the report."""
+    """The arrays to write into the layer, by key. Enters every tensor into the report."""
     state, values = layer.state_dict(), {}
     added = layer.added_keys() if hasattr(layer, "added_keys") else ()
     for key, tensor in state.items():

@@ -1,6 +1,6 @@
-"""Reading checkpoint files as arrays.
+"""Reads checkpoint files as arrays.
 
-What a file is, is told from its first bytes. No pickle is ever executed: see `pickles.py`.
+The first bytes of a file show its kind. No pickle is executed: see `pickles.py`.
 """
 
 import io
@@ -11,16 +11,18 @@ import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from ..errors import UserError
 from . import torch_files
-from .pickles import Tensor, load
+from .pickle_calls import Tensor
+from .pickles import load
 
-#: endings of the files that are read; others are too, when their content is of such a kind
+#: the usual file endings; a file with another ending is read too, when its content is of such a kind
 SUFFIXES = (".safetensors", ".npz", ".pdparams", ".pd", ".pth", ".tar", ".pt", ".pkl", ".zip")
-#: keys under which training checkpoints keep the weights, the best first
+#: keys under which training checkpoints hold the weights, the best first
 WRAPPERS = ("state_dict_ema", "state_dict", "model_state", "model_ema", "model")
 KINDS = "PyTorch's .pth, .pth.tar and .pkl, Paddle's .pdparams, .pd and .pkl, .safetensors and .npz files are read"
 FOREIGN = {
@@ -30,7 +32,7 @@ FOREIGN = {
 }  # fmt: skip
 SAFETENSORS = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}  # and BF16
 NAME_TABLE, BIG_TABLE = "StructuredToParameterName@@", "UnpackBigParamInfor@@"
-UNPACKED_FREELY, UNPACKED_TIMES = 1 << 28, 50  # bytes that an archive may unpack to, or as many times its own size
+UNPACKED_FREELY, UNPACKED_TIMES = 1 << 28, 50  # an archive may unpack to so many bytes, or so many times its size
 
 
 @dataclass
@@ -38,34 +40,31 @@ class Checkpoint:
     """The weights in a file.
 
     Attributes:
-        arrays (dict of str to array): half precision stays as it is; bfloat16, which NumPy lacks, becomes float32.
-            Arrays that share memory in the file may share it here.
-        container (str): "torch zip", "torch legacy", "Paddle pickle", "safetensors" or "npz"; with " in a zip" when
-            the file was the one member of a zip archive.
-        wrapper (str | None): the key of the file's dictionary that held the weights; None when nothing was around them.
-        prefix_stripped (bool): whether every key started with `module.`, which was removed.
+        arrays: by name. float16 stays float16; bfloat16, which NumPy lacks, becomes float32. Arrays that share memory
+            in the file may share it here.
+        container: "torch zip", "torch legacy", "Paddle pickle", "safetensors" or "npz"; with " in a zip" after it when
+            the file is the only member of a zip archive.
+        wrapper: the key of the file's dictionary that holds the weights; None when the weights are the dictionary.
+        prefix_stripped: whether every key started with `module.`, which is removed here.
     """
 
-    arrays: dict
+    arrays: dict[str, np.ndarray]
     container: str
     wrapper: str | None = None
     prefix_stripped: bool = False
 
 
-def read_arrays(path):
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint file: `read_checkpoint(path).arrays`."""
     return read_checkpoint(path).arrays
 
 
-def read_checkpoint(path):
-    """The weights in a checkpoint file, and what was around them.
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads the weights in a checkpoint file, and how the file wraps them.
 
     Args:
-        path (str | Path): a file of PyTorch, Paddle, safetensors or NumPy, of any ending; or a zip archive with one
-            such file of PyTorch or Paddle in it.
-
-    Returns:
-        Checkpoint.
+        path: a file of PyTorch, Paddle, safetensors or NumPy, with any ending; or a zip archive that holds one file of
+            PyTorch or Paddle.
 
     Raises:
         UserError: no such file, another kind of file, a damaged one, or one that asks for more than weights need.
@@ -75,11 +74,11 @@ def read_checkpoint(path):
         return _read(stream, size, path)
 
 
-def read_pickle(path):
-    """The object that `paddle.save` wrote: dictionaries, arrays, numbers and text; UserError for anything else.
+def read_pickle(path: str | Path) -> Any:
+    """Reads an object that `paddle.save` wrote: dictionaries, arrays, numbers and text; UserError for anything else.
 
-    A tensor arrives as (its name, its array), as Paddle pickles it. Do not walk the object without a limit: a file can
-    make it hold itself.
+    A tensor becomes the pair (name, array) that Paddle pickles. Do not walk the object without a limit: a file can make
+    it contain itself.
     """
     path = Path(path)
     with _opened(path, path) as (stream, size):
@@ -92,7 +91,7 @@ def read_pickle(path):
 
 @contextmanager
 def _opened(path, what):
-    """Opens a file, as (stream, bytes), and turns whatever reading it raises into one line that names it."""
+    """Opens a file, as (stream, size in bytes), and turns every error of reading it into one line that names it."""
     if not path.is_file():
         raise UserError(f"{what} does not exist")
     try:
@@ -100,7 +99,7 @@ def _opened(path, what):
             yield stream, path.stat().st_size
     except _NotWeights as error:
         raise UserError(f"{what} {error}") from None
-    except UserError as error:  # from the depths: a clause that starts with "it"
+    except UserError as error:  # a clause that starts with "it"
         raise UserError(f"{what} is refused: {error}") from None
     except PermissionError as error:
         raise UserError(f"{what} cannot be opened ({error.strerror}); check who may read it") from error
@@ -112,11 +111,11 @@ def _opened(path, what):
 
 
 class _NotWeights(UserError):
-    """The text goes on from the file's name."""
+    """The text continues a sentence that starts with the file's name."""
 
 
 def _read(stream, size, path, nested=False):
-    """The Checkpoint of a stream; `path` is only a name."""
+    """The Checkpoint of a stream. `path` only names it."""
     kind = _check_start(stream, size, path)
     if kind == "zip":
         return _read_zip(stream, size, nested)
@@ -136,7 +135,7 @@ def _read(stream, size, path, nested=False):
 
 
 def _check_start(stream, size, path):
-    """What a file is by its start, "zip", "safetensors" or "pickle"; UserError, with what it is, for any other."""
+    """The kind that the start of a file shows: "zip", "safetensors" or "pickle". Other kinds raise a UserError."""
     start = stream.read(4096)
     stream.seek(0)
     if not size:
@@ -144,7 +143,7 @@ def _check_start(stream, size, path):
     if start[:4] in (b"PK\3\4", b"PK\5\6"):
         return "zip"
     header = int.from_bytes(start[:8], "little")
-    if start[8:9] == b"{" and header < 100_000_000:  # before pickle: the length of a header may look like one's start
+    if start[8:9] == b"{" and header < 100_000_000:  # before pickle, since a header's length can look like a pickle
         return "safetensors"
     if start[:1] == b"\x80" and start[1:2] in b"\1\2\3\4\5":
         return "pickle"
@@ -168,7 +167,7 @@ def _check_start(stream, size, path):
         raise _NotWeights("is compressed with gzip; unpack it first")
     suffix = path.suffix.lower()
     if suffix in (".pdparams", ".pdopt", ".pdema", ".pd", ".pth", ".tar", ".pt", ".pkl") and start[:1] in b"c(]}i":
-        return "pickle"  # of protocol 0, which is refused, but with the name of what it asks for
+        return "pickle"  # of protocol 0: the machine refuses it, and says what it asks for
     if suffix == ".safetensors" and size < 8:
         raise EOFError("it ends early")
     foreign = FOREIGN.get(suffix) or _foreign(start)
@@ -178,7 +177,7 @@ def _check_start(stream, size, path):
 
 
 def _foreign(start):
-    """Whose file starts so, or None."""
+    """Whose files start like this, or None."""
     known = {b"\x93NUMPY": "single-array .npy", b"\x89HDF": "Keras (HDF5)", b"\x12\x01\0\0\0\0\0\0": "MXNet"}
     return next((name for magic, name in known.items() if start.startswith(magic)), None)
 
@@ -195,7 +194,7 @@ def _read_safetensors(path, stream):
     from safetensors import safe_open
 
     arrays, rounded = {}, []
-    with safe_open(path, framework="np") as file:  # checks the header
+    with safe_open(path, framework="np") as file:  # this checks the header
         for key in file.keys():  # noqa: SIM118 (not a dictionary)
             kind = file.get_slice(key).get_dtype()
             if kind == "BF16":
@@ -204,7 +203,7 @@ def _read_safetensors(path, stream):
                 arrays[key] = file.get_tensor(key)
             else:
                 raise UserError(f"it holds numbers of the type {kind} under {_shown(key)}, which is not read")
-    if rounded:  # NumPy has no bfloat16, nor has safetensors without it
+    if rounded:  # NumPy has no bfloat16, so safetensors cannot return it
         length = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(length))
         for key in rounded:
@@ -223,7 +222,7 @@ def _read_zip(stream, size, nested):
     with archive:
         names = _members(archive, size)
         if any(PurePosixPath(name).name == "data.pkl" for name in names):
-            # stored as they are, so that members which overlap show: together they would be more than the file
+            # PyTorch stores members uncompressed. So members that overlap show: their sum exceeds the file.
             if sum(info.file_size for info in names.values()) > size:
                 raise UserError("it is a zip archive whose members are more than the file; it is not trusted")
             content, array = torch_files.read_zip(archive, names)
@@ -240,7 +239,7 @@ def _read_zip(stream, size, nested):
             )
         (info,) = names.values()
         with archive.open(info) as member:
-            shutil.copyfileobj(member, content := io.BytesIO(), torch_files.CHUNK)  # read() would hold it twice
+            shutil.copyfileobj(member, content := io.BytesIO(), torch_files.CHUNK)  # read() would need twice the memory
     content.seek(0)
     found = _read(content, info.file_size, inner, nested=True)
     found.container += " in a zip"
@@ -255,7 +254,7 @@ def _members(archive, size):
         parts = name.replace("\\", "/").split("/")
         if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name:
             raise UserError(f"it is a zip archive with a member {_shown(name)}; the file is not trusted")
-        if info.compress_size > size:  # zipfile makes room for it before it reads
+        if info.compress_size > size:  # zipfile allocates this before it reads
             raise EOFError(f"{_shown(name)} is to have {info.compress_size} bytes, more than the file")
         if info.is_dir():
             continue
@@ -266,7 +265,7 @@ def _members(archive, size):
 
 
 def _read_npy(archive, name):
-    """One array of an .npz, once its header is known to agree with its size."""
+    """One array of an .npz, after a check that its header agrees with its size."""
     info = archive.getinfo(name)
     with archive.open(info) as member:
         try:
@@ -290,7 +289,7 @@ def _read_npy(archive, name):
 
 
 def _checkpoint(content, container, array=None):
-    """The Checkpoint of an object; `array` makes the array of a `Tensor`."""
+    """The Checkpoint of an unpickled object. `array` reads the array of a `Tensor`."""
     if not isinstance(content, dict):
         raise _NotWeights(f"holds a {_kind(content)}, not a dictionary of tensors")
     wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), dict) and content[key]), None)
@@ -310,14 +309,14 @@ def _as_array(key, value, container, array):
     match value:
         case Tensor() if array:
             return array(value)
-        case (str(), np.ndarray() as value):  # a tensor of Paddle, with its name
+        case (str(), np.ndarray() as value):  # a Paddle tensor with its name
             pass
         case np.ndarray() | np.generic():
             value = np.asarray(value)
         case _:
             raise _NotWeights(f"holds a {_kind(value)} under {_shown(key)}, not an array")
     value = value.astype(value.dtype.newbyteorder("="), copy=False)
-    if container == "Paddle pickle" and value.dtype == "uint16":  # Paddle has no uint16; this is how it saves bfloat16
+    if container == "Paddle pickle" and value.dtype == "uint16":  # Paddle has no uint16, and saves bfloat16 so
         return torch_files.bfloat16_to_float32(value)
     return value
 
@@ -332,7 +331,7 @@ def _shown(key):
 
 
 def _without_tables(weights):
-    """The weights without what `paddle.save` adds to them: a table of names, and large arrays cut into slices."""
+    """The weights without the additions of `paddle.save`: a table of names, and large arrays cut into slices."""
     weights = {key: value for key, value in weights.items() if key != NAME_TABLE}
     cut = weights.pop(BIG_TABLE, {})
     if not isinstance(cut, dict):

@@ -1,30 +1,34 @@
-"""PyTorch's two containers, read without PyTorch: a zip archive since 1.6, a row of pickles and raw storages before.
+"""Reads PyTorch's two containers without PyTorch: the zip archive since 1.6, and the older row of pickles and storages.
 
-Both hold one pickle, in which a tensor is a window of a storage, and the storages' bytes. The pickle is read at once; a
-storage only when a tensor of it is asked for.
+Both hold the bytes of storages, and one pickle in which a tensor is a window into a storage. The pickle is read first.
+A storage is read when somebody asks for one of its tensors.
 """
 
 import io
 import math
+from collections.abc import Callable
+from typing import Any, BinaryIO
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
 from ..errors import UserError
-from .pickles import STORAGES, Name, Storage, load
+from .pickle_calls import STORAGES, Name, Storage, Tensor
+from .pickles import load
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 CHUNK = 1 << 20
 
 
-def bfloat16_to_float32(bits):
-    """Any shape, uint16 -> the float32 numbers whose upper halves these are."""
+def bfloat16_to_float32(bits: np.ndarray) -> np.ndarray:
+    """bfloat16 as uint16 bits -> float32, of the same shape. The bits are the upper half of the float32 number."""
     wide = bits.astype("<u4")
     wide <<= 16
     return wide.view("<f4")
 
 
-def fill(stream, count):
+def fill(stream: Any, count: int) -> np.ndarray:
     """The next `count` bytes of a stream as a uint8 array; EOFError when there are fewer."""
     array = np.empty(count, "uint8")
     view, done = memoryview(array), 0
@@ -37,19 +41,19 @@ def fill(stream, count):
 
 
 class Storages:
-    """The storages of a file, each read once, when it is first needed.
+    """The storages of a file. Each is read once, when it is first needed.
 
     Args:
-        read (function): key -> its bytes as a uint8 array.
-        little_endian (bool): the order of the bytes.
+        read: key of a storage -> its bytes as a uint8 array.
+        little_endian: the byte order.
     """
 
-    def __init__(self, read, little_endian=True):
+    def __init__(self, read: Callable[[str], np.ndarray], little_endian: bool = True):
         self.read, self.order = read, "<" if little_endian else ">"
-        self.numbers = {}
+        self.numbers: dict[str, np.ndarray] = {}
 
-    def array(self, tensor):
-        """The array of a `Tensor`; tensors that share a storage share memory."""
+    def array(self, tensor: Tensor) -> np.ndarray:
+        """The array of a `Tensor`. Tensors of one storage share its memory."""
         numbers = self._numbers(tensor.storage)
         first = tensor.storage.start + tensor.offset
         if math.prod(tensor.shape) == 0:
@@ -71,12 +75,15 @@ class Storages:
         return self.numbers[storage.key]
 
 
-def read_zip(archive, names):
-    """(object, function of a `Tensor` that gives its array) of a zip archive that PyTorch wrote.
+def read_zip(archive: ZipFile, names: dict[str, ZipInfo]) -> tuple[Any, Callable[[Tensor], np.ndarray]]:
+    """Reads a zip archive that PyTorch wrote.
 
     Args:
-        archive (ZipFile).
-        names (dict): member name to its ZipInfo.
+        archive: open for reading.
+        names: member name -> its ZipInfo.
+
+    Returns:
+        The pickled object, and a function that reads the array of one of its tensors.
     """
     pickled = next(name for name in names if name.rpartition("/")[2] == "data.pkl")
     folder = pickled[: -len("data.pkl")]
@@ -99,8 +106,8 @@ def read_zip(archive, names):
     return load(io.BytesIO(content), len(content), _Described()), Storages(read, order == b"little").array
 
 
-def read_legacy(stream, size):
-    """(object, function of a `Tensor`) of a file whose first pickle, the magic number, has been read."""
+def read_legacy(stream: BinaryIO, size: int) -> tuple[Any, Callable[[Tensor], np.ndarray]]:
+    """Reads a file of PyTorch before 1.6, after its first pickle, the magic number. Returns what `read_zip` does."""
     if (version := load(stream, size)) != PROTOCOL:
         raise UserError(f"it is of the version {version!r} of PyTorch's old format; {PROTOCOL} is read")
     system = load(stream, size)
@@ -118,7 +125,7 @@ def read_legacy(stream, size):
 
 
 def _places(stream, size, keys, found):
-    """{key: (position, bytes)} of the raw storages, which stand one behind the other to the end of the file."""
+    """{key: (position, bytes)} of the raw storages, which follow one another to the end of the file."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(found):
         raise ValueError("its list of storages does not agree with its tensors")
     places = {}
@@ -140,10 +147,10 @@ def _itemsize(kind):
 
 
 class _Described:
-    """Makes the `Storage` that a persistent id describes; every id of a storage has to describe it alike.
+    """Turns a persistent id into its `Storage`, and refuses two ids that describe one storage differently.
 
     Attributes:
-        kinds (dict): key -> (kind, total).
+        kinds: key -> (kind, total).
     """
 
     def __init__(self):

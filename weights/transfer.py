@@ -1,4 +1,4 @@
-"""One URL into one file: resumed where the server allows it, tried again when the network fails."""
+"""Downloads one URL into one file. Resumes where the server allows it, and tries again when the network fails."""
 
 import errno
 import ipaddress
@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..system.files import atomic_path
 
 _CHUNK = 1 << 16
-# A connection that brought this much more than any before counts as progress, and starts the count of tries anew.
+# A connection that adds this many bytes counts as progress, and resets the count of failures.
 _PROGRESS = 1 << 20
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
@@ -30,52 +30,52 @@ class Settings:
     """How patient a download is.
 
     Attributes:
-        retries (int): further tries after one that the network or the server failed. Default 4.
-        backoff (float): seconds before the first of them; each next waits twice as long, less up to half at random.
-        backoff_limit (float): the longest wait, in seconds, also when a server asks for a longer one.
-        timeout (pair of float): seconds to connect, and seconds without a byte.
-        progress (bool | None): a bar on stderr; None, the default: when that is a terminal.
+        retries: further tries after the network or the server failed.
+        backoff: seconds before the first retry. Each further wait doubles; a random part, up to half, is taken off.
+        backoff_limit: the longest wait in seconds, also when the server asks for a longer one.
+        timeout: seconds to connect, and seconds without a byte.
+        progress: whether to show a progress bar on stderr; None shows it when stderr is a terminal.
     """
 
     retries: int = 4
     backoff: float = 1.0
     backoff_limit: float = 30.0
-    timeout: tuple = (10.0, 60.0)
+    timeout: tuple[float, float] = (10.0, 60.0)
     progress: bool | None = None
 
 
 class Failed(Exception):
-    """A URL does not give the file; the text says why."""
+    """A URL does not deliver the file. The text says why, and continues a sentence about the URL."""
 
 
 class _Again(Exception):
-    """It may work the next time; `after` is how many seconds the server asks to wait."""
+    """The next try may work. `after` is how many seconds the server asks to wait."""
 
-    def __init__(self, words, after=None):
+    def __init__(self, words: str, after: int | None = None):
         super().__init__(words)
         self.after = after
 
 
-def transfer(url, part, settings):
-    """Fills `part` with what a URL holds; what an earlier call left there is continued if the server has it unchanged.
+def transfer(url: str, part: Path, settings: Settings) -> bool:
+    """Downloads a URL into `part`, and continues what an earlier call left there if the file on the server is the same.
 
-    Beside `part`, `<part>.json` keeps what the bytes belong to.
+    `<part>.json`, beside it, says which URL and which version of the file the bytes belong to.
 
     Args:
-        url (str): http or https.
-        part (Path): in a folder that exists.
-        settings (Settings)
+        url: http or https.
+        part: the file to fill; its folder must exist.
+        settings: how patient to be.
 
     Returns:
-        bool: whether some of the bytes came over an earlier connection.
+        Whether some of the bytes came over an earlier connection.
 
     Raises:
-        Failed: not found, a web page, too many failures.
-        UserError: this machine's disk is full or cannot be written to.
+        Failed: not found, a web page, or too many failures.
+        UserError: the local disk is full or cannot be written to.
     """
     best, failures = _size(part), 0
     with requests.Session() as session:
-        # A proxy of the environment is no way to this very machine.
+        # A proxy from the environment cannot reach this machine itself.
         session.trust_env = not _is_local(url)
         while True:
             try:
@@ -89,14 +89,14 @@ def transfer(url, part, settings):
                 time.sleep(min(max(wait, error.after or 0), settings.backoff_limit))
 
 
-def discard(part):
-    """Removes `part` and what is beside it."""
+def discard(part: Path) -> None:
+    """Removes `part` and its .json file."""
     part.unlink(missing_ok=True)
     _notes(part).unlink(missing_ok=True)
 
 
 def _attempt(session, url, part, settings):
-    """One connection; whether it continued an earlier one. Raises _Again, Failed or UserError."""
+    """Makes one connection. Returns whether it continued an earlier one; raises _Again, Failed or UserError."""
     notes = _read_notes(part, url)
     have = _size(part) if notes["validator"] else 0
     if have and have == notes["total"]:
@@ -130,7 +130,7 @@ def _attempt(session, url, part, settings):
 
 
 def _check_answer(response):
-    """Raises _Again or Failed for an answer that is not the file."""
+    """Raises _Again or Failed when the answer is not the file."""
     hops = [urlsplit(r.url).scheme for r in (*response.history, response)]
     if "https" in hops and hops[-1] == "http":
         raise Failed("leads from https to http, where anyone can change the file")
@@ -148,7 +148,7 @@ def _check_answer(response):
 
 
 def _after_the_end(response, part, have):
-    """The server has nothing after the bytes that are here: they are all of it, or not of this file."""
+    """Handles status 416, no bytes beyond ours: the file is complete (True), or it changed on the server (_Again)."""
     if have and response.headers.get("Content-Range", "").strip() == f"bytes */{have}":
         return True
     discard(part)
@@ -156,13 +156,13 @@ def _after_the_end(response, part, have):
 
 
 def _total(response, part, have, notes):
-    """Bytes that the whole file has, or None when the server does not say."""
+    """The size of the whole file in bytes, or None when the server does not say."""
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
         return int(length) if length.isdigit() else None
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
     total = int(found[2]) if found and found[2] != "*" else notes["total"]
-    # Not every server looks at If-Range.
+    # Some servers ignore If-Range.
     same = _validator(response) in (None, notes["validator"]) and notes["total"] in (None, total)
     if not (have and found and int(found[1]) == have and same):
         discard(part)
@@ -171,7 +171,7 @@ def _total(response, part, have, notes):
 
 
 def _receive(response, url, part, have, total, settings):
-    """Writes the body behind the first `have` bytes of `part`."""
+    """Writes the body into `part`, after its first `have` bytes."""
     _check_room(part.parent, (total or 0) - have)
     hidden = settings.progress is False or (settings.progress is None and not sys.stderr.isatty())
     try:
@@ -183,13 +183,13 @@ def _receive(response, url, part, have, total, settings):
             with tqdm(
                 total=total, initial=have, desc=name, unit="B", unit_scale=True, file=sys.stderr, disable=hidden
             ) as bar:
-                # Raw: the bytes as they are published, also when a server calls them encoded.
+                # Raw: keep the published bytes, even when a server declares a content encoding.
                 for chunk in response.raw.stream(_CHUNK, decode_content=False):
                     if not have and not stream.tell() and re.match(rb"\s*<(!doctype html|html)", chunk[:200], re.I):
                         raise Failed("is a web page, not a file of weights")
                     stream.write(chunk)
                     bar.update(len(chunk))
-    except (requests.RequestException, urllib3.exceptions.HTTPError):  # the former is an OSError, too
+    except (requests.RequestException, urllib3.exceptions.HTTPError):  # the first is an OSError too
         raise
     except OSError as error:
         raise disk_error(error, part) from error
@@ -198,13 +198,13 @@ def _receive(response, url, part, have, total, settings):
         raise
 
 
-def disk_error(error, path):
-    """The UserError for an OSError in writing a file of the cache."""
+def disk_error(error: OSError, path: Path) -> UserError:
+    """The UserError to raise when writing a file of the cache fails."""
     folder = path.parent
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
-            f"the disk is full, and {path.name} is not whole yet in {folder}; make room and repeat, which goes on from "
-            "there, or set DENSEBONE_HOME to a folder on another disk"
+            f"the disk is full, and {path.name} in {folder} is incomplete; make room and try again, which resumes the "
+            "download, or set DENSEBONE_HOME to a folder on another disk"
         )
     return UserError(
         f"cannot write into {folder} ({error.strerror or error}); set DENSEBONE_HOME to a folder that you may write to"
@@ -212,7 +212,7 @@ def disk_error(error, path):
 
 
 def _check_room(folder, needed):
-    """UserError unless the disk of a folder has room for `needed` bytes."""
+    """Raises a UserError unless the disk that holds a folder has room for `needed` bytes."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -222,7 +222,7 @@ def _check_room(folder, needed):
 
 
 def _validator(response):
-    """What tells this version of a file from others: its strong ETag, else Last-Modified, else None."""
+    """What identifies this version of a file: its strong ETag, else Last-Modified, else None."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
@@ -232,7 +232,7 @@ def _notes(part):
 
 
 def _read_notes(part, url):
-    """What `part` belongs to, when that is this URL."""
+    """The version and size that the .json file of `part` records for this URL; None for what it does not."""
     try:
         notes = json.loads(_notes(part).read_text(encoding="utf-8"))
         if notes["url"] == url:
@@ -260,7 +260,7 @@ def _is_local(url):
 
 
 def _words(error):
-    """What went wrong, shortly."""
+    """An error in a few words, without the layers of exceptions around it."""
     if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.ReadTimeout)):
         return "no answer in time"
     cause = error

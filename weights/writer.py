@@ -1,4 +1,4 @@
-"""Writing weights: .safetensors, or .pdparams as PaddleClas publishes them."""
+"""Writes weights as .safetensors, or as .pdparams in the form that PaddleClas publishes."""
 
 import pickle
 from pathlib import Path
@@ -13,28 +13,28 @@ _BOTH = (".safetensors", ".pdparams")
 ENDINGS = {"ours": _BOTH, "paddleclas": _BOTH, "pytorch": (".safetensors",)}
 
 
-def check_target(path, layout):
-    """UserError unless weights in a layout are written in the format that the ending of a file stands for."""
+def check_target(path: str | Path, layout: str) -> None:
+    """Raises a UserError unless `write` has a format for this file ending and layout."""
     if Path(path).suffix not in ENDINGS[layout]:
         known = " or ".join(ENDINGS[layout])
         raise UserError(f"{path}: weights in the layout {layout!r} are written as {known}; give the file that ending")
 
 
-def write(arrays, path, layout="ours"):
-    """Writes arrays, bit by bit as they are; the file appears whole or not at all.
+def write(arrays: dict[str, np.ndarray], path: str | Path, layout: str = "ours") -> None:
+    """Writes arrays without changing a bit of their values. The file appears whole or not at all.
 
-    A .pdparams file is a pickled dictionary of arrays, which `paddle.load` and PaddleClas read as tensors.
+    A .pdparams file is a pickled dictionary of arrays; `paddle.load` and PaddleClas read the arrays as tensors.
 
     Args:
-        arrays (dict of str to array): in our layout.
-        path (str | Path): a .safetensors or .pdparams file.
-        layout (str): "ours", "paddleclas" or "pytorch" (.safetensors only).
+        arrays: in the layout "ours".
+        path: a .safetensors or .pdparams file.
+        layout: "ours", "paddleclas" or "pytorch" (.safetensors only).
 
     Raises:
-        UserError: another ending, or a folder that cannot be written to.
+        UserError: another file ending, or a folder that cannot be written to.
     """
     check_target(path, layout)
-    # Turned matrices are views; safetensors would write the memory behind them.
+    # Transposed matrices are views; safetensors would write the memory behind them.
     plain = {key: np.array(value, order="C") for key, value in to_layout(arrays, layout).items()}
     with atomic_path(path) as temporary:
         if Path(path).suffix == ".safetensors":

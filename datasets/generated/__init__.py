@@ -1,4 +1,10 @@
-"""Small seeded data sets in the layouts of the real ones, to try training and evaluation without a download."""
+"""Small data sets in the layouts of COCO, Cityscapes and ImageNet, to try training and evaluation without a download.
+
+The pictures are drawn from a seed: the same arguments give the same files. `write_coco`, `write_cityscapes` and
+`write_imagenet` are the face; each writes a folder and returns a `SampleSet`. `painting`, `things` and `street` draw
+street scenes, `shared` holds the camera, the checks of arguments and the writing. Imports `datasets.cityscapes` for its
+table of labels, system and errors.
+"""
 
 from .cityscapes import write_cityscapes
 from .coco import CATEGORIES, MAX_BOX_IOU, write_coco

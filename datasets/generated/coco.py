@@ -1,22 +1,24 @@
-"""Scenes with a few shapes in them, in the layout of COCO 2017: a detector learns them in minutes.
+"""Scenes with a few shapes, in the layout of COCO 2017. A detector learns them in minutes.
 
-A textured ground, light from one side, shadows, blur, noise and JPEG: no photographs, but a detector goes through
-the same code.
+A scene has a textured ground, light from one side, shadows, blur, noise and JPEG artefacts. It is no photograph, but a
+detector runs the same code on it.
 """
 
 import colorsys
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ...errors import UserError
 from ...system.files import atomic_path
-from .shared import camera, check_count, check_seed, is_int, smooth_noise, soften, write_once
+from .shared import SampleSet, camera, check_count, check_seed, is_int, smooth_noise, soften, write_once
 
-# (category id, name, supercategory); the ids have gaps, as those of COCO have.
+# (category id, name, supercategory). The ids have gaps, like COCO's.
 CATEGORIES = (
     (1, "circle", "round"),
     (3, "square", "angular"),
@@ -24,29 +26,29 @@ CATEGORIES = (
     (18, "star", "pointed"),
 )
 CATEGORY_IDS = {name: number for number, name, _ in CATEGORIES}
-# Like most things, the classes have their usual colours and stand mostly upright. With any colour and any
-# turn, HarDNet-39DS with the PP-YOLOE head, 12 epochs from random weights, still guesses (AP50 0.29, measured).
+# Like most things, the classes have usual colours and stand mostly upright. With random colours and rotations,
+# HarDNet-39DS with the PP-YOLOE head still guesses after 12 epochs from random weights (AP50 0.29, measured).
 HUES = {"circle": 0.95, "square": 0.6, "triangle": 0.36, "star": 0.14}  # red, blue, green, yellow
-HUE_SPREAD = 0.05  # either way; 1 is the whole circle of hues
+HUE_SPREAD = 0.05  # plus or minus; 1 is the whole circle of hues
 UPRIGHT = {"circle": 0.0, "square": math.pi / 4, "triangle": -math.pi / 2, "star": -math.pi / 2}
-TILT = 0.25  # radians either way
+TILT = 0.25  # radians, plus or minus
 SPLITS = ("train", "val")
 
 MAX_OBJECTS = 5
 RELATIVE_SIZE = (0.15, 0.45)  # longer side of an object's box over the shorter side of the picture
 MAX_BOX_IOU = 0.15
 MAX_HIDDEN = 0.2  # share of an object that nearer objects may cover
-SUPERSAMPLE = 8  # sub-pixels a side, for soft edges and for boxes exact to a fifth of a pixel
+SUPERSAMPLE = 8  # sub-pixels per side of a pixel: soft edges, and boxes exact to a fifth of a pixel
 
 
 def _colour(rng, saturation, value, hue=None):
-    """RGB floats 0..1 with saturation and value drawn from the ranges given."""
+    """RGB floats 0..1, with saturation and value drawn from the given ranges. No hue: a random one."""
     hue = rng.uniform() if hue is None else hue
     return np.array(colorsys.hsv_to_rgb(hue, rng.uniform(*saturation), rng.uniform(*value)), np.float32)
 
 
 def _surface(rng, height, width):
-    """(H, W, 3) a dull surface: two related colours mixed by clouds, with a grain that may run one way."""
+    """A dull surface (H, W, 3): two related colours mixed by clouds, with a grain that may have a direction."""
     first = _colour(rng, (0.03, 0.2), (0.25, 0.75))
     second = np.clip(first + rng.uniform(-0.1, 0.1, 3), 0.05, 0.95).astype(np.float32)
     clouds = 0.6 * smooth_noise(rng, height, width, 3) + 0.4 * smooth_noise(rng, height, width, 9)
@@ -62,7 +64,7 @@ def _surface(rng, height, width):
 
 
 def _background(rng, height, width):
-    """(H, W, 3) float32 about 0..1: a wall over a floor, or one surface seen from above."""
+    """A wall over a floor, or one surface seen from above: float32 (H, W, 3) of about 0..1."""
     scene = _surface(rng, height, width)
     if rng.uniform() < 0.6:
         horizon = rng.uniform(0.2, 0.8) * height + rng.uniform(-0.2, 0.2) * np.arange(width, dtype=np.float32)
@@ -74,7 +76,7 @@ def _background(rng, height, width):
 
 
 def _outline(rng, name):
-    """(K, 2) outline of a shape about (0, 0), tilted at random, the longer side of its box being 1."""
+    """Outline (K, 2) of a shape, centred on (0, 0) and tilted at random. The longer side of its box is 1."""
     if name == "circle":
         angles = np.linspace(0, 2 * math.pi, 48, endpoint=False)
         radii = np.ones(48)
@@ -95,23 +97,23 @@ def _outline(rng, name):
 
 @dataclass(frozen=True)
 class _Shape:
-    """An outline on the picture, and which of its pixels it covers."""
+    """A shape in the picture: its outline and the pixels that it covers."""
 
     name: str
     outline: np.ndarray  # (K, 2) x, y in pixels
     coverage: np.ndarray  # (H, W) float32 0..1
-    box: tuple  # x, y, width, height in pixels
+    box: tuple[float, float, float, float]  # x, y, width, height in pixels
 
     @property
-    def mask(self):
+    def mask(self) -> np.ndarray:
         return self.coverage >= 0.5
 
 
 def _rasterise(outline, name, height, width):
-    """Draw an outline with soft edges; the box is the extent of what was drawn."""
+    """Draws an outline with soft edges. The box is the extent of the drawn pixels."""
     left, top = np.floor(outline.min(axis=0)).astype(int)
     right, bottom = np.ceil(outline.max(axis=0)).astype(int)
-    # Pillow counts from the middle of the first pixel, we from its corner.
+    # Pillow's origin is the middle of the first pixel, ours is its corner.
     points = (outline - (left, top)) * SUPERSAMPLE - 0.5
     canvas = Image.new("L", (int(right - left) * SUPERSAMPLE, int(bottom - top) * SUPERSAMPLE))
     ImageDraw.Draw(canvas).polygon([tuple(point) for point in points], fill=255)
@@ -123,7 +125,7 @@ def _rasterise(outline, name, height, width):
 
 
 def _box_iou(a, b):
-    """Intersection over union of two (x, y, width, height)."""
+    """Intersection over union of two boxes (x, y, width, height)."""
     across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     down = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(across, 0) * max(down, 0)
@@ -136,7 +138,10 @@ def _extent(mask):
 
 
 def _fits(shape, nearer):
-    """Whether `shape` can lie behind those in `nearer`: boxes apart, and its box still that of what shows."""
+    """Whether `shape` can lie behind the shapes `nearer`.
+
+    The boxes must hardly overlap, most of the shape must stay visible, and the visible part must have the same box.
+    """
     if any(_box_iou(shape.box, other.box) >= MAX_BOX_IOU for other in nearer):
         return False
     visible = shape.mask
@@ -148,13 +153,13 @@ def _fits(shape, nearer):
 
 
 def _place_shapes(rng, height, width):
-    """1 to MAX_OBJECTS shapes, the nearest first. Fewer than drawn by lot when no place is found for one."""
+    """1 to MAX_OBJECTS shapes, the nearest first. A shape that finds no place is left out."""
     placed = []
     side = min(height, width)
     for _ in range(rng.integers(1, MAX_OBJECTS + 1)):
         _, name, _ = CATEGORIES[rng.integers(len(CATEGORIES))]
         outline = _outline(rng, name) * rng.uniform(*RELATIVE_SIZE) * side
-        reach = np.abs(outline).max(axis=0) + 1  # one pixel of room to the edge of the picture
+        reach = np.abs(outline).max(axis=0) + 1  # one pixel from the edge of the picture
         for _ in range(12):
             centre = rng.uniform(reach, (width, height) - reach)
             shape = _rasterise(outline + centre, name, height, width)
@@ -165,7 +170,7 @@ def _place_shapes(rng, height, width):
 
 
 def _texture(rng, height, width):
-    """(H, W) float32 in about -1..1: plain, clouds, stripes or a weave."""
+    """A texture, float32 (H, W) of about -1..1: plain, clouds, stripes or a weave."""
     kind = rng.integers(4)
     if kind == 0:
         return np.zeros((height, width), np.float32)
@@ -180,7 +185,7 @@ def _texture(rng, height, width):
 
 
 def _contrasting_colour(rng, name, ground):
-    """A colour of the class that stands off (almost) all pixels of the ground, (N, 3), or the best of ten."""
+    """A colour of the class that differs from nearly all pixels of the ground, (N, 3), or the best of ten tries."""
     ground = ground[:: max(1, len(ground) // 256)]
     hues = (HUES[name] + rng.uniform(-HUE_SPREAD, HUE_SPREAD, 10)) % 1
     colours = [_colour(rng, (0.6, 1.0), (0.55, 1.0), hue) for hue in hues]
@@ -190,7 +195,7 @@ def _contrasting_colour(rng, name, ground):
 
 
 def _moved(values, down, right):
-    """The array moved by whole pixels, zeros coming in at the edges."""
+    """Shifts an array (H, W) by whole pixels and fills the edges with zeros."""
     reach = max(abs(down), abs(right))
     height, width = values.shape
     padded = np.pad(values, reach)
@@ -198,14 +203,14 @@ def _moved(values, down, right):
 
 
 def _window(box, margin):
-    """Slices of the rows and columns of a box with a margin around it, in pixels."""
+    """(rows, columns): slices of a box with a margin around it, in pixels."""
     x, y, width, height = box
     rows = slice(max(int(y) - margin, 0), math.ceil(y + height) + margin)
     return rows, slice(max(int(x) - margin, 0), math.ceil(x + width) + margin)
 
 
 def _paint(rng, scene, shape, light):
-    """Lay one shape and its shadow over the scene, in place; `light` (x, y) points towards the lamp."""
+    """Paints one shape and its shadow over the scene, in place. `light` (x, y) points towards the lamp."""
     longest = max(shape.box[2:])
     length = 0.08 * longest  # of the shadow, pixels
     window = _window(shape.box, math.ceil(4 + 0.3 * longest))
@@ -223,7 +228,7 @@ def _paint(rng, scene, shape, light):
 
 
 def _draw_scene(rng, sides):
-    """One picture, its shapes and its JPEG quality; width and height are drawn from the range `sides`."""
+    """(picture, its shapes, its JPEG quality). Width and height are drawn from the range `sides`."""
     height, width = (int(side) for side in rng.integers(sides[0], sides[1] + 1, 2))
     angle = rng.uniform(0, 2 * math.pi)
     light = np.array([math.cos(angle), math.sin(angle)])
@@ -249,7 +254,7 @@ def _annotation(shape, number, image_id):
 
 
 def _coco(split, seed, images, annotations):
-    """The content of an annotation file, with the fields of the real ones."""
+    """The content of an annotation file, with the fields of COCO's."""
     return {
         "info": {
             "description": f"densebone sample data, {split}2017, seed {seed}",
@@ -267,7 +272,7 @@ def _coco(split, seed, images, annotations):
 
 
 def _write_split(folder, split, arguments, first_image, first_box, bar):
-    """Draw the pictures of one split, then write their annotation file; return the number of boxes."""
+    """Draws the pictures of one split, then writes their annotation file. Returns the number of boxes."""
     (folder / f"{split}2017").mkdir()
     images, annotations = [], []
     for index in range(arguments[split]):
@@ -288,7 +293,7 @@ def _write_split(folder, split, arguments, first_image, first_box, bar):
 
 
 def _write_all(folder, arguments, bar):
-    """Write both splits; return the number of boxes in each."""
+    """Writes both splits. Returns the number of boxes in each."""
     boxes, first_image, first_box = {}, 1, 1
     for split in SPLITS:
         boxes[split] = _write_split(folder, split, arguments, first_image, first_box, bar)
@@ -298,7 +303,7 @@ def _write_all(folder, arguments, bar):
 
 
 def _lost(folder, arguments):
-    """The first split that has not all of its files, or None."""
+    """The first split with missing files, or None."""
     for split in SPLITS:
         kept = sum(1 for _ in (folder / f"{split}2017").glob("*.jpg"))
         annotations = folder / "annotations" / f"instances_{split}2017.json"
@@ -307,8 +312,8 @@ def _lost(folder, arguments):
     return None
 
 
-def _check_arguments(train, val, size, seed):
-    """The arguments as plain values that JSON keeps, or an error."""
+def _check_arguments(train: Any, val: Any, size: Any, seed: Any) -> dict[str, Any]:
+    """The arguments as JSON values. UserError when one is out of range."""
     counts = {"train": check_count("train", train), "val": check_count("val", val)}
     sides = [size, size] if is_int(size) else list(size) if isinstance(size, (tuple, list)) else [size]
     if len(sides) != 2 or not all(map(is_int, sides)) or not 32 <= sides[0] <= sides[1] <= 4096:
@@ -317,38 +322,45 @@ def _check_arguments(train, val, size, seed):
         )
     return {
         "layout": "coco",
-        "version": 1,  # to be raised when the same arguments give other pictures
+        "version": 1,  # raise it when the same arguments give other pictures
         **counts,
         "size": [int(side) for side in sides],
         "seed": check_seed(seed),
     }
 
 
-def write_coco(folder, train=120, val=30, size=(240, 320), seed=0, progress=True):
-    """Write a detection data set in the layout of COCO 2017.
+def write_coco(
+    folder: str | Path,
+    train: int = 120,
+    val: int = 30,
+    size: int | tuple[int, int] = (240, 320),
+    seed: int = 0,
+    progress: bool = True,
+) -> SampleSet:
+    """Writes a detection data set in the layout of COCO 2017.
 
-    `folder` gets `annotations/instances_{train,val}2017.json`, `train2017/*.jpg`, `val2017/*.jpg` and a
-    marker with the arguments. Each picture shows 1 to 5 of the shapes in `CATEGORIES`, whole within the
-    picture. An object that lies partly behind others keeps its whole outline as segmentation and area; at
-    most a fifth is hidden, and never a part that its box rests on. The same arguments give the same bytes
-    with the same versions of the libraries.
+    `folder` gets `annotations/instances_{train,val}2017.json`, `train2017/*.jpg`, `val2017/*.jpg` and a marker file
+    with the arguments. Each picture shows 1 to 5 of the shapes in `CATEGORIES`, entirely inside the picture.
+    Segmentation and area of an object that lies partly behind others are those of its whole outline. At most a fifth of
+    it is hidden, and never a part that touches its box. The same arguments give the same bytes with the same versions
+    of the libraries.
 
     The set is written beside `folder` and renamed at the end: an interrupted run leaves nothing at `folder`.
 
     Args:
-        folder: where to write; new, empty, or holding the set that the same arguments made, which is kept.
+        folder: where to write. New, empty, or the folder of a set that the same arguments made, which is kept.
         train: number of pictures in train2017, at least 1.
         val: number of pictures in val2017, at least 1.
-        size: side of the pictures in pixels, at least 32, or (smallest, largest): then width and height of
-            every picture are drawn from that range.
-        seed: whole number, at least 0; another seed gives other pictures.
+        size: side of the pictures in pixels, from 32 to 4096, or (smallest, largest): width and height of every picture
+            are then drawn from that range.
+        seed: whole number, at least 0. Another seed gives other pictures.
         progress: show a progress bar.
 
     Returns:
-        SampleSet: folder, pictures and boxes per split, class names, and whether the set was there already.
+        The set.
 
     Raises:
-        UserError: an argument out of range, a folder that holds something else or that cannot be written.
+        UserError: an argument is out of range, or the folder holds something else or is not writable.
     """
     arguments = _check_arguments(train, val, size, seed)
     classes = tuple(name for _, name, _ in CATEGORIES)

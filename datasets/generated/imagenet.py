@@ -1,33 +1,35 @@
-"""Pictures of one thing each in the layout of ImageNet: a classifier learns the ten classes in minutes."""
+"""Pictures of single things in the layout of ImageNet. A classifier learns the ten classes in minutes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ...errors import UserError
 from . import things
 from .painting import View, facing, ground, paint, part, rgb, sky, solid, speckled, windows
-from .shared import camera, check_count, check_seed, is_int, write_once
+from .shared import SampleSet, camera, check_count, check_seed, is_int, write_once
 
 SPLITS = ("train", "val")
 MIN_SIDE, MAX_SIDE = 32, 1024
 CAMERA_HEIGHT = 1.76  # metres
-#: share of the picture's shorter side that the thing takes
+#: size of the thing, as a share of the picture's shorter side
 FILLED = (0.62, 0.95)
 
 
 @dataclass(frozen=True)
 class _Close(View):
-    """A camera that looks at a thing near by, where t is 1; `scale`: pixels of a metre there."""
+    """A camera close to a thing, which stands where t is 1. `scale`: pixels per metre there."""
 
     scale: float
 
     @property
-    def metre(self):
+    def metre(self) -> float:
         return self.scale
 
     @property
-    def drop(self):
+    def drop(self) -> float:
         return CAMERA_HEIGHT * self.scale
 
 
@@ -47,7 +49,7 @@ def _picket_fence(rng, view, right, t):
     return parts
 
 
-# Synset: (name, what draws it, height of its middle and its longer side in metres, where it is to be seen from)
+# Synset: (name, function that draws it, height of its middle and its longer side in metres, range of `right`)
 _THINGS = {
     "n02747177": ("ashcan", things.dustbin, 0.5, 1.05, (0, 0)),
     "n03769881": ("minibus", things.bus, 1.45, 3.3, (1.2, 2.0)),
@@ -65,7 +67,7 @@ CLASSES = tuple(name for name, *_ in _THINGS.values())
 
 
 def _surroundings(rng, view):
-    """Sky, houses, ground and some green, which tell nothing of the thing before them."""
+    """Sky, houses, ground and some green. They are independent of the thing in front of them."""
     width, far = view.width, 0.12
     foot = view.at(0, far)[1]
     top = rgb(rng.uniform(0.55, 0.62), rng.uniform(0.1, 0.5), rng.uniform(0.8, 0.97))
@@ -93,13 +95,13 @@ def _tiles(right, away):
     return -0.1 * (((right / 0.6) % 1 < 0.1) | ((away / 0.9) % 1 < 0.1))
 
 
-def draw(rng, synset, height, width):
-    """A Pillow picture of one thing."""
+def draw(rng: np.random.Generator, synset: str, height: int, width: int) -> Image.Image:
+    """Draws a picture of one thing."""
     _, make, middle, extent, sideways = _THINGS[synset]
     side = min(height, width)
     scale = side * rng.uniform(*FILLED) / extent
     right = rng.uniform(*sideways) * rng.choice([-1, 1])
-    # the middle of the thing lies near the middle of the picture
+    # the thing is near the middle of the picture
     x, y = width * rng.uniform(0.42, 0.58), height * rng.uniform(0.44, 0.56)
     view = _Close(height, width, x - right * scale, y - (CAMERA_HEIGHT - middle) * scale, scale)
     scene = paint(rng, _surroundings(rng, view) + make(rng, view, right, 1.0), height, width)
@@ -108,7 +110,7 @@ def draw(rng, synset, height, width):
 
 
 def _file(split, index):
-    """SPLIT/SYNSET/NAME of a picture; the classes take turns."""
+    """SPLIT/SYNSET/NAME of a picture. The classes take turns."""
     synset = SYNSETS[index % len(SYNSETS)]
     name = f"{synset}_{index}" if split == "train" else f"ILSVRC2012_val_{index + 1:08d}"
     return f"{split}/{synset}/{name}.JPEG"
@@ -129,41 +131,43 @@ def _write_all(folder, arguments, bar):
 
 
 def _lost(folder, arguments):
-    """The first split that has not all of its files, or None."""
+    """The first split with missing files, or None."""
     for split in SPLITS:
         if not all((folder / _file(split, index)).is_file() for index in range(arguments[split])):
             return split
     return None
 
 
-def write_imagenet(folder, train=600, val=200, size=80, seed=0, progress=True):
-    """Write a classification data set in the layout of ImageNet.
+def write_imagenet(
+    folder: str | Path, train: int = 600, val: int = 200, size: int = 80, seed: int = 0, progress: bool = True
+) -> SampleSet:
+    """Writes a classification data set in the layout of ImageNet.
 
-    `folder` gets train/SYNSET/*.JPEG and val/SYNSET/*.JPEG of ten of ImageNet's classes, and a marker with the
-    arguments. Each picture is one drawn thing of the street before houses, ground and green. The same arguments give
+    `folder` gets train/SYNSET/*.JPEG and val/SYNSET/*.JPEG of ten of ImageNet's classes, and a marker file with the
+    arguments. Each picture shows one thing of the street in front of houses, ground and green. The same arguments give
     the same bytes with the same versions of the libraries.
 
     The set is written beside `folder` and renamed at the end: an interrupted run leaves nothing at `folder`.
 
     Args:
-        folder: where to write; new, empty, or holding the set that the same arguments made, which is kept.
+        folder: where to write. New, empty, or the folder of a set that the same arguments made, which is kept.
         train: number of training pictures, at least 10.
         val: number of evaluation pictures, at least 10.
-        size: shorter side of the pictures in pixels, from 32 to 1024; the longer one is up to a third longer.
-        seed: whole number, at least 0; another seed gives other pictures.
+        size: shorter side of the pictures in pixels, from 32 to 1024. The other side is up to a third longer.
+        seed: whole number, at least 0. Another seed gives other pictures.
         progress: show a progress bar.
 
     Returns:
-        SampleSet: folder, pictures per split, class names, and whether the set was there already; no boxes.
+        The set, without boxes.
 
     Raises:
-        UserError: an argument out of range, a folder that holds something else or that cannot be written.
+        UserError: an argument is out of range, or the folder holds something else or is not writable.
     """
     if not is_int(size) or not MIN_SIDE <= size <= MAX_SIDE:
         raise UserError(f"size={size!r}: must be a whole number of pixels from {MIN_SIDE} to {MAX_SIDE}")
     arguments = {
         "layout": "imagenet",
-        "version": 1,  # to be raised when the same arguments give other pictures
+        "version": 1,  # raise it when the same arguments give other pictures
         "train": check_count("train", train, least=len(CLASSES)),
         "val": check_count("val", val, least=len(CLASSES)),
         "size": int(size),

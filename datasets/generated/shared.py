@@ -1,13 +1,15 @@
-"""What the sample sets share: where they are written, their arguments, and the camera that takes the pictures."""
+"""What the sample sets share: writing them into a folder, checks of their arguments, and the simulated camera."""
 
 import json
 import math
 import os
 import secrets
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -21,34 +23,42 @@ MARKER = "densebone-sample.json"  # holds the arguments that a set was made with
 
 @dataclass(frozen=True)
 class SampleSet:
-    """What was written or found: counts of pictures and boxes per split, and the class names.
+    """A sample set on the disk.
 
-    `boxes` is empty for a set without boxes.
+    Attributes:
+        folder: its absolute path.
+        pictures: number of pictures per split.
+        boxes: number of boxes per split; empty for a set without boxes.
+        classes: the class names.
+        present: whether the set existed before the call.
     """
 
     folder: Path
-    pictures: dict
-    boxes: dict
-    classes: tuple
+    pictures: dict[str, int]
+    boxes: dict[str, int]
+    classes: tuple[str, ...]
     present: bool
 
 
-def smooth_noise(rng, height, width, cells):
-    """(H, W) float32 in about -1..1 that varies over 1 / `cells` of the longer side."""
+def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: float) -> np.ndarray:
+    """Noise, float32 (H, W) of about -1..1, with `cells` independent values along the longer side."""
     step = max(height, width) / cells
     grid = rng.uniform(-1, 1, (math.ceil(height / step) + 2, math.ceil(width / step) + 2)).astype(np.float32)
     large = Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(large)
 
 
-def soften(coverage, radius):
-    """(H, W) of 0..1 -> the same, blurred by a Gaussian of `radius` pixels."""
+def soften(coverage: np.ndarray, radius: float) -> np.ndarray:
+    """Blurs an (H, W) array of 0..1 with a Gaussian of `radius` pixels."""
     blurred = Image.fromarray(np.uint8(coverage * 255)).filter(ImageFilter.GaussianBlur(radius))
     return np.asarray(blurred, np.float32) / 255
 
 
-def camera(rng, scene, light):
-    """(H, W, 3) float scene -> Pillow picture: uneven light, vignette, blur, colour cast and noise."""
+def camera(rng: np.random.Generator, scene: np.ndarray, light: np.ndarray) -> Image.Image:
+    """Photographs a scene, float (H, W, 3) of about 0..1: uneven light, vignette, blur, colour cast and noise.
+
+    `light` is the direction (x, y) of the lamp.
+    """
     height, width = scene.shape[:2]
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     across, down = columns / width - 0.5, rows / height - 0.5
@@ -62,14 +72,14 @@ def camera(rng, scene, light):
     return Image.fromarray(np.uint8(np.clip(np.asarray(picture) + noise, 0, 255)))
 
 
-def is_int(value):
-    """Whether a value is a whole number, of Python or NumPy, and no truth value."""
+def is_int(value: Any) -> bool:
+    """Whether a value is an integer of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 @contextmanager
-def _new_folder(folder):
-    """Yield a temporary folder beside `folder` that takes its name on success and is removed on failure."""
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `folder`. Renames it to `folder` on success, removes it on failure."""
     temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
         temporary.mkdir(parents=True)
@@ -81,29 +91,32 @@ def _new_folder(folder):
     try:
         yield temporary
         if folder.is_dir():
-            folder.rmdir()  # empty, else _find_present had complained; Windows cannot rename onto it
+            folder.rmdir()  # _find_present found it empty; Windows cannot rename onto a folder
         os.replace(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def check_count(name, count, least=1):
-    """The number of pictures of a split as an int, or an error."""
+def check_count(name: str, count: Any, least: int = 1) -> int:
+    """The number of pictures of a split as an int. UserError unless it is a whole number, at least `least`."""
     if not is_int(count) or count < least:
         raise UserError(f"{name}={count!r}: the number of pictures must be a whole number, at least {least}")
     return int(count)
 
 
-def check_seed(seed):
-    """The seed as an int, or an error."""
+def check_seed(seed: Any) -> int:
+    """The seed as an int. UserError unless it is a whole number, at least 0."""
     if not is_int(seed) or seed < 0:
         raise UserError(f"seed={seed!r}: must be a whole number, at least 0")
     return int(seed)
 
 
 def _find_present(folder, arguments, lost):
-    """The boxes of the set in `folder`, made with the same arguments; None when there is nothing in the way."""
+    """Boxes per split of the set that the same arguments made in `folder`; None when the folder is new or empty.
+
+    UserError when the folder holds anything else.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
@@ -121,27 +134,31 @@ def _find_present(folder, arguments, lost):
     return boxes
 
 
-def write_once(folder, arguments, write, lost, classes, splits, progress):
-    """Write a set into a new or empty folder, or find the one that the same arguments made there.
+def write_once(
+    folder: str | Path,
+    arguments: dict[str, Any],
+    write: Callable[[Path, dict[str, Any], Any], dict[str, int]],
+    lost: Callable[[Path, dict[str, Any]], str | None],
+    classes: tuple[str, ...],
+    splits: Sequence[str],
+    progress: bool,
+) -> SampleSet:
+    """Writes a set into a new or empty folder, or finds the set that the same arguments made there.
 
     The set is written beside `folder` and renamed at the end: an interrupted run leaves nothing at `folder`.
 
     Args:
-        folder: str or Path.
-        arguments: dict that JSON keeps, with the number of pictures under the name of every split; it goes into
-            the marker.
-        write: function (folder, arguments, bar) that writes the set, updates the bar after every picture and
-            returns the number of boxes per split.
-        lost: function (folder, arguments) that names a part of a finished set that is incomplete, or None.
+        folder: where to write.
+        arguments: JSON values for the marker file. Holds the number of pictures under the name of every split.
+        write: writes the set, given (folder, arguments, progress bar). Updates the bar after every picture and returns
+            the number of boxes per split.
+        lost: names an incomplete part of a finished set, given (folder, arguments), or returns None.
         classes: the class names.
         splits: names of the splits.
         progress: show a progress bar.
 
-    Returns:
-        SampleSet
-
     Raises:
-        UserError: the folder holds something else or cannot be written.
+        UserError: the folder holds something else or is not writable.
     """
     folder = Path(folder).resolve()
     pictures = {split: arguments[split] for split in splits}

@@ -1,27 +1,29 @@
-"""A street scene: what stands where, farthest first. Every class has its usual place, shape and colours.
+"""Lays out street scenes: what stands where, the farthest first. Every class has its usual place, shape and colours.
 
-The camera stands on the road. To both sides follow sidewalk, verge, wall or fence, and houses or trees.
+The camera stands on the road. On both sides follow the sidewalk, the verge, a wall or fence, and houses or trees.
 """
 
-from . import things
-from .painting import View, bars, beside, blocks, facing, ground, part, rgb, sky, solid, speckled, windows  # fmt: skip
+import numpy as np
 
-KERB, PAVED, EDGE, FACADES = 2.6, 3.9, 5.0, 5.6  # metres to the side: end of road, sidewalk and verge; the houses
+from . import things
+from .painting import Part, View, bars, beside, blocks, facing, ground, part, rgb, sky, solid, speckled, windows
+
+KERB, PAVED, EDGE, FACADES = 2.6, 3.9, 5.0, 5.6  # metres to the side: ends of road, sidewalk and verge; the houses
 FAR = 0.075  # t at which the street ends
 LONG_VEHICLES = (things.bus, things.truck, things.tram)
 RIDERS = (things.cyclist, things.motorcyclist)
-# Where the others stand: metres to the side, t. Near enough to be seen at half the size.
+# Where the other things stand: ranges of metres to the side.
 LANE, KERBSIDE, PAVEMENT, VERGE = (1.2, 1.6), (2.8, 3.2), (2.9, 3.7), (4.3, 4.8)
-MAX_HIDDEN = 0.35  # share of the box of a thing that a nearer one may cover
+MAX_HIDDEN = 0.35  # share of a thing's box that a nearer thing may cover
 
 
 def _quad(view, near, far, start=1.3, end=FAR):
-    """Outline of the ground between two distances from the middle, in metres, from `start` to `end`."""
+    """Outline of the ground between `near` and `far` metres to the side, from t = `start` to t = `end`."""
     return [view.at(near, start), view.at(near, end), view.at(far, end), view.at(far, start)]
 
 
 def _upright(view, right, start, end, low, high):
-    """Outline of an upright surface along the street, from `start` to `end`, between two heights in metres."""
+    """Outline of an upright surface along the street, from t = `start` to t = `end`, between two heights in metres."""
     return [
         view.at(right, start, low),
         view.at(right, start, high),
@@ -39,7 +41,7 @@ def _windows(rng):
 
 
 def _backdrop(rng, view):
-    """Sky, and what closes the street far away."""
+    """The sky, and the houses and trees at the far end of the street."""
     top = rgb(rng.uniform(0.55, 0.62), rng.uniform(0.15, 0.5), rng.uniform(0.8, 0.97))
     parts = part(view, "sky", [(0, 0), (view.width, 0), (view.width, view.horizon + 2), (0, view.horizon + 2)],
                  sky(top, rng.uniform(0.1, 0.5)))  # fmt: skip
@@ -58,7 +60,7 @@ def _backdrop(rng, view):
 
 
 def _houses(rng, view, side):
-    """Houses of one side, the farthest first."""
+    """The houses on one side, the farthest first."""
     parts, t = [], FAR
     while t < 0.75:
         near = 1 / (1 / t - rng.uniform(1.6, 3.2)) if 1 / t > 4 else 0.8
@@ -70,7 +72,7 @@ def _houses(rng, view, side):
 
 
 def _park(rng, view, side):
-    """Trees and shrubs instead of houses, the farthest first."""
+    """Trees and shrubs in place of houses, the farthest first."""
     grass = speckled(rgb(0.2, 0.5, 0.5), rgb(0.24, 0.45, 0.62), 12, 80)
     parts = part(view, "terrain", _quad(view, side * PAVED, side * 14), grass)
     for t in (0.1, 0.13, 0.17, 0.22, 0.29, 0.37):
@@ -93,7 +95,7 @@ def _rails(right, away):
 
 
 def _floor(rng, view, rails):
-    """Sidewalks, verges, road, and the track of a tram."""
+    """Sidewalks, verges, the road, and the track of a tram."""
     paving = ground(view, rgb(rng.uniform(0.03, 0.1), rng.uniform(0.05, 0.14), rng.uniform(0.6, 0.72)), _tiles)
     parts = part(view, "sidewalk", _quad(view, -FACADES, FACADES), paving)
     first = rng.choice([-1, 1])
@@ -110,10 +112,10 @@ def _floor(rng, view, rails):
 
 
 def _boundaries(rng, view, index):
-    """A wall or a fence on one side, in turn, and often the other one on the other side."""
+    """A wall or a fence, in turn, on one side, and often the other kind on the other side."""
     parts = []
     side = rng.choice([-1, 1])
-    first = (index + index // 2) % 2  # 0 1 1 0 0 1 1 0: out of step with the riders, or they would give it away
+    first = (index + index // 2) % 2  # 0 1 1 0 0 1 1 0: out of step with the riders, which would predict it
     for number, kind in enumerate(("wall", "fence") if first else ("fence", "wall")):
         if number and rng.uniform() > 0.6:
             break
@@ -130,7 +132,7 @@ def _boundaries(rng, view, index):
 
 
 def _box(parts):
-    """(left, top, right, bottom) of what is labelled."""
+    """(left, top, right, bottom) of the labelled parts."""
     points = [point for piece in parts if piece.label for point in piece.outline]
     columns, rows = zip(*points)
     return min(columns), min(rows), max(columns), max(rows)
@@ -144,7 +146,10 @@ def _covers(near, far):
 
 
 def _wanted(rng, index):
-    """(function, metres to the side, range of t) of what shall stand in the street, the important first."""
+    """(function, range of metres to the side, range of t) of the things in the street, the important ones first.
+
+    They stand near enough to be seen at half the size.
+    """
     rider, long_vehicle = RIDERS[index % 2], LONG_VEHICLES[index % 3]
     result = [
         (long_vehicle, (-1.4, -1.4) if long_vehicle is things.tram else LANE, (0.28, 0.4)),
@@ -172,7 +177,7 @@ def _wanted(rng, index):
 
 
 def _standing(rng, view, index):
-    """The Parts of all that stands in the street, the farthest first; what finds no place is left out."""
+    """The Parts of the things in the street, the farthest first. Things that find no place are left out."""
     placed = []  # (t, box, parts)
     for make, across, depth in _wanted(rng, index):
         for _ in range(15):
@@ -190,8 +195,8 @@ def _standing(rng, view, index):
     return [piece for _, _, parts in sorted(placed, key=lambda row: row[0]) for piece in parts]
 
 
-def frame_of_camera(view):
-    """What the car that carries the camera hides and what was cut off: the only labels of the test pictures."""
+def frame_of_camera(view: View) -> list[Part]:
+    """The hood of the camera's car and the borders of the picture. Test pictures have no other labels."""
     height, width = view.height, view.width
     hood = [(0.12, 1), (0.2, 0.955), (0.35, 0.93), (0.65, 0.93), (0.8, 0.955), (0.88, 1)]
     outline = [(u * width, v * height) for u, v in hood]
@@ -206,10 +211,10 @@ def frame_of_camera(view):
     return parts
 
 
-def lay_out(rng, height, width, index):
-    """The Parts of the scene, the farthest first, and of the camera's frame.
+def lay_out(rng: np.random.Generator, height: int, width: int, index: int) -> tuple[list[Part], list[Part]]:
+    """(Parts of the scene, the farthest first; Parts of the camera's frame).
 
-    The scenes take turns at what is rare: any three in a row show all 19 classes, unless something is in the way.
+    Rare classes take turns by `index`: any three consecutive scenes show all 19 classes, unless something hides one.
     """
     view = View(height, width, width * rng.uniform(0.44, 0.56), height * rng.uniform(0.38, 0.44))
     parts = _backdrop(rng, view) + _floor(rng, view, LONG_VEHICLES[index % 3] is things.tram)

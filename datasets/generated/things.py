@@ -1,47 +1,56 @@
-"""People, vehicles, poles and trees: each function returns the Parts of one, the farthest first.
+"""People, vehicles, poles and trees. Each function returns the Parts of one thing, the farthest first.
 
-Outlines are drawn in a frame of width 1 and height 1 that stands on the ground at (right, t).
+Most outlines are given in a unit frame, of width 1 and height 1, that stands on the ground at (right, t).
 """
 
 import numpy as np
 
-from .painting import disc, part, rgb, shadow, solid, speckled
+from .painting import Colour, Part, Point, View, disc, part, rgb, shadow, solid, speckled
 
 GLASS, RUBBER, SKIN, METAL = (44, 58, 76), (24, 24, 27), (214, 160, 128), (88, 92, 97)
 
 
 class _Frame:
-    """Turns points of the unit frame, (0, 0) at its bottom left, into pixels; sizes and `up` in metres."""
+    """Maps points of the unit frame, with (0, 0) at its bottom left, to pixels. Sizes and `up` are in metres."""
 
-    def __init__(self, view, right, t, width, height, up=0.0, mirrored=False):
+    def __init__(
+        self,
+        view: View,
+        right: float,
+        t: float,
+        width: float,
+        height: float,
+        up: float = 0.0,
+        mirrored: bool = False,
+    ) -> None:
         self.left, self.bottom = view.at(right - width / 2, t, up)
         self.scale = width * t * view.metre, height * t * view.metre
         self.mirrored = mirrored
 
-    def __call__(self, *points):
+    def __call__(self, *points: Point) -> list[Point]:
         return [
             (self.left + (1 - u if self.mirrored else u) * self.scale[0], self.bottom - v * self.scale[1])
             for u, v in points
         ]
 
-    def box(self, left, bottom, right, top):
-        """Corners of a rectangle in pixels."""
+    def box(self, left: float, bottom: float, right: float, top: float) -> list[Point]:
+        """Corners of a rectangle, in pixels."""
         return self((left, bottom), (left, top), (right, top), (right, bottom))
 
-    def disc(self, u, v, across, up):
-        """An ellipse in pixels."""
+    def disc(self, u: float, v: float, across: float, up: float) -> list[Point]:
+        """Outline of an ellipse with the centre (u, v) and the radii `across` and `up`, in pixels."""
         return self(*disc(u, v, across, up))
 
 
-_BODY = (  # from the left foot round to the right one: a walker, arms at the sides
+_BODY = (  # a walker with the arms at the sides, from the left foot round to the right foot
     (0.14, 0), (0.36, 0), (0.48, 0.4), (0.56, 0.4), (0.66, 0), (0.88, 0), (0.78, 0.46), (0.98, 0.44), (0.92, 0.76),
     (0.7, 0.84), (0.62, 0.86), (0.7, 0.93), (0.62, 1), (0.38, 1), (0.3, 0.93), (0.38, 0.86), (0.3, 0.84),
     (0.08, 0.76), (0.02, 0.44), (0.22, 0.46),
 )  # fmt: skip
 
 
-def person(rng, view, right, t):
-    """Someone on foot: any clothes, mostly dark trousers."""
+def person(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
+    """A person on foot, in clothes of any colour and mostly dark trousers."""
     tall = rng.uniform(1.6, 1.85)
     frame = _Frame(view, right, t, rng.uniform(0.36, 0.42) * tall, tall)
     clothes = rgb(rng.uniform(0.55, 1.05), rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.8))
@@ -55,7 +64,7 @@ def person(rng, view, right, t):
 
 
 def _wheels(frame, view, t, radius, thickness, within):
-    """Two wheels as details; `radius` across and up in the frame, tyres `thickness` metres, a colour within."""
+    """Two wheels as details: `radius` (across, up) in the frame, tyres of `thickness` metres, the colour `within`."""
     details = []
     for u in (radius[0], 1 - radius[0]):
         details.append((frame.disc(u, radius[1], *radius), within, None))
@@ -71,8 +80,8 @@ _BICYCLE = (  # from the saddle over the rear wheel to the front wheel and the h
 )  # fmt: skip
 
 
-def bicycle(rng, view, right, t, mirrored=False):
-    """A bicycle from the side: thin, what is behind shows through."""
+def bicycle(rng: np.random.Generator, view: View, right: float, t: float, mirrored: bool = False) -> list[Part]:
+    """A bicycle from the side. It is thin, and the background shows through."""
     frame = _Frame(view, right, t, 1.5, 1.0, mirrored=mirrored)
     paint = rgb(rng.uniform(0.42, 0.55), rng.uniform(0.6, 1), rng.uniform(0.5, 0.9))
     details = [
@@ -85,8 +94,8 @@ def bicycle(rng, view, right, t, mirrored=False):
     return shadow(view, right, t, 1.5) + part(view, "bicycle", frame(*_BICYCLE), solid(None, details))
 
 
-def motorcycle(rng, view, right, t, mirrored=False):
-    """A motorcycle from the side: a solid body between fat wheels."""
+def motorcycle(rng: np.random.Generator, view: View, right: float, t: float, mirrored: bool = False) -> list[Part]:
+    """A motorcycle from the side, with a solid body between thick wheels."""
     frame = _Frame(view, right, t, 1.75, 1.05, mirrored=mirrored)
     radius = (0.19, 0.31)
     paint = rgb(rng.uniform(0.94, 1.04), rng.uniform(0.75, 1), rng.uniform(0.45, 0.8))
@@ -112,7 +121,7 @@ _SEATED = (  # from the foot on the pedal up the back, over the head and down th
 
 
 def _ridden(rng, view, right, t, machine, pedals):
-    """A two-wheeler and who sits on it, in a bright jacket and helmet; `pedals`: metres above the ground."""
+    """A two-wheeler and its rider, in a bright jacket and helmet. `pedals`: height above the ground, in metres."""
     mirrored = rng.uniform() < 0.5
     frame = _Frame(view, right, t, 1.25, 1.4, up=pedals, mirrored=mirrored)
     jacket = rgb(rng.uniform(0.06, 0.16), rng.uniform(0.75, 1), rng.uniform(0.75, 1))
@@ -127,18 +136,18 @@ def _ridden(rng, view, right, t, machine, pedals):
     return machine(rng, view, right, t, mirrored) + rider
 
 
-def cyclist(rng, view, right, t):
+def cyclist(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
     """A bicycle with its rider."""
     return _ridden(rng, view, right, t, bicycle, 0.3)
 
 
-def motorcyclist(rng, view, right, t):
+def motorcyclist(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
     """A motorcycle with its rider."""
     return _ridden(rng, view, right, t, motorcycle, 0.28)
 
 
-def car(rng, view, right, t):
-    """A car from behind or from the front: any paint, lamps, a plate."""
+def car(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
+    """A car from behind or from the front, with any paint, lamps and a licence plate."""
     frame = _Frame(view, right, t, rng.uniform(1.7, 1.9), rng.uniform(1.35, 1.55))
     paint = rgb(rng.uniform(0.55, 0.7), rng.choice([0.05, 0.7]), rng.uniform(0.2, 0.95))
     if rng.uniform() < 0.25:
@@ -159,13 +168,13 @@ def car(rng, view, right, t):
 
 
 def _long_vehicle(view, label, right, t, size, paint, front, side, far=0.45, foot=0.1):
-    """A box along the street: its front at t, its side running away to far * t.
+    """A box along the street: its front is at t, and its side ends at far * t.
 
     Args:
-        size: width and height, metres.
-        paint: its colour.
-        front: details (left, bottom, right, top, colour), in shares of the front.
-        side: details (near, bottom, far, top, colour), in shares of the side.
+        size: (width, height) in metres.
+        paint: colour of the front.
+        front: details (left, bottom, right, top, colour), as shares of the front.
+        side: details (near, bottom, far, top, colour), as shares of the side.
         far: where the side ends, as a share of t.
         foot: metres between the ground and the body.
     """
@@ -192,11 +201,13 @@ def _long_vehicle(view, label, right, t, size, paint, front, side, far=0.45, foo
     return shadow(view, right, t, 1.1 * width) + part(view, label, [*outline, on_front(1, 0)], solid(paint, details))
 
 
-_TYRES = [(0, 0, 0.2, 0.12, RUBBER), (0.8, 0, 1, 0.12, RUBBER)]
+# a detail of a vehicle's front or side; see `_long_vehicle`
+_Panel = tuple[float, float, float, float, Colour]
+_TYRES: list[_Panel] = [(0, 0, 0.2, 0.12, RUBBER), (0.8, 0, 1, 0.12, RUBBER)]
 
 
-def bus(rng, view, right, t):
-    """A city bus: bright, with windows all round and a destination board."""
+def bus(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
+    """A bright city bus, with windows all round and a destination board."""
     paint = rgb(rng.uniform(0.97, 1.02), rng.uniform(0.75, 0.95), rng.uniform(0.65, 0.9))
     front = [(0.06, 0.42, 0.94, 0.82, GLASS), (0.12, 0.86, 0.88, 0.96, (240, 170, 40)), *_TYRES]
     front += [(0.06, 0.2, 0.2, 0.28, (250, 246, 220)), (0.8, 0.2, 0.94, 0.28, (250, 246, 220))]
@@ -205,20 +216,20 @@ def bus(rng, view, right, t):
     return _long_vehicle(view, "bus", right, t, (2.3, 2.9), paint, front, side)
 
 
-def truck(rng, view, right, t):
+def truck(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
     """A lorry from behind: a plain box with doors, hazard stripes and a dark chassis."""
     paint = rgb(rng.uniform(0.55, 0.62), rng.uniform(0.05, 0.2), rng.uniform(0.75, 0.95))
     stripe = (206, 108, 28)
     front = [(0.485, 0.3, 0.515, 1, (70, 74, 82)), (0, 0.14, 1, 0.28, (52, 52, 56)), *_TYRES]
     front += [(0.05, 0.17, 0.2, 0.25, (200, 30, 30)), (0.8, 0.17, 0.95, 0.25, (200, 30, 30))]
     front += [(0.05, 0.33, 0.42, 0.42, stripe), (0.58, 0.33, 0.95, 0.42, stripe)]
-    side = [(0, 0.12, 1, 0.26, (44, 44, 48)), (0, 0.55, 0.9, 0.68, stripe)]
+    side: list[_Panel] = [(0, 0.12, 1, 0.26, (44, 44, 48)), (0, 0.55, 0.9, 0.68, stripe)]
     side += [(0.05, 0, 0.2, 0.16, RUBBER), (0.7, 0, 0.85, 0.16, RUBBER)]
     return _long_vehicle(view, "truck", right, t, (2.3, 2.8), paint, front, side, far=0.55, foot=0.3)
 
 
-def tram(rng, view, right, t):
-    """A tram, which Cityscapes calls a train: tall and long, white over a green skirt, dark band of windows."""
+def tram(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
+    """A tram, which Cityscapes calls a train: tall and long, white over a green skirt, with a dark band of windows."""
     paint = rgb(rng.uniform(0.1, 0.16), rng.uniform(0.05, 0.15), rng.uniform(0.85, 0.98))
     skirt = rgb(rng.uniform(0.34, 0.42), rng.uniform(0.7, 0.9), rng.uniform(0.4, 0.6))
     front = [(0, 0, 1, 0.36, skirt), (0.14, 0.42, 0.86, 0.8, GLASS), (0.3, 0.86, 0.7, 0.95, (240, 170, 40))]
@@ -235,13 +246,13 @@ def _pole(view, right, t, tall):
     return part(view, "pole", corners, solid(METAL, [shine], shade=0.1))
 
 
-def lamp_post(rng, view, right, t):
+def lamp_post(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
     """A bare pole."""
     return _pole(view, right, t, rng.uniform(3.5, 5))
 
 
-def traffic_light(rng, view, right, t):
-    """A pole with a black case of three lamps, one of which is lit."""
+def traffic_light(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
+    """A pole with a black case of three lamps, one of them lit."""
     foot = rng.uniform(1.75, 2.1)
     frame = _Frame(view, right, t, 0.44, 1.15, up=foot)
     lit = int(rng.integers(3))
@@ -253,8 +264,8 @@ def traffic_light(rng, view, right, t):
     return _pole(view, right, t, foot + 0.2) + case
 
 
-def traffic_sign(rng, view, right, t):
-    """A pole with a round, three-cornered or square sign."""
+def traffic_sign(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
+    """A pole with a round, triangular or square sign."""
     foot = rng.uniform(1.6, 2.0)
     frame = _Frame(view, right, t, 0.8, 0.8, up=foot)
     red, white, blue, yellow = (200, 24, 34), (244, 244, 240), (24, 80, 190), (250, 206, 30)
@@ -276,8 +287,8 @@ def _leaves(rng):
     return speckled(rgb(hue, 0.65, rng.uniform(0.12, 0.22)), rgb(hue - 0.03, 0.55, rng.uniform(0.35, 0.55)), 14, 60)
 
 
-def tree(rng, view, right, t):
-    """A crown on a trunk, one outline: Cityscapes calls both vegetation."""
+def tree(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
+    """A crown on a trunk, in one outline: Cityscapes labels both as vegetation."""
     tall, reach = rng.uniform(3.2, 4.2), rng.uniform(1.0, 1.5)
     angles = np.linspace(-0.42 * np.pi, 1.42 * np.pi, 26)
     radii = reach * rng.uniform(0.85, 1.1, 26)
@@ -288,7 +299,7 @@ def tree(rng, view, right, t):
     return part(view, "vegetation", [*crown, *trunk], _leaves(rng))
 
 
-def bush(rng, view, right, t):
+def bush(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
     """A low round shrub."""
     reach, tall = rng.uniform(0.8, 1.4), rng.uniform(0.9, 1.5)
     angles = np.linspace(0, np.pi, 14)
@@ -297,8 +308,8 @@ def bush(rng, view, right, t):
     return part(view, "vegetation", points, _leaves(rng))
 
 
-def dustbin(rng, view, right, t):
-    """A dustbin, which Cityscapes leaves out of the evaluation as static."""
+def dustbin(rng: np.random.Generator, view: View, right: float, t: float) -> list[Part]:
+    """A dustbin, which Cityscapes labels as static and does not score."""
     frame = _Frame(view, right, t, 0.6, 1.0)
     details = [(frame.box(0, 0.8, 1, 1), (60, 62, 64), None)]
     outline = frame((0.1, 0), (0, 1), (1, 1), (0.9, 0))

@@ -1,12 +1,14 @@
-"""What makes the PyPI release paddleseg 2.8.0 work on Paddle 2.6 and 3: one function per repair.
+"""Makes the PyPI release paddleseg 2.8.0 work on Paddle 2.6 and 3: one function per repair.
 
     >>> from densebone.integrations.compat import paddleseg
-    >>> [repair.name for repair in paddleseg.apply()]      # applied once, before training or evaluation
+    >>> [repair.name for repair in paddleseg.apply()]      # once, before training or evaluation
 
-The release dates from 2023, before Paddle had settled its 0-D tensors and its rules for mixed types; nothing newer
-is on PyPI. `apply` leaves every other version of the toolkit alone. The versions below were measured on 2.6.2, 3.2.2
+The release dates from 2023, before Paddle settled its 0-D tensors and its rules for mixed types. PyPI has nothing
+newer. `apply` leaves every other version of the toolkit alone. Which Paddle needs a repair was measured on 2.6.2, 3.2.2
 and 3.3.1, on a CPU, by running each function as it is released.
 """
+
+from collections.abc import Callable
 
 import paddle
 import paddle.nn.functional as F
@@ -27,8 +29,8 @@ PROMOTION = "TypeError: (InvalidType) Type promotion only support calculations b
     paddle="2.6",
     sources={"paddleseg.core.train:loss_computation": "e612511f07a120bd"},
 )
-def one_element_losses(original):
-    """The trainer logs `loss.numpy()[0]`, but a mean is 0-D since Paddle 2.5: each loss gets the shape [1]."""
+def one_element_losses(original: Callable) -> Callable:
+    """The trainer logs `loss.numpy()[0]`, but a mean is 0-D since Paddle 2.5. The repair gives losses the shape [1]."""
 
     def losses_of_shape_one(*args, **kwargs):
         return [loss.reshape([1]) for loss in original(*args, **kwargs)]
@@ -42,16 +44,23 @@ def one_element_losses(original):
     paddle="3.0",
     sources={"paddleseg.models.losses.cross_entropy_loss:CrossEntropyLoss._post_process_loss": "3e9b4668d14f9172"},
 )
-def cross_entropy(original):
-    """The average multiplies a float mask with integer labels and ones: restated with one type on each side."""
+def cross_entropy(original: Callable) -> Callable:
+    """The average multiplies a float mask with integer labels and ones. The repair restates it in one type."""
     return average_cross_entropy
 
 
-def average_cross_entropy(self, logit, label, semantic_weights, loss):
-    """Mean of the pixels' losses, or of the largest `top_k_percent_pixels` of them, over that of their class weights.
+def average_cross_entropy(
+    self,
+    logit: paddle.Tensor,
+    label: paddle.Tensor,
+    semantic_weights: paddle.Tensor | None,
+    loss: paddle.Tensor,
+) -> paddle.Tensor:
+    """Mean of the pixels' losses divided by the mean of their class weights.
 
-    `logit` is (N, H, W, classes), `label` (N, H, W) int64, `semantic_weights` a factor for each pixel or None, and
-    `loss` (N, H, W) or (N, H, W, 1), to which the class weights have been applied.
+    With `top_k_percent_pixels` below 1, both means are over this fraction of the pixels: those with the largest losses.
+    `logit` is (N, H, W, classes) and `label` (N, H, W) int64. `semantic_weights` holds a factor for each pixel, or is
+    None. `loss` is (N, H, W) or (N, H, W, 1) and already includes the class weights.
     """
     counts = label != self.ignore_index if self.avg_non_ignore else paddle.ones_like(label, dtype="bool")
     mask = counts.astype("float32")
@@ -75,16 +84,16 @@ def average_cross_entropy(self, logit, label, semantic_weights, loss):
     paddle="3.0",
     sources={"paddleseg.models.losses.ohem_cross_entropy_loss:OhemCrossEntropyLoss.forward": "a74e15a9add662ee"},
 )
-def ohem_cross_entropy(original):
-    """The choice of hard pixels adds an integer mask to probabilities: restated with masks that are masks."""
+def ohem_cross_entropy(original: Callable) -> Callable:
+    """To choose hard pixels, the loss adds an integer mask to probabilities. The repair restates it with bool masks."""
     return hard_pixel_cross_entropy
 
 
-def hard_pixel_cross_entropy(self, logit, label):
-    """Mean cross-entropy of the pixels whose own class is given a probability below `thresh`.
+def hard_pixel_cross_entropy(self, logit: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
+    """Mean cross-entropy of the hard pixels: those whose own class gets a probability below `thresh`.
 
-    Where fewer than `min_kept` are, the limit rises to the `min_kept`-th smallest probability; where no more than
-    `min_kept` pixels are labelled, all of them count. `logit` is (N, C, H, W), `label` (N, H, W) or (N, 1, H, W).
+    When fewer than `min_kept` pixels are hard, the limit rises to the `min_kept`-th smallest probability. When no more
+    than `min_kept` pixels are labelled, all of them count. `logit` is (N, C, H, W), `label` (N, H, W) or (N, 1, H, W).
     """
     n, _, h, w = logit.shape
     label = label.reshape([n, 1, h, w]).astype("int64")
@@ -92,7 +101,7 @@ def hard_pixel_cross_entropy(self, logit, label):
     if 0 < self.min_kept < int(counts.sum()):
         labelled = paddle.where(counts, label, paddle.zeros_like(label))
         probability = paddle.take_along_axis(F.softmax(logit.detach(), axis=1), labelled, axis=1)
-        # 2: behind every probability
+        # ignored pixels get 2, which is above every probability
         probability = paddle.where(counts, probability, paddle.full_like(probability, 2))
         limit = paddle.topk(probability.flatten(), self.min_kept, largest=False)[0][-1].clip(min=self.thresh)
         counts = paddle.logical_and(counts, probability < limit)
@@ -107,11 +116,12 @@ def hard_pixel_cross_entropy(self, logit, label):
     paddle="2.6",
     sources={"paddleseg.models.losses.dice_loss:DiceLoss.forward": "9ec42f627ed521e8"},
 )
-def dice_labels(original):
-    """Dice overwrites the label it is given: ignored pixels become class 0 for every loss that shares it.
+def dice_labels(original: Callable) -> Callable:
+    """Dice overwrites its label: ignored pixels become class 0 for every loss that shares it. Dice gets a copy.
 
-    A loss before it can no longer go backward: since Paddle 3 the usual cross-entropy, whose cast to int64 is no copy
-    any more, the bootstrapped one on 2.6 too. A loss after it would learn the ignored pixels. Dice gets a copy.
+    Without it, the backward pass of a loss computed before Dice fails: of the usual cross-entropy since Paddle 3, where
+    its cast to int64 no longer copies, and of the bootstrapped one on 2.6 too. A loss computed after Dice would learn
+    the ignored pixels.
     """
 
     def forward_on_a_copy(self, logits, labels):
@@ -126,13 +136,15 @@ def dice_labels(original):
     paddle="2.6",
     sources={"paddleseg.utils.metrics:calculate_area": "a111b0a0c0457960"},
 )
-def areas(original):
-    """The pixels of each class are concatenated as single numbers, 0-D since Paddle 2.5: restated with a stack."""
+def areas(original: Callable) -> Callable:
+    """The pixel counts of the classes are concatenated, but are 0-D since Paddle 2.5. The repair stacks them."""
     return count_areas
 
 
-def count_areas(pred, label, num_classes, ignore_index=255):
-    """Pixels per class: where prediction and label agree, predicted, labelled; three times (num_classes,) int64.
+def count_areas(
+    pred: paddle.Tensor, label: paddle.Tensor, num_classes: int, ignore_index: int = 255
+) -> tuple[paddle.Tensor, ...]:
+    """Pixels per class: (where prediction and label agree, predicted, labelled), each (num_classes,) int64.
 
     `pred` and `label` are (N, H, W) or (N, 1, H, W) integers. Predictions count where the label is not `ignore_index`.
     """

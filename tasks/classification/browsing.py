@@ -1,26 +1,28 @@
 """Training pictures as a classifier sees them: augmented, with the names of their classes."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from ...pictures.preparing import denormalize
+from ..browsing import fit_into_cell, prepared_samples
 from .data import TrainSamples, check_pictures, class_names, open_set
+from .job import Job
 
 
-def samples(job, count, seed, cell):
-    """Pictures of train_dataset after all of its transforms.
-
-    A set with fewer pictures comes again, transformed anew.
+def samples(job: Job, count: int, seed: int, cell: int) -> Iterator[tuple[Image.Image, str]]:
+    """Yields (picture, title) of train_dataset after all of its transforms.
 
     Args:
         job: from `classification.config.load`.
-        count (int): of pictures, at least 1.
-        seed (int): of the choice of pictures and of their transforms.
-        cell (int): side in pixels of the square that each is scaled into.
+        count: of pictures, at least 1. A data set with fewer comes again, augmented anew.
+        seed: of the choice of pictures and of their augmentation.
+        cell: each picture is scaled to this longer side, in pixels.
 
-    Yields:
-        (PIL.Image, title): the title is the class, the file's name and the size in which the network sees it.
+    The title is the class, the file's name and the size in which the network sees the picture.
 
     Raises:
         UserError: data that cannot be trained on; a picture that cannot be read.
@@ -28,22 +30,8 @@ def samples(job, count, seed, cell):
     pictures = open_set(job, "train")
     check_pictures(pictures)
     dataset, names = TrainSamples(job, pictures, seed), class_names(job, pictures)
-    orders = np.random.default_rng(seed)
-    for epoch in range(-(-count // len(dataset))):
-        for number in orders.permutation(len(dataset))[: count - epoch * len(dataset)]:
-            data = dataset[epoch, int(number)]
-            if isinstance(data, Exception):
-                raise data
-            image = _pixels(data["img"], dataset.preprocessing)
-            height, width = image.shape[:2]
-            scale = cell / max(height, width)
-            size = [max(1, round(side * scale)) for side in (width, height)]
-            title = f"{names[int(data['label'])]} {Path(dataset.files(int(number))).name} {width}x{height}"
-            yield Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), title
-
-
-def _pixels(values, preprocessing):
-    """What the network gets, (3, H, W), -> uint8 (H, W, 3), red-green-blue: `images.normalize` undone."""
-    values = values.transpose(1, 2, 0) * np.float32(preprocessing.std) + np.float32(preprocessing.mean)
-    image = np.clip(np.rint(255 * values), 0, 255).astype(np.uint8)
-    return image[..., ::-1] if preprocessing.channels == "bgr" else image
+    for number, data in prepared_samples(dataset, count, seed):
+        image = denormalize(data["img"], dataset.preprocessing)
+        height, width = image.shape[:2]
+        title = f"{names[int(data['label'])]} {Path(dataset.files(number)).name} {width}x{height}"
+        yield fit_into_cell(image, cell), title

@@ -1,6 +1,10 @@
-"""The pictures of a job: checks before training, names of classes, and samples for training and evaluation."""
+"""The pictures of a classification job: checks, class names, and samples for training and evaluation."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -8,25 +12,44 @@ from PIL import Image
 
 from ...backbones.base import MIN_SIDE
 from ...datasets.imagenet import NAMES
+from ...datasets.labelled import PictureSet
 from ...errors import UserError
-from ...pictures.preparing import normalize, prepare
+from ...pictures.preparing import Preprocessing, normalize, prepare
 from ...pictures.reading import looks_like_a_picture
 from ...training.batches import load
+from .job import Job
 from .transforms import AFTER_NORMALIZING, RandomFlip, RandomResizedCrop
 
-#: pictures whose first bytes are looked at before training; of a larger set, as many, evenly spread
+#: how many pictures are checked by their first bytes before training; of a larger set as many, spread evenly
 LOOKED_AT = 100_000
 
 
-def open_set(job, part):
-    """The PictureSet of a job's train_dataset or val_dataset.
+def check_data(job: Job, part: str) -> list[str]:
+    """Checks a data set before training or evaluation: its layout, and that its files begin as pictures do.
 
     Args:
         job: from `classification.config.load`.
-        part (str): "train" or "val".
+        part: "train" or "val".
+
+    Returns:
+        Notes for the user; here none.
 
     Raises:
-        UserError: the configuration has no such data set, or it is not there, empty, or of other classes.
+        UserError: the data set is missing, empty or of other classes; files that are missing or no pictures.
+    """
+    check_pictures(open_set(job, part))
+    return []
+
+
+def open_set(job: Job, part: str) -> PictureSet:
+    """The pictures of a job's train_dataset or val_dataset.
+
+    Args:
+        job: from `classification.config.load`.
+        part: "train" or "val".
+
+    Raises:
+        UserError: the configuration has no such data set, or it is missing, empty, or of other classes.
     """
     dataset = job.train_dataset if part == "train" else job.val_dataset
     if dataset is None:
@@ -38,12 +61,8 @@ def open_set(job, part):
         raise UserError(f"{job.path}: {part}_dataset: {error}") from None
 
 
-def check_pictures(pictures):
-    """UserError that names files which are missing or do not begin as pictures do, before hours of training.
-
-    Args:
-        pictures (PictureSet).
-    """
+def check_pictures(pictures: PictureSet) -> None:
+    """Raises UserError with the names of files that are missing or do not begin as pictures do."""
     if pictures.in_memory:
         return
     step = -(-len(pictures) // LOOKED_AT)
@@ -61,12 +80,12 @@ def check_pictures(pictures):
         )
 
 
-def class_names(job, pictures=None):
-    """One name for each class: the configuration's, else the data's, else ImageNet's for 1000 classes, else numbers.
+def class_names(job: Job, pictures: PictureSet | None = None) -> list[str]:
+    """One name for each class: the configuration's, else the data's, else ImageNet's for 1000 classes, else "class N".
 
     Args:
         job: from `classification.config.load`.
-        pictures (PictureSet | None): None asks the training data, if they are there.
+        pictures: the data to ask; None asks the training data, if it is there.
 
     Raises:
         UserError: class_names that cannot be read or are not num_classes different names.
@@ -89,15 +108,8 @@ def class_names(job, pictures=None):
     return [str(name) for name in names]
 
 
-def input_size(preprocessing):
-    """(height, width) in pixels that every picture has when it is prepared; None when it depends on the picture."""
-    if preprocessing.crop is not None:
-        return (preprocessing.crop, preprocessing.crop)
-    return tuple(preprocessing.resize)[::-1] if isinstance(preprocessing.resize, (list, tuple)) else None
-
-
-def network_input(image, preprocessing):
-    """What `images.prepare` makes of a picture; UserError when it is smaller than a network takes."""
+def network_input(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """`pictures.preparing.prepare`; UserError when the result is smaller than a network takes."""
     values = prepare(image, preprocessing)
     if min(values.shape[1:]) < MIN_SIDE:
         raise UserError(
@@ -107,15 +119,15 @@ def network_input(image, preprocessing):
 
 
 class TrainSamples(paddle.io.Dataset):
-    """Augmented pictures that follow from (seed, epoch, number of the picture), in any process and any order.
+    """Augmented pictures. They depend only on (seed, epoch, number of the picture), not on process or order.
 
     Args:
         job: from `classification.config.load`.
-        pictures (PictureSet).
-        seed (int): from 0 on.
+        pictures: the training data.
+        seed: 0 or more.
     """
 
-    def __init__(self, job, pictures, seed):
+    def __init__(self, job: Job, pictures: PictureSet, seed: int):
         super().__init__()
         self.pictures, self.seed = pictures, seed
         self.preprocessing = job.preprocessing
@@ -123,13 +135,13 @@ class TrainSamples(paddle.io.Dataset):
         self.before = [step for step in steps if not isinstance(step, AFTER_NORMALIZING)]
         self.after = [step for step in steps if isinstance(step, AFTER_NORMALIZING)]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | UserError:
         """(epoch, number) -> {"img": float32 (3, H, W), "label": int64}.
 
-        A UserError is returned, not raised, because Paddle loses what is raised in a worker.
+        Returns a UserError instead of raising it, because Paddle loses what a worker raises.
         """
         epoch, index = key
         rng = np.random.default_rng([self.seed, epoch, index])
@@ -145,49 +157,52 @@ class TrainSamples(paddle.io.Dataset):
             values = step(values, rng)
         return {"img": values, "label": self.pictures.labels[index]}
 
-    def files(self, index):
-        """The name of a picture's file, as text."""
+    def files(self, index: int) -> str:
+        """The name of a picture's file, for messages."""
         return self.pictures.name(index)
 
 
 class EvalSamples(paddle.io.Dataset):
-    """Pictures as their weights want them.
+    """Pictures prepared as the weights need them.
 
     Args:
-        pictures (PictureSet).
-        preprocessing (weights.catalog.Preprocessing).
+        pictures: the evaluation data.
+        preprocessing: how they become inputs.
     """
 
-    def __init__(self, pictures, preprocessing):
+    def __init__(self, pictures: PictureSet, preprocessing: Preprocessing):
         super().__init__()
         self.pictures, self.preprocessing = pictures, preprocessing
-        self.size = input_size(preprocessing)
-        if pictures.in_memory and self.size is None and preprocessing.resize is None:
-            self.size = pictures.pictures.shape[1:3]
+        self.size = preprocessing.input_size
+        if isinstance(pictures.pictures, np.ndarray) and self.size is None and preprocessing.resize is None:
+            height, width = pictures.pictures.shape[1:3]
+            self.size = height, width
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, key):
-        """(0, number) -> {"img": float32 (3, H, W), "label": int64}; a picture that cannot be read has label -1."""
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """(0, number) -> {"img": float32 (3, H, W), "label": int64}. An unreadable picture has the label -1."""
         _, index = key
         try:
             return {"img": self._prepared(index), "label": self.pictures.labels[index]}
         except UserError:
             return {"img": np.zeros((3, *(self.size or (32, 32))), np.float32), "label": np.int64(-1)}
 
-    def parts(self, batch_size, rank=0, ranks=1):
-        """The numbers of the pictures of each batch of this process; pictures that come in many sizes are alone."""
+    def parts(self, batch_size: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:
+        """The numbers of the pictures in each batch of this process. Pictures of different sizes get batches of one."""
         batch_size = batch_size if self.size else 1
         numbers = list(range(rank, len(self), ranks))
         return [numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)]
 
-    def batches(self, parts, workers=0):
-        """Yields (numbers (N,), Tensor (N, 3, H, W), labels (N,)) for each of `parts`."""
+    def batches(
+        self, parts: Sequence[Sequence[int]], workers: int = 0
+    ) -> Iterator[tuple[np.ndarray, paddle.Tensor, np.ndarray]]:
+        """Yields (numbers (N,), images (N, 3, H, W), labels (N,)) for each of `parts`."""
         for batch, data in load(self, [[(0, number) for number in part] for part in parts], workers):
             yield np.array([number for _, number in batch]), data["img"], data["label"].numpy()
 
-    def fault(self, index):
+    def fault(self, index: int) -> str:
         """Why a picture cannot be read, in one line without its name."""
         try:
             self._prepared(index)

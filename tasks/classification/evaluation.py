@@ -1,38 +1,45 @@
 """Evaluating a classifier: top-1 and top-5 on val_dataset, in one process or several."""
 
-import json
+from __future__ import annotations
+
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle import distributed
 from tqdm import tqdm
 
-from ...engines.opening import EngineLayer, open_network
+from ...datasets.labelled import PictureSet
 from ...errors import UserError
-from ...system.files import atomic_path, check_writable
+from ...pictures.preparing import Preprocessing
+from ...system.files import check_writable
 from ...training import processes
-from .data import EvalSamples, input_size, open_set
-from .weights import load_classifier
+from ..evaluation import on_engine, write_evaluation
+from .data import EvalSamples, open_set
+from .job import Job
+from .weights import load_trained
 
 TOP = 5
 
 
-def evaluate(job, weights=None, engine=None):
+def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Evaluates on val_dataset and writes evaluation.json into the job's folder.
 
     Args:
         job: from `classification.config.load`.
-        weights (str | None): as in `classification.weights.load_classifier`.
-        engine (dict | None): options of `engines.open_network`, which is then to run the network.
+        weights: as in `classification.weights.load_trained`.
+        engine: options of `engines.open_network`; the network then runs on that engine.
 
     Returns:
-        dict: what `score` returns, and
+        What `score` returns, and
 
         - weights (path), claimed and claimed_by (what the catalog says of published weights, else None),
-          preprocessing (dict);
-        - file: the JSON that holds the same.
+          preprocessing (a dict);
+        - file: evaluation.json, which holds the same.
 
     Raises:
         UserError: data that cannot be evaluated on; weights that are missing or of another model; a folder that cannot
@@ -40,11 +47,13 @@ def evaluate(job, weights=None, engine=None):
     """
     processes.start()
     pictures = open_set(job, "val")
-    trained = load_classifier(job, weights)
+    trained = load_trained(job, weights)
     first = distributed.get_rank() == 0
     if first:
-        check_writable(job.folder)  # before the hours that a large set takes, not after
-    model = trained.model if engine is None else on_engine(trained, engine)
+        check_writable(job.folder)  # now, not after the hours that a large data set takes
+    model = trained.model
+    if engine is not None:
+        model = on_engine(model, engine, trained.preprocessing.input_size, single=True)
     result = score(model, job, pictures, trained.preprocessing, progress=first)
     result |= {
         "weights": str(trained.path),
@@ -52,45 +61,43 @@ def evaluate(job, weights=None, engine=None):
         "claimed_by": trained.entry and trained.entry.claimed_by,
         "preprocessing": asdict(trained.preprocessing),
     }
-    file = job.folder / "evaluation.json"
-    if first:
-        with atomic_path(file) as temporary:
-            temporary.write_text(json.dumps(result, indent=1))
-    return {**result, "file": str(file)}
+    return write_evaluation(job, result) if first else result
 
 
-def on_engine(trained, options):
-    """A `Classifier`'s network as a layer that an engine runs: (N, 3, H, W) -> logits. `options` are those of
-    `engines.open_network`."""
-    engine = open_network(trained.model, input_size=input_size(trained.preprocessing), **options)
-    print(f"engine: {engine.description}", file=sys.stderr)
-    return _Logits(engine)
-
-
-class _Logits(EngineLayer):
-    """An engine in the place of a classifier."""
-
-    def forward(self, x):
-        """(N, 3, H, W) -> logits (N, num_classes)."""
-        return super().forward(x)[0]
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `evaluate`; none in another process than the first."""
+    if distributed.get_rank() != 0:
+        return []
+    claim = f"; claimed: {result['claimed']} ({result['claimed_by']})" if result["claimed"] else ""
+    return [
+        *([f"{len(result['skipped'])} pictures skipped"] if result["skipped"] else []),
+        f"{result['weights']}: top-1 {100 * result['top1']:.2f} %, top-5 {100 * result['top5']:.2f} % on "
+        f"{result['images']} pictures{claim} ({result['file']})",
+    ]
 
 
 @paddle.no_grad()
-def score(model, job, pictures=None, preprocessing=None, progress=False):
-    """How often a model is right on val_dataset; the model stays in the mode it was in.
+def score(
+    model: paddle.nn.Layer,
+    job: Job,
+    pictures: PictureSet | None = None,
+    preprocessing: Preprocessing | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Top-1 and top-5 accuracy of a model on val_dataset. The model keeps its mode, training or eval.
 
     With several processes each takes its share of the pictures, and all get the same result.
 
     Args:
-        model (paddle.nn.Layer): (N, 3, H, W) -> logits (N, num_classes).
+        model: (N, 3, H, W) -> logits (N, num_classes).
         job: from `classification.config.load`.
-        pictures (PictureSet | None): None opens val_dataset.
-        preprocessing (Preprocessing | None): None takes the job's.
-        progress (bool): show a progress bar.
+        pictures: None opens val_dataset.
+        preprocessing: None takes the job's.
+        progress: show a progress bar.
 
     Returns:
-        dict: top1 and top5 (shares of the pictures that could be read, 0..1; with fewer than five classes top5 is 1),
-        images (pictures that could be read), skipped (list of {file, reason}: those that could not; named on stderr).
+        top1 and top5 (shares of the readable pictures, 0..1; with fewer than five classes top5 is 1), images (how many
+        could be read), skipped (list of {file, reason} of the others, which are also named on stderr).
 
     Raises:
         UserError: no picture can be read; the model returns values that are not finite; another process is gone.
@@ -98,7 +105,8 @@ def score(model, job, pictures=None, preprocessing=None, progress=False):
     pictures = open_set(job, "val") if pictures is None else pictures
     samples = EvalSamples(pictures, preprocessing or job.preprocessing)
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
-    found = np.zeros(len(pictures), np.int32)  # what became of each picture: the rank of its class from 1 on, 0, or -1
+    # for each picture the rank of its class among the logits, from 1 on; 0 when not among the first; -1 unreadable
+    found = np.zeros(len(pictures), np.int32)
     training = model.training
     model.eval()
     parts = samples.parts(job.batch_size, rank, ranks)
@@ -118,7 +126,7 @@ def score(model, job, pictures=None, preprocessing=None, progress=False):
 
 
 def _places(logits, labels):
-    """int32 (N,): 1 where the label has the largest logit, 2 the second largest, ...; 0 where not one of five."""
+    """int32 (N,): 1 where the label has the largest logit, 2 the second largest, ...; 0 when not in the top 5."""
     logits = logits.astype("float32")
     if not bool(paddle.isfinite(logits).all()):
         raise UserError("the network returns values that are not finite; these weights cannot be used")

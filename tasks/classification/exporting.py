@@ -1,25 +1,37 @@
-"""Exporting a classifier as a Paddle inference model with its card, and proving that it computes the same."""
+"""Exporting a classifier as a Paddle inference model with its card, checked to compute the same."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 
 from ...deploy.cards import model_card, write_card
-from ...deploy.export import check_formats, write_formats
-from ...deploy.folders import exported_folder
+from ...deploy.export import describe_formats, write_formats
 from ...engines.program import run, save_program
 from ...engines.quantization import quantize
 from ...errors import UserError
 from ...pictures.reading import read_image
-from .data import input_size, network_input, open_set
-from .weights import load_classifier
+from ..exporting import new_export, other_formats
+from .data import network_input, open_set
+from .job import Job
+from .weights import load_trained
 
 #: largest difference of a logit, in standard deviations of the logits; rounding alone gives less than a tenth of it
 TOLERANCE = 1e-4
 
 
-def export(job, output="output_inference", weights=None, check=None, formats=("paddle",), int8=None):
+def export(
+    job: Job,
+    output: str | Path = "output_inference",
+    weights: str | Path | None = None,
+    check: str | Path | None = None,
+    formats: Sequence[str] = ("paddle",),
+    int8: str | Path | None = None,
+) -> dict[str, Any]:
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and model_card.json, and the files
     of other formats beside them.
 
@@ -28,38 +40,35 @@ def export(job, output="output_inference", weights=None, check=None, formats=("p
 
     Args:
         job: from `classification.config.load`.
-        output (str | Path): folder to write to; a model of the same name there is replaced when the new one is whole.
-        weights (str | None): as in `classification.weights.load_classifier`.
-        check (str | None): picture on which the exported model is compared with the trained one. None takes the first
-            of val_dataset, or noise when there is none.
-        formats (sequence of str): of `export.FORMATS`; those beside "paddle", which is always written, come on top.
-        int8 (str | Path | None): folder of pictures by which 8-bit integers are made too, see `quantization.quantize`.
+        output: folder to write to. A model of the same name there is replaced when the new one is whole.
+        weights: as in `classification.weights.load_trained`.
+        check: picture on which the exported model is compared with the trained one. None takes the first of
+            val_dataset, or noise when there is none.
+        formats: of `engines.formats.FORMATS`. "paddle" is always written.
+        int8: folder of pictures for calibration, to write an 8-bit model too; see `engines.quantization.quantize`.
 
     Returns:
-        dict: folder, checked (what it was compared on), difference (largest, in standard deviations of the logits),
-        formats (what `export.write_formats` returns of those on top), int8 (what `quantize` returns, or None).
+        folder, checked (what it was compared on), difference (largest, in standard deviations of the logits), formats
+        (what `deploy.export.write_formats` returns for those beside "paddle"), int8 (what `quantize` returns, or None).
 
     Raises:
         UserError: weights or pictures that cannot be used; output cannot be written to, or holds something else; what
             a format needs is not installed.
         RuntimeError: an exported model does not compute the same.
     """
-    others = [name for name in formats if name != "paddle"]
-    check_formats(["paddle", *others], int8)
+    others = other_formats(formats, int8)
     picture = None if check is None else read_image(check, min_side=1)
-    trained = load_classifier(job, weights)
+    trained = load_trained(job, weights)
     batch, checked = _check_batch(job, trained, picture, check)
-    shape = [-1, 3, *(input_size(trained.preprocessing) or (-1, -1))]
+    shape = [-1, 3, *(trained.preprocessing.input_size or (-1, -1))]
     with paddle.no_grad():
         expected = trained.model(paddle.to_tensor(batch)).numpy()
-    target = Path(output) / job.name
-    with exported_folder(target) as folder:
-        folder.mkdir()
+    with new_export(job, output) as folder:
         report = write_formats(trained.model, folder, others, shape)["formats"] if others else {}
         save_program(trained.model.deploy("paddle"), folder, shape)
         card = model_card(
             job.name, job.model.name, trained.model, trained.path, trained.preprocessing, shape, trained.classes,
-            trained.options, "classification",
+            trained.options, job.task,
         )  # fmt: skip
         write_card({**card, "formats": ["paddle", *others]}, folder)
         difference = compare(expected, run(folder, batch)[0])
@@ -67,12 +76,25 @@ def export(job, output="output_inference", weights=None, check=None, formats=("p
         if int8 is not None:
             quantized = quantize(folder, int8, trained.preprocessing, openvino="openvino" in others)
     return {
-        "folder": str(target), "checked": checked, "difference": difference, "formats": report, "int8": quantized,
-    }  # fmt: skip
+        "folder": str(Path(output) / job.name),
+        "checked": checked,
+        "difference": difference,
+        "formats": report,
+        "int8": quantized,
+    }
 
 
-def compare(expected, found):
-    """Largest difference of logits in standard deviations of the expected; RuntimeError beyond `TOLERANCE`."""
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `export`."""
+    return [
+        *describe_formats(result),
+        f"exported to {result['folder']}; on {result['checked']} its logits are the trained network's, largest "
+        f"difference {result['difference']:.1e} standard deviations",
+    ]
+
+
+def compare(expected: np.ndarray, found: np.ndarray) -> float:
+    """Largest difference of logits in standard deviations of the expected ones; RuntimeError beyond `TOLERANCE`."""
     if expected.shape != found.shape:
         raise RuntimeError(f"the exported model returns {found.shape} where the trained one returns {expected.shape}")
     difference = float(np.abs(found - expected).max() / expected.std())
@@ -85,14 +107,14 @@ def compare(expected, found):
 
 
 def _check_batch(job, trained, picture, check):
-    """(float32 (2, 3, H, W): a picture and its mirror image, what it is called)."""
+    """(a picture and its mirror image as float32 (2, 3, H, W), the name of the picture)."""
     name = check
     if picture is None:
         try:
             pictures = open_set(job, "val")
             picture, name = pictures.read(0), pictures.name(0)
         except UserError:
-            size = input_size(trained.preprocessing) or (224, 224)
+            size = trained.preprocessing.input_size or (224, 224)
             picture, name = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8), "noise"
     image = network_input(picture, trained.preprocessing)
     return np.stack([image, image[:, :, ::-1]]), str(name)

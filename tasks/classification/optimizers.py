@@ -1,32 +1,41 @@
 """The optimizer of a configuration."""
 
+from collections.abc import Collection
+from typing import Any
+
 import paddle
 from paddle import nn
 
-from . import config
+from . import job
 
 _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.SyncBatchNorm)
 
 
-def build_optimizer(settings, schedule, model, clip_norm=None, multi_precision=False):
-    """An optimizer of Paddle over the parameters that are not frozen.
+def build_optimizer(
+    settings: Any,
+    schedule: paddle.optimizer.lr.LRScheduler | float,
+    model: nn.Layer,
+    clip_norm: float | None = None,
+    multi_precision: bool = False,
+) -> paddle.optimizer.Optimizer:
+    """Builds an optimizer of Paddle over the parameters that are not frozen.
 
     Args:
-        settings (config.Momentum | SGD | Adam | AdamW): the block `optimizer`.
-        schedule (LRScheduler | float): the learning rate.
-        model (Layer): the network.
-        clip_norm (float | None): the length that the gradient of all parameters together is cut to. Default None: any.
-        multi_precision (bool): keep float32 copies of parameters of fewer bits. Default False.
+        settings: the block `optimizer`: a `Momentum`, `SGD`, `Adam` or `AdamW` of `classification.job`.
+        schedule: the learning rate.
+        model: the network.
+        clip_norm: largest norm of the gradient of all parameters together; None does not clip.
+        multi_precision: keep float32 copies of 16-bit parameters.
     """
     exempt = set(exempt_parameters(model, settings.no_weight_decay))
-    # the statistics of batch norms are parameters, too, for Paddle
+    # Paddle also lists batch norm statistics as parameters
     trained = [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
     decayed = [parameter for name, parameter in trained if name not in exempt]
     others = [parameter for name, parameter in trained if name in exempt]
     groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}] if others and decayed else decayed or others
-    options = {"momentum": "momentum", "nesterov": "use_nesterov", "beta1": "beta1", "beta2": "beta2"}
-    options = {theirs: getattr(settings, ours) for ours, theirs in options.items() if hasattr(settings, ours)}
-    if isinstance(settings, config.Adam):
+    names = {"momentum": "momentum", "nesterov": "use_nesterov", "beta1": "beta1", "beta2": "beta2"}
+    options = {theirs: getattr(settings, ours) for ours, theirs in names.items() if hasattr(settings, ours)}
+    if isinstance(settings, job.Adam):
         options["epsilon"] = settings.epsilon
     return getattr(paddle.optimizer, type(settings).__name__)(
         learning_rate=schedule,
@@ -38,12 +47,12 @@ def build_optimizer(settings, schedule, model, clip_norm=None, multi_precision=F
     )
 
 
-def exempt_parameters(model, kinds):
-    """Names of the parameters that are not decayed.
+def exempt_parameters(model: nn.Layer, kinds: Collection[str]) -> list[str]:
+    """Names of the parameters without weight decay.
 
     Args:
-        model (Layer): the network.
-        kinds (list of str): "norm", weights and biases of batch norms; "bias", biases of all other layers.
+        model: the network.
+        kinds: "norm" for weights and biases of batch norms, "bias" for the biases of all other layers.
     """
     names = []
     for prefix, layer in model.named_sublayers(include_self=True):

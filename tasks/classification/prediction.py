@@ -1,55 +1,63 @@
 """Predicting on pictures: the best classes with their scores, by a trained network or by an exported one."""
 
-import json
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 from tqdm import tqdm
 
 from ...deploy.cards import read_card
-from ...engines.opening import open_exported
-from ...engines.program import PARAMETERS, open_program
+from ...engines import open_exported
+from ...engines.formats import PARAMETERS, exported_model
+from ...engines.program import open_program
 from ...errors import UserError
 from ...pictures.finding import find_images
 from ...pictures.reading import read_image
-from ...system.files import atomic_path, check_writable
-from .data import input_size, network_input
-from .evaluation import on_engine
-from .weights import load_classifier
+from ...system.files import check_writable
+from ..evaluation import on_engine
+from ..prediction import none_usable, prediction_file
+from .data import network_input
+from .job import Job
+from .weights import load_trained
 
 BATCH_SIZE = 32
-#: what an engine reads of the files that `densebone export` writes, the best first
-_FILES = {
-    "auto": ("model.xml", "model.onnx", PARAMETERS),
-    "openvino": ("model.xml", "model.onnx"),
-    "onnxruntime": ("model.onnx",),
-    "paddle": (PARAMETERS,),
-}
 
 
-def predict(job, paths, output, weights=None, top=5, engine=None):
+def predict(
+    job: Job,
+    paths: Iterable[str],
+    output: str | Path,
+    weights: str | Path | None = None,
+    engine: Mapping[str, Any] | None = None,
+    top: int = 5,
+) -> dict[str, Any]:
     """Predicts on pictures with a trained network and writes OUTPUT/predictions.json.
 
     Args:
         job: from `classification.config.load`.
-        paths (list of str): files, folders (searched through), or glob patterns.
-        output (str | Path): folder to write to.
-        weights (str | None): as in `classification.weights.load_classifier`.
-        top (int): how many classes are named for each picture, the best first.
-        engine (dict | None): options of `engines.open_network`, which is then to run the network.
+        paths: files, folders (with their sub-folders) and glob patterns.
+        output: folder to write to.
+        weights: as in `classification.weights.load_trained`.
+        engine: options of `engines.open_network`; the network then runs on that engine.
+        top: how many classes are named for each picture, the best first.
 
     Returns:
-        dict: pictures (list of {file_name, width, height, top: list of {class (number), name, score (0..1)}}), skipped
-        (list of (path, reason)), file (predictions.json, which holds the pictures).
+        pictures (list of {file_name, width, height, top: list of {class (number), name, score (0..1)}}), images (their
+        number), skipped (list of (path, reason)), file (predictions.json, which holds the pictures).
 
     Raises:
         UserError: no picture is found or none can be read; output cannot be written to; weights do not fit; top.
     """
-    found = _look(paths, output, top, job.num_classes)
-    trained = load_classifier(job, weights)
-    model = trained.model if engine is None else on_engine(trained, engine)
+    found = _pictures(paths, output, top, job.num_classes)
+    trained = load_trained(job, weights)
+    model = trained.model
+    if engine is not None:
+        model = on_engine(model, engine, trained.preprocessing.input_size, single=True)
 
     def forward(images):
         with paddle.no_grad():
@@ -58,14 +66,20 @@ def predict(job, paths, output, weights=None, top=5, engine=None):
     return _predict(forward, found, output, trained.preprocessing, trained.classes, top)
 
 
-def predict_exported(folder, paths, output, top=5, engine=None):
+def predict_exported(
+    folder: str | Path,
+    paths: Iterable[str],
+    output: str | Path,
+    engine: Mapping[str, Any] | None = None,
+    top: int = 5,
+) -> dict[str, Any]:
     """As `predict`, with a model that `densebone export` wrote and nothing but its card.
 
     Args:
-        folder (str | Path): holds the model and model_card.json.
+        folder: holds the model and model_card.json.
         paths, output, top: see `predict`.
-        engine (dict | None): engine, precision and threads as in `engines.open_exported`, where "auto" takes the first
-            of OpenVINO's, ONNX and Paddle's files that is there; None runs Paddle's, without oneDNN.
+        engine: engine, precision and threads as in `engines.open_exported`. "auto" takes the first of OpenVINO's, ONNX
+            and Paddle's files that is there. None runs Paddle's file without oneDNN.
 
     Raises:
         UserError: as `predict`; the folder holds no exported classifier, or none for the engine.
@@ -74,7 +88,7 @@ def predict_exported(folder, paths, output, top=5, engine=None):
     if card["classes"] is None:
         raise UserError(f"{folder} holds {card['name']}, which is no classifier; its card names no classes")
     program = _program(Path(folder), engine)
-    found = _look(paths, output, top, len(card["classes"]))
+    found = _pictures(paths, output, top, len(card["classes"]))
     batch_size = None if card["input_shape"][0] == -1 else card["input_shape"][0]
     if batch_size not in (None, 1):
         raise UserError(f"{folder} takes batches of {batch_size} pictures; export it for any number, or for one")
@@ -83,7 +97,16 @@ def predict_exported(folder, paths, output, top=5, engine=None):
     )
 
 
-def _program(folder, options):
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `predict`."""
+    lines = []
+    for picture in result["pictures"]:
+        lines.append(picture["file_name"])
+        lines += [f"  {100 * row['score']:6.2f} %  {row['name']}" for row in picture["top"]]
+    return [*lines, f"{result['images']} pictures, in {result['file']}"]
+
+
+def _program(folder: Path, options: Mapping[str, Any] | None) -> Callable[[np.ndarray], list[np.ndarray]]:
     """An exported model as a function: images -> list of outputs."""
     if options is None:
         if not (folder / PARAMETERS).is_file():
@@ -93,20 +116,14 @@ def _program(folder, options):
             )
         return open_program(folder)
     name = options["engine"]
-    if name not in _FILES:
-        raise UserError(f"engine is {name!r}, which runs no exported model; give one of {', '.join(_FILES)}")
-    files = [folder / file for file in _FILES[name]]
-    there = [file for file in files if file.exists()]
-    if not there:
-        raise UserError(f"{folder} holds none of {', '.join(_FILES[name])}, which the engine {name!r} reads")
-    file = folder if there[0].name == PARAMETERS else there[0]
-    engine = open_exported(file, None if name == "auto" else name, options["precision"], options["threads"])
+    model = exported_model(folder, name)
+    engine = open_exported(model, None if name == "auto" else name, options["precision"], options["threads"])
     print(f"engine: {engine.description}", file=sys.stderr)
     return engine.run
 
 
-def _look(paths, output, top, classes):
-    """The pictures, once what can be wrong with the arguments was looked at."""
+def _pictures(paths, output, top, classes):
+    """The paths of the pictures, after a check of the arguments."""
     if type(top) is not int or top < 1:
         raise UserError(f"top is {top!r}; give how many classes are to be named, from 1 to {classes}")
     found = find_images(paths)
@@ -115,28 +132,26 @@ def _look(paths, output, top, classes):
 
 
 def _predict(forward, paths, output, preprocessing, classes, top, batch_size=None):
-    pictures, skipped = [], []
-    batch_size = batch_size or (BATCH_SIZE if input_size(preprocessing) else 1)
-    for batch in _batches(tqdm(paths, desc="predicting", unit="picture"), batch_size, preprocessing, skipped):
-        logits = forward(np.stack([image for _, _, image in batch]))
-        if logits.shape[1:] != (len(classes),) or not np.isfinite(logits).all():
-            raise UserError(
-                f"the network returns {list(logits.shape)} values, not all finite, or not one for each of the "
-                f"{len(classes)} classes; these weights cannot be used"
-            )
-        for (path, size, _), row in zip(batch, best(logits, classes, top)):
-            pictures.append({"file_name": str(path), "width": size[1], "height": size[0], "top": row})
-    if not pictures:
-        raise UserError(f"none of the {len(skipped)} pictures can be read ({skipped[0][0]}: {skipped[0][1]})")
-    file = Path(output) / "predictions.json"
-    with atomic_path(file) as temporary:
-        rows = ",\n".join(json.dumps(picture, ensure_ascii=False) for picture in pictures)
-        temporary.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
-    return {"pictures": pictures, "skipped": skipped, "file": str(file)}
+    pictures, skipped, file = [], [], Path(output) / "predictions.json"
+    batch_size = batch_size or (BATCH_SIZE if preprocessing.input_size else 1)
+    with prediction_file(file) as rows:
+        for batch in _batches(tqdm(paths, desc="predicting", unit="picture"), batch_size, preprocessing, skipped):
+            logits = forward(np.stack([image for _, _, image in batch]))
+            if logits.shape[1:] != (len(classes),) or not np.isfinite(logits).all():
+                raise UserError(
+                    f"the network returns {list(logits.shape)} values, not all finite, or not one for each of the "
+                    f"{len(classes)} classes; these weights cannot be used"
+                )
+            for (path, size, _), row in zip(batch, best(logits, classes, top)):
+                pictures.append({"file_name": str(path), "width": size[1], "height": size[0], "top": row})
+                rows.add(pictures[-1])
+        if not pictures:
+            raise none_usable(skipped, "read")
+    return {"pictures": pictures, "images": len(pictures), "skipped": skipped, "file": str(file)}
 
 
 def _batches(paths, batch_size, preprocessing, skipped):
-    """Yields lists of (path, (height, width), input); what cannot be read goes to `skipped` as (path, reason)."""
+    """Yields lists of (path, (height, width), input). Unreadable pictures go to `skipped` as (path, reason)."""
     batch = []
     for path in paths:
         try:
@@ -151,16 +166,16 @@ def _batches(paths, batch_size, preprocessing, skipped):
         yield batch
 
 
-def best(logits, classes, top):
-    """The classes with the largest logits, and the softmax of these.
+def best(logits: np.ndarray, classes: Sequence[str], top: int) -> list[list[dict[str, Any]]]:
+    """The classes with the largest logits and their softmax scores.
 
     Args:
-        logits (array): (N, number of classes).
-        classes (list of str): their names.
-        top (int): how many, at most all.
+        logits: (N, number of classes).
+        classes: their names.
+        top: how many, at most all.
 
     Returns:
-        list of N lists of {class (number), name, score (0..1)}, the best first; of equal ones the lower number.
+        N lists of {class (number), name, score (0..1)}, the best first. Of equal ones the lower number comes first.
     """
     logits = logits.astype(np.float64)
     powers = np.exp(logits - logits.max(1, keepdims=True))

@@ -1,19 +1,21 @@
 """The learning rate of every iteration."""
 
 import math
+from typing import Any
 
 from paddle.optimizer.lr import LRScheduler
 
-from .config import Cosine, Step
+from .job import Cosine, Step
 
 
-def rate_at(settings, iteration, per_epoch, iters):
+def rate_at(settings: Any, iteration: int, per_epoch: int, iters: int) -> float:
     """The learning rate of one iteration.
 
     Args:
-        settings (config.Constant | Cosine | Step): the block `lr_scheduler`.
-        iteration (int): counted from 0.
-        per_epoch, iters (int): iterations of an epoch and of the whole training.
+        settings: the block `lr_scheduler`: a `Constant`, `Cosine` or `Step` of `classification.job`.
+        iteration: counted from 0.
+        per_epoch: iterations of an epoch.
+        iters: iterations of the whole training.
     """
     warmup = settings.warmup_epochs * per_epoch
     if iteration < warmup:
@@ -27,16 +29,16 @@ def rate_at(settings, iteration, per_epoch, iters):
 
 
 class Schedule(LRScheduler):
-    """`rate_at` as Paddle's optimizers take it; its state is the iteration.
+    """`rate_at` as a scheduler of Paddle. Its state is the iteration.
 
     Args:
         settings, per_epoch, iters: see `rate_at`.
     """
 
-    def __init__(self, settings, per_epoch, iters):
+    def __init__(self, settings: Any, per_epoch: int, iters: int):
         self.settings, self.per_epoch, self.iters = settings, per_epoch, iters
         super().__init__(settings.learning_rate)
 
-    def get_lr(self):
-        """The rate of the iteration that it stands at."""
+    def get_lr(self) -> float:
+        """The learning rate of the current iteration."""
         return rate_at(self.settings, self.last_epoch, self.per_epoch, self.iters)

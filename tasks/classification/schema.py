@@ -1,19 +1,23 @@
 """Blocks of a configuration as dataclasses: each field says what it may hold, and `build` checks a block against it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields
 from numbers import Real
+from typing import Any, TypeVar
 
 from ...errors import UserError, suggest
 
+T = TypeVar("T")
 
-def setting(kind, default=MISSING, **limits):
+
+def setting(kind: str, default: Any = MISSING, **limits: Any) -> Any:
     """A field of a block.
 
     Args:
-        kind (str): "whole", "number", "text", "flag", "block", or "wholes", "numbers", "texts" for lists of these,
-            which become tuples; "any" is checked by its owner.
-        default: what holds when the block lacks the key; None also allows null. Default: the key is needed.
-        **limits: `least`, `most` (of numbers), `choices` (a tuple), `count` (length of a list).
+        kind: "whole", "number", "text", "flag", "block", or "wholes", "numbers", "texts" for lists of these, which
+            become tuples. "any" is checked elsewhere.
+        default: the value when the block lacks the key. None also allows null. Without a default the key is needed.
+        **limits: `least` and `most` of numbers, `choices` (a tuple), `count` (length of a list).
     """
     metadata = {"kind": kind, **limits}
     if isinstance(default, dict):
@@ -21,21 +25,21 @@ def setting(kind, default=MISSING, **limits):
     return field(default=default, metadata=metadata)
 
 
-def build(cls, block, where, **given):
-    """A dataclass made from a block of a configuration.
+def build(cls: Callable[..., T], block: Any, where: str, **given: Any) -> T:
+    """Makes a dataclass from a block of a configuration.
 
     Args:
-        cls: a dataclass with keyword-only fields, of which those made by `setting` are keys of the block.
-        block (dict): keys and values as YAML gives them.
-        where (str): what comes before a key in messages, such as "my.yml: optimizer.".
+        cls: a dataclass with keyword-only fields. The fields made by `setting` are the keys of the block.
+        block: keys and values as YAML gives them.
+        where: stands before a key in messages, such as "my.yml: optimizer.".
         **given: the other fields.
 
     Raises:
-        UserError: no block, an unknown key, a key that is missing, a value of the wrong kind or out of range.
+        UserError: no block, an unknown or missing key, a value of the wrong kind or out of range.
     """
     if not isinstance(block, dict):
         raise UserError(f"{where.rstrip('.: ')} is {block!r}; a block of keys and values is expected")
-    known = {f.name: f for f in fields(cls) if "kind" in f.metadata}
+    known = {f.name: f for f in fields(cls) if "kind" in f.metadata}  # type: ignore[arg-type]
     for key in block:
         if key not in known:
             raise UserError(f"{where}{key} is no key that is known; {suggest(key, known)}")
@@ -47,8 +51,8 @@ def build(cls, block, where, **given):
     return cls(**given)
 
 
-def build_typed(table, block, where):
-    """The dataclass of `table`, name -> class, that a block's `type` names, made from its other keys."""
+def build_typed(table: Mapping[str, type], block: Any, where: str) -> Any:
+    """Makes the dataclass of `table`, name -> class, that the block's `type` names from the block's other keys."""
     if not isinstance(block, dict) or "type" not in block:
         raise UserError(f"{where.rstrip('.: ')} is {block!r}; a block with a type: is expected, {_one_of(table)}")
     kind = block["type"]
@@ -65,7 +69,7 @@ def _is_number(value):
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-_KINDS = {  # kind: (what one value is called, how it is told)
+_KINDS: dict[str, tuple] = {  # kind: (what messages call a value, whether a value is one)
     "whole": ("a whole number", lambda value: type(value) is int),
     "number": ("a number", _is_number),
     "text": ("a text", lambda value: isinstance(value, str) and value != ""),

@@ -1,62 +1,60 @@
-"""Training a classifier: a plain loop with whole checkpoints and exact resume, on one process or several."""
+"""Training a classifier: whole checkpoints and exact resuming, in one process or several."""
+
+from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 
 from ...backbones.pruning import lasso_loss
+from ...datasets.labelled import PictureSet
 from ...registry import create_model
-from ...training import checkpoints, loop
+from ...training import checkpoints, loop, processes
 from ...training.batches import EpochSampler
 from ...weights.loader import load_weights
 from ...weights.reader import read_pickle
-from .data import TrainSamples, check_pictures, class_names, open_set
+from ..training import begin
+from .data import TrainSamples, class_names, open_set
 from .ema import MovingAverage
 from .evaluation import score
+from .job import Job
 from .mixing import mix, soft_labels
 from .optimizers import build_optimizer
 from .precision import Precision, full_state
 from .schedules import Schedule
 
 
-def train(job, resume=None, evaluate=False, amp=False, vdl=False, seed=None, overwrite=False):
+def train(
+    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, vdl: bool = False,
+    seed: int | None = None, overwrite: bool = False,
+) -> Path:  # fmt: skip
     """Trains what the configuration describes, into save_dir/NAME of the configuration.
 
-    A run that was killed and resumed gives what it would have given had it not been stopped.
+    A run that was killed and resumed gives the same result as an uninterrupted one.
 
-    Args:
-        job: from `classification.config.load`.
-        resume (str | None): "auto" goes on from the last whole checkpoint of the folder, or starts when there is none;
-            a path names the checkpoint. Default None: start anew.
-        evaluate (bool): evaluate after every snapshot, and keep the best as best_model.
-        amp (bool): mixed precision, on a GPU: the configuration's `amp`, or O1 where that is O0.
-        vdl (bool): log to VisualDL, into save_dir/NAME/vdl.
-        seed (int | None): of the weights, the augmentation and the network's own randomness, 0 to 2^32 - 1. Default
-            None: the checkpoint's when resuming, else any.
-        overwrite (bool): delete an earlier run's checkpoints in the folder instead of refusing to start.
+    The arguments are those of `tasks.training`. `amp` takes the configuration's level, or O1 where that is O0.
 
     Returns:
-        Path of the folder.
+        The folder of the run.
 
     Raises:
-        UserError: data that cannot be trained on; a checkpoint that is missing, half written or of another network; a
-            folder that holds another run or cannot be written to; a loss that is not finite; another process of the
-            run that is gone.
+        UserError: as `tasks.training.begin`; a checkpoint of another network; a loss that is not finite; another
+            process of the run that is gone.
     """
     if amp and job.amp == "O0":
         job.amp = "O1"
     if job.sync_bn and paddle.get_device() == "cpu" and paddle.distributed.get_world_size() > 1:
         print("note: sync_bn is for GPUs; here each process's batch norms see its own pictures", file=sys.stderr)
-
-    def check():
-        for part in ("train", "val")[: 1 + evaluate]:
-            check_pictures(open_set(job, part))
-        return ()
-
-    return loop.train(lambda seed: Run(job, seed, evaluate), job.folder, resume, vdl, seed, overwrite, check)
+    processes.start()
+    checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
+    return loop.train(lambda seed: Run(job, seed, evaluate), job.folder, checkpoint, about, vdl, seed)
 
 
 class Run(loop.Run):
@@ -64,22 +62,22 @@ class Run(loop.Run):
 
     Args:
         job: from `classification.config.load`.
-        seed (int): see `train`.
-        evaluates (bool): evaluate after every snapshot.
+        seed: see `train`.
+        evaluates: evaluate after every snapshot.
     """
 
     best_score = "top1"
 
-    def __init__(self, job, seed, evaluates=False):
+    def __init__(self, job: Job, seed: int, evaluates: bool = False):
         super().__init__(job, seed, job.batch_size, evaluates, job.accumulate)
 
-    def open_data(self):
-        """The training pictures, of which each process takes its share."""
+    def open_data(self) -> None:
+        """Opens the training pictures. Each process takes its share."""
         self.dataset = TrainSamples(self.job, open_set(self.job, "train"), self.seed)
         self.sampler = EpochSampler(len(self.dataset), self.batch_size, self.seed, self.rank, self.ranks)
 
-    def build(self):
-        """The network, its optimizer and moving average."""
+    def build(self) -> None:
+        """Builds the network, its optimizer and the moving average."""
         job = self.job
         self.iters = job.epochs * self.per_epoch
         self.save_interval = max(1, round(job.save_interval * self.per_epoch))
@@ -94,17 +92,17 @@ class Run(loop.Run):
         )
         self.average = None if job.ema is None else MovingAverage(self.model.state_dict(), job.ema)
 
-    def start(self, checkpoint, about, vdl):
+    def start(self, checkpoint: Path | None, about: Mapping[str, Any], vdl: bool) -> None:
         """See `loop.Run`."""
         super().start(checkpoint, about, vdl)
         self.mixed.decorate(self.model, self.optimizer)
 
-    def precision(self):
+    def precision(self) -> AbstractContextManager:
         """See `Precision`."""
         return self.mixed.context()
 
-    def losses_of(self, data):
-        """Cross-entropy, and the group lasso of a learned CondenseNetV2 where it has a weight."""
+    def losses_of(self, data: Mapping[str, paddle.Tensor]) -> list[paddle.Tensor]:
+        """Cross-entropy, and the group lasso of a learned CondenseNetV2 when its weight is not 0."""
         job, images, labels = self.job, data["img"], data["label"]
         if mixes := job.label_smoothing or job.mixup or job.cutmix:
             labels = soft_labels(labels, job.num_classes, job.label_smoothing)
@@ -113,34 +111,37 @@ class Run(loop.Run):
         losses = [F.cross_entropy(logits, labels, soft_label=bool(mixes))]
         return [*losses, job.lasso * lasso_loss(self.model)] if job.lasso and self.is_learned else losses
 
-    def after_update(self):
-        """Moves the average."""
+    def after_update(self) -> None:
+        """Updates the moving average."""
         if self.average:
             self.average.update(full_state(self.model, self.optimizer))
 
-    def score(self):
-        """top1 and top5 on val_dataset, with the moving average where there is one."""
+    def score(self) -> dict[str, float]:
+        """top1 and top5 on val_dataset, with the moving average when there is one."""
         with self.average.applied(self.model) if self.average else nullcontext():
             result = score(self.model, self.job)
         return {"top1": result["top1"], "top5": result["top5"]}
 
-    def facts(self):
-        """How the weights want their pictures, and what the classes are called."""
-        return {**self.job.checkpoint_facts(), "classes": class_names(self.job, self.dataset.pictures)}
+    def facts(self) -> dict[str, Any]:
+        """See `checkpoint_facts`."""
+        return checkpoint_facts(self.job, self.dataset.pictures)
 
-    def shared(self):
+    def shared(self) -> list[paddle.Tensor]:
         """See `loop.Run`."""
         return [*super().shared(), *(self.average.average.values() if self.average else ())]
 
-    def states(self):
-        """.pdparams has what evaluation uses. With a moving average that is the average, and .pdema has the weights
-        that are trained, as PaddleDetection has it."""
+    def states(self) -> dict[str, Any]:
+        """What a checkpoint holds.
+
+        .pdparams has the weights that evaluation uses. With a moving average that is the average, and .pdema has the
+        trained weights, as in PaddleDetection.
+        """
         trained, states = full_state(self.model, self.optimizer), super().states()
         if not self.average:
             return {**states, ".pdparams": trained}
         return {**states, ".pdparams": self.average.average, ".pdema": trained}
 
-    def load_weights(self, checkpoint):
+    def load_weights(self, checkpoint: Path) -> None:
         """See `states`."""
         super().load_weights(checkpoint)
         trained = checkpoint.with_name(checkpoint.name + ".pdema")
@@ -150,3 +151,21 @@ class Run(loop.Run):
         if trained.is_file():
             arrays = {name: value for name, value in read_pickle(trained).items() if isinstance(value, np.ndarray)}
             load_weights(self.model, arrays)
+
+
+def checkpoint_facts(job: Job, pictures: PictureSet | None = None) -> dict[str, Any]:
+    """What is kept with each checkpoint, so that its weights are used as they were trained.
+
+    Args:
+        job: from `classification.config.load`.
+        pictures: the training data, which may name the classes; None opens it.
+
+    Returns:
+        model, num_classes, classes, preprocessing: values for JSON.
+    """
+    return {
+        "model": job.model.name,
+        "num_classes": job.num_classes,
+        "classes": class_names(job, pictures),
+        "preprocessing": asdict(job.preprocessing),
+    }

@@ -1,7 +1,7 @@
-"""What training does to a picture: each transform draws from the generator that it is given, and from nothing else.
+"""Augmentation of training pictures. A transform uses no randomness but the generator that it is given.
 
-A transform is called with a Pillow picture (RGB) and a `numpy.random.Generator` and returns a Pillow picture. Those of
-`AFTER_NORMALIZING` take and return the network's input, float32 (3, H, W); they come last.
+A transform takes a Pillow picture (RGB) and a `numpy.random.Generator` and returns a Pillow picture. Those of
+`AFTER_NORMALIZING` come last; they take and return the network's input, float32 (3, H, W).
 """
 
 import math
@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from .schema import setting
 
 _METHODS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_GRAY = (124, 116, 104)  # ImageNet's mean: what is laid where a picture was moved away
+_GRAY = (124, 116, 104)  # ImageNet's mean, which fills the area that a moved picture leaves
 
 
 def _method(default="bilinear"):
@@ -27,7 +27,7 @@ class Resize:
     size: int = setting("whole", least=1, most=4096)
     interpolation: str = _method()
 
-    def __call__(self, image, rng):
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """Picture -> picture."""
         return image.resize((self.size, self.size), _METHODS[self.interpolation])
 
@@ -37,10 +37,10 @@ class RandomResizedCrop:
     """A part of random area and shape, resized to `size` x `size` (arXiv 1409.4842).
 
     Attributes:
-        size (int): pixels.
-        scale (tuple): the least and the largest share of the area.
-        ratio (tuple): the least and the largest width / height.
-        interpolation (str): "bilinear" or "bicubic".
+        size: pixels.
+        scale: the least and the largest share of the area.
+        ratio: the least and the largest width / height.
+        interpolation: "bilinear" or "bicubic".
     """
 
     size: int = setting("whole", least=1, most=4096)
@@ -48,7 +48,7 @@ class RandomResizedCrop:
     ratio: tuple = setting("numbers", (3 / 4, 4 / 3), count=2, least=0.05, most=20)
     interpolation: str = _method()
 
-    def __call__(self, image, rng):
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """Picture -> picture."""
         left, top, width, height = self._part(*image.size, rng)
         part = image.crop((left, top, left + width, top + height))
@@ -62,7 +62,7 @@ class RandomResizedCrop:
             if 0 < across <= width and 0 < down <= height:
                 left, top = rng.integers(width - across + 1), rng.integers(height - down + 1)
                 return int(left), int(top), across, down
-        # the largest part in the middle whose shape is allowed
+        # no luck: the largest part in the middle with an allowed shape
         ratio = min(max(width / height, min(self.ratio)), max(self.ratio))
         across, down = min(width, round(height * ratio)), min(height, round(width / ratio))
         across, down = max(across, 1), max(down, 1)
@@ -76,7 +76,7 @@ class PadAndCrop:
     size: int = setting("whole", least=1, most=4096)
     padding: int = setting("whole", 4, least=0)
 
-    def __call__(self, image, rng):
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """Picture -> picture; one smaller than `size` is padded up to it."""
         short = [max(self.size - side - 2 * self.padding, 0) for side in image.size]
         image = ImageOps.expand(image, tuple(self.padding + (side + 1) // 2 for side in short))
@@ -86,25 +86,25 @@ class PadAndCrop:
 
 @dataclass(kw_only=True)
 class RandomFlip:
-    """Left and right change places with probability `prob`."""
+    """Mirrors the picture left to right with probability `prob`."""
 
     prob: float = setting("number", 0.5, least=0, most=1)
 
-    def __call__(self, image, rng):
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """Picture -> picture."""
         return ImageOps.mirror(image) if rng.random() < self.prob else image
 
 
 @dataclass(kw_only=True)
 class ColorJitter:
-    """Brightness, contrast and saturation times 1 - x to 1 + x, and hue turned by up to `hue` of the circle."""
+    """Multiplies brightness, contrast and saturation by 1 - x to 1 + x; turns the hue by up to `hue` of the circle."""
 
     brightness: float = setting("number", 0.0, least=0)
     contrast: float = setting("number", 0.0, least=0)
     saturation: float = setting("number", 0.0, least=0)
     hue: float = setting("number", 0.0, least=0, most=0.5)
 
-    def __call__(self, image, rng):
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """Picture -> picture."""
         strengths = (self.brightness, self.contrast, self.saturation)
         enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
@@ -126,15 +126,15 @@ def _turn_hue(image, turn):
 
 @dataclass(kw_only=True)
 class RandAugment:
-    """`count` operations drawn from a list, each applied with probability `prob` (arXiv 1909.13719).
+    """Draws `count` operations from a list and applies each with probability `prob` (arXiv 1909.13719).
 
-    The operations and their ranges are AutoAugment's (arXiv 1805.09501); all get stronger with the magnitude.
+    The operations and their ranges are AutoAugment's (arXiv 1805.09501). All get stronger with the magnitude.
 
     Attributes:
-        count (int): operations a picture.
-        magnitude (float): 0 to 10.
-        std (float): standard deviation of the magnitude, which is drawn for every operation.
-        prob (float): of an operation that was drawn to be applied.
+        count: operations a picture.
+        magnitude: 0 to 10.
+        std: standard deviation of the magnitude, which is drawn for every operation.
+        prob: probability that a drawn operation is applied.
     """
 
     count: int = setting("whole", 2, least=0)
@@ -142,7 +142,7 @@ class RandAugment:
     std: float = setting("number", 0.0, least=0)
     prob: float = setting("number", 0.5, least=0, most=1)
 
-    def __call__(self, image, rng):
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """Picture -> picture."""
         for operation in rng.choice(len(OPERATIONS), self.count):
             if rng.random() < self.prob:
@@ -164,7 +164,7 @@ def _solarize_add(image, level, sign):
     return image.point([min(value + added, 255) if value < 128 else value for value in range(256)] * 3)
 
 
-#: what RandAugment draws from: (picture, strength 0..1, 1 or -1) -> picture
+#: the operations of RandAugment: (picture, strength 0..1, 1 or -1) -> picture
 OPERATIONS = (
     lambda image, level, sign: ImageOps.autocontrast(image),
     lambda image, level, sign: ImageOps.equalize(image),
@@ -186,13 +186,13 @@ OPERATIONS = (
 
 @dataclass(kw_only=True)
 class RandomErasing:
-    """A rectangle of the network's input is replaced with probability `prob` (arXiv 1708.04896).
+    """Replaces a rectangle of the network's input with probability `prob` (arXiv 1708.04896).
 
     Attributes:
-        prob (float).
-        scale (tuple): the least and the largest share of the area.
-        ratio (tuple): the least and the largest height / width.
-        mode (str): "pixel" fills with normal noise, each value its own; "zero" with 0, the mean colour.
+        prob: probability.
+        scale: the least and the largest share of the area.
+        ratio: the least and the largest height / width.
+        mode: "pixel" fills the rectangle with normal noise, "zero" with 0, the mean colour.
     """
 
     prob: float = setting("number", 0.5, least=0, most=1)
@@ -200,7 +200,7 @@ class RandomErasing:
     ratio: tuple = setting("numbers", (0.3, 10 / 3), count=2, least=0.05, most=20)
     mode: str = setting("text", "pixel", choices=("pixel", "zero"))
 
-    def __call__(self, values, rng):
+    def __call__(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """float32 (3, H, W) -> the same shape."""
         if rng.random() >= self.prob:
             return values

@@ -1,86 +1,81 @@
 """Trained weights for a classification job: which file, which form of the network, how its pictures are prepared."""
 
+from __future__ import annotations
+
 import inspect
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-
-import paddle
+from typing import Any
 
 from ...errors import UserError
 from ...pictures.preparing import Preprocessing
 from ...registry import create_model, find_model
 from ...training import checkpoints
-from ...weights import catalog
-from ...weights.integrity import digests, owners
-from ...weights.loader import load_weights, locate
+from ...weights.catalog import Entry, is_published, is_url
+from ...weights.identify import entry_of
+from ...weights.loader import load_weights
 from ...weights.reader import read_arrays
+from ..task import Trained
+from ..weights import find_weights
 from .data import class_names
+from .job import Job
 
 
 @dataclass
-class Classifier:
-    """A network that holds trained weights.
+class Classifier(Trained):
+    """A classifier with trained weights, in eval mode: (N, 3, H, W) -> logits (N, classes).
 
     Attributes:
-        model (paddle.nn.Layer): in eval mode, (N, 3, H, W) -> logits (N, classes).
-        path (Path): the file of the weights.
-        entry (catalog.Entry | None): what is known of them, when they are published ones.
-        preprocessing (Preprocessing): how their pictures are prepared.
-        options (dict): those that the network was built with.
-        classes (list of str): one name for each output: the configuration's, else those that training kept with the
-            weights, else as `data.class_names` finds them.
+        entry: what the catalog knows of the weights, when they are published ones.
+        preprocessing: how their pictures are prepared.
+        options: those that the network was built with.
+        classes: one name for each output: the configuration's, else those that training kept with the weights, else
+            `data.class_names`.
     """
 
-    model: paddle.nn.Layer
-    path: Path
-    entry: catalog.Entry | None
+    entry: Entry | None
     preprocessing: Preprocessing
-    options: dict
-    classes: list
+    options: dict[str, Any]
+    classes: list[str]
 
 
-def load_classifier(job, weights=None):
-    """A job's network with trained weights.
+def load_trained(job: Job, weights: str | Path | None = None, model: Any = None) -> Classifier:
+    """A classifier with trained weights.
+
+    Its preprocessing is the catalog's for published weights, also when they are given as a file; what training kept
+    with our own; else the job's. Keys that the configuration sets itself replace these, and a note on stderr says so.
 
     Args:
         job: from `classification.config.load`.
-        weights (str | None): a path, of which .pdparams may be left out; the name of published weights or their URL,
-            which are downloaded once. None takes best_model, else model_final, else the last whole snapshot of
-            save_dir/NAME.
-
-    Returns:
-        Classifier. Its preprocessing is that of the catalog for published weights, also when they are given as a file;
-        that which training kept, for ours; else the job's. What the configuration sets itself replaces these; a note
-        on stderr says so where it differs.
+        weights: as in `tasks.weights.find_weights`.
+        model: the network to fill; None builds the job's, in the form that the weights have.
 
     Raises:
         UserError: there is no such file, it is half written, or it is of another network or number of classes.
     """
-    entry = None
-    if weights is not None and (catalog.is_url(weights) or catalog.is_published(weights)):
-        entry = catalog.of_url(weights) if catalog.is_url(weights) else catalog.find(weights)
-        path = Path(locate(weights))
-    else:
-        path = checkpoints.find_weights(job.folder, weights, what="classifier")
-        known = [owner for owner in owners(digests(path)) if owner.model == job.model.name]
-        entry = known[0] if known else None
+    path = find_weights(job, weights)
+    is_named = weights is not None and (is_url(weights) or is_published(str(weights)))
+    entry = entry_of(weights if is_named else path, job.model.name)
     about = checkpoints.info(path) or {} if path.suffix == ".pdparams" else {}
     options = _options(job, path)
-    model = create_model(job.model.name, num_classes=job.num_classes, **options)
+    model = create_model(job.model.name, num_classes=job.num_classes, **options) if model is None else model
     report = load_weights(model, path)
-    if report.reinitialised or report.adapted:
+    if report.reinitialised:
         raise UserError(
             f"{path} is of another number of classes than model.num_classes, {job.num_classes}; use the configuration "
-            f"that it was trained with" if report.reinitialised else f"weights do not fit: {report}"
-        )  # fmt: skip
+            f"that it was trained with"
+        )
+    if report.adapted:
+        raise UserError(f"weights do not fit: {report}")
     print(report, file=sys.stderr)
     model.eval()
-    return Classifier(model, path, entry, _preprocessing(job, entry, about, path), options, _classes(job, about))
+    preprocessing = _preprocessing(job, entry, about, path)
+    return Classifier(model, path, entry, preprocessing, options, _classes(job, about))
 
 
 def _options(job, path):
-    """The job's options of `create_model`; CondenseNetV2 gets the form that the weights have."""
+    """The job's options of `create_model`, with the form of CondenseNetV2 that the weights have."""
     options = dict(job.model.options)
     if "form" in inspect.signature(find_model(job.model.name)[0].__init__).parameters:
         leaves = {key.rpartition(".")[2] for key in read_arrays(path)}

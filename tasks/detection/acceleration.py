@@ -1,13 +1,17 @@
-"""A detector on an engine: backbone, neck and head run there, and what makes boxes of their maps stays with Paddle.
+"""A detector on an engine: backbone, neck and head run there; Paddle still turns their maps into boxes.
 
     accelerate(model, {"engine": "auto"})
 
-Heads that return maps alone are moved as a whole. SSD's wants the picture for its boxes, TOOD's returns counts, and
-those of Faster and Mask R-CNN work on regions that the maps propose: with these, backbone and neck run on the engine.
+A head that returns only maps is moved as a whole. SSD's head needs the picture for its boxes, TOOD's returns counts,
+and the heads of Faster and Mask R-CNN work on proposed regions. With these, backbone and neck run on the engine.
 """
+
+from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import paddle
 
@@ -29,12 +33,12 @@ _HEADS = {
 }
 
 
-def on_engine(model, cfg, options):
-    """`accelerate` with the size of the configuration's pictures; says on stderr what runs where."""
+def on_engine(model: paddle.nn.Layer, cfg: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Calls `accelerate` with the size of the configuration's pictures. Prints on stderr what runs where."""
     print(f"engine: {accelerate(model, options, size_or_none(cfg))}", file=sys.stderr)
 
 
-def size_or_none(cfg):
+def size_or_none(cfg: Mapping[str, Any]) -> tuple[int, int] | None:
     """(height, width) of the configuration's pictures, None where it does not say."""
     try:
         return reader_size(cfg)
@@ -42,17 +46,17 @@ def size_or_none(cfg):
         return None
 
 
-def accelerate(model, options, size=None):
-    """Moves as much of a detector as can be moved onto an engine, in place.
+def accelerate(model: paddle.nn.Layer, options: Mapping[str, Any], size: tuple[int, int] | None = None) -> str:
+    """Moves as much of a detector as possible onto an engine, in place.
 
     Args:
-        model (Layer): of PaddleDetection, with its trained weights; it is put into eval mode and cannot be trained
+        model: a detector of PaddleDetection with trained weights. It goes into eval mode and cannot be trained
             afterwards.
-        options (dict): engine, precision and threads of `engines.open_network`.
-        size ((height, width) | None): of most pictures, in pixels; SSD takes none that are smaller.
+        options: engine, precision and threads of `engines.open_network`.
+        size: (height, width) of most pictures, in pixels. SSD takes none that are smaller.
 
     Returns:
-        str: what runs where, for people.
+        What runs where, as text for the user.
 
     Raises:
         UserError, RuntimeError: as `engines.open_network` raises them, when not even the backbone can be moved.
@@ -70,7 +74,7 @@ def accelerate(model, options, size=None):
                 raise
             logger.info("%s cannot run there as one: %s", " + ".join(parts), str(error).partition("\n")[0])
         else:
-            # "auto" gets by without the fast engines; here less of the detector on a fast one is the better choice
+            # a smaller part of the detector on a fast engine beats a larger one on a slow engine
             if len(parts) == 1 or options.get("engine") != "auto" or engine.name not in _slow():
                 break
             engine.close()
@@ -80,16 +84,15 @@ def accelerate(model, options, size=None):
     return f"{engine.description}: {', '.join(parts)}{rest}"
 
 
-def parts_of(model):
-    """What of a detector could be moved, the most first: lists of the names of the layers that follow each other,
-    backbone, neck and head, as far as the architecture has them."""
+def parts_of(model: paddle.nn.Layer) -> list[list[str]]:
+    """What could be moved of a detector, the most first: lists of layer names such as ["backbone", "neck"]."""
     head, _ = _HEADS.get(type(model).__name__, (None, ()))
     names = [name for name in ("backbone", "neck", head) if name and getattr(model, name, None) is not None]
     return [names[:count] for count in range(len(names), 0, -1)]
 
 
 def _slow():
-    """The engines that are not worth half a detector, unless nothing else is installed."""
+    """The engines that are not worth moving half a detector to, unless nothing else is installed."""
     fast = {"openvino", "onnxruntime"} - set(missing())
     return ("paddle", "eager") if fast else ()
 
@@ -98,12 +101,12 @@ class Trunk(paddle.nn.Layer):
     """The first parts of a detector as one network: float32 (N, C, H, W) -> list of tensors.
 
     Args:
-        model (Layer): a detector.
-        parts (list of str): names of its layers, the backbone's first.
-        size ((height, width) | None): of most pictures, in pixels.
+        model: a detector.
+        parts: names of its layers, the backbone's first.
+        size: (height, width) of most pictures, in pixels.
     """
 
-    def __init__(self, model, parts, size=None):
+    def __init__(self, model: paddle.nn.Layer, parts: Sequence[str], size: tuple[int, int] | None = None):
         super().__init__()
         if type(model).__name__ == "SSD" and size:
             self.min_side = min(size)  # the coarsest of its maps has a cell or a few
@@ -112,20 +115,21 @@ class Trunk(paddle.nn.Layer):
         head, arguments = _HEADS.get(type(model).__name__, (None, ()))
         self.arguments = [arguments if name == head else () for name in parts[1:]]
 
-    def nested(self, x):
+    def nested(self, x: paddle.Tensor) -> Any:
         """What the last part returns: tensors in lists, tuples and dicts."""
         found = self.backbone({"image": x})
         for layer, arguments in zip(self.rest, self.arguments):
             found = layer(found, *arguments)
         return found
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> list[paddle.Tensor]:
+        """(N, 3, H, W) -> the tensors that the last part returns."""
         return unpack(self.nested(x))
 
 
 @paddle.jit.not_to_static
-def unpack(nested):
-    """The tensors in lists, tuples and dicts, one after the other; UserError for anything else in there."""
+def unpack(nested: Any) -> list[paddle.Tensor]:
+    """The tensors in lists, tuples and dicts, one after the other; UserError for anything else in them."""
     if isinstance(nested, dict):
         nested = list(nested.values())
     if isinstance(nested, (list, tuple)):
@@ -135,8 +139,8 @@ def unpack(nested):
     return [nested]
 
 
-def pack(like, tensors):
-    """An iterator's tensors in the lists, tuples and dicts of `like`: the opposite of `unpack`."""
+def pack(like: Any, tensors: Iterator[paddle.Tensor]) -> Any:
+    """Puts tensors into the lists, tuples and dicts of `like`: the opposite of `unpack`."""
     if isinstance(like, dict):
         return {key: pack(value, tensors) for key, value in like.items()}
     if isinstance(like, (list, tuple)):
@@ -145,13 +149,14 @@ def pack(like, tensors):
 
 
 class _OnEngine(paddle.nn.Layer):
-    """In the place of a backbone: what the last part of a trunk would return."""
+    """Stands in for a backbone and returns what the last part of the trunk would return."""
 
     def __init__(self, engine, like):
         super().__init__()
         self.engine, self.like = engine, like
 
-    def forward(self, inputs):
+    def forward(self, inputs: Mapping[str, Any]) -> Any:
+        """{"image": (N, 3, H, W)} -> the trunk's outputs."""
         found = self.engine.run(inputs["image"].numpy())
         return pack(self.like, iter([paddle.to_tensor(array) for array in found]))
 

@@ -1,6 +1,9 @@
-"""Training pictures as the detector sees them: what the reader makes of them, with the boxes that it gives."""
+"""Training pictures as the detector sees them: after the reader's transforms, with their boxes."""
+
+from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,22 +13,24 @@ from ppdet.core.workspace import create
 
 from ...errors import UserError
 from ...pictures.drawing import class_colours, draw_boxes
-from .data import categories_of, check_dataset
+from ..browsing import fit_into_cell
+from .data import check_data, class_names
+from .job import Job
 
-# Transforms that change what the numbers in gt_bbox mean; those of a picture in pixels are left, top, right, bottom.
+# Transforms that change what the numbers in gt_bbox mean. Before them they are left, top, right, bottom in pixels.
 _RELATIVE, _CENTRED = "NormalizeBox", "BboxXYXY2XYWH"
-# It leaves boxes in the pixels of the file, for a transform that makes targets of them.
+# It leaves the boxes in pixels of the file, because another transform makes targets of them.
 _NOT_FOLLOWED = "FlipWarpAffine"
 
 
 @dataclass
 class Labels:
-    """What a picture's boxes were before a transform turned them into targets, or at the end.
+    """The boxes of a picture, as they were before a transform turned them into targets, or at the end.
 
     Attributes:
-        boxes (array): (M, 4), as the reader's transforms have left them.
-        classes (array): (M,) whole numbers.
-        scores (array | None): (M,) the weights that mixing two pictures gives them.
+        boxes: (M, 4), as the reader's transforms leave them.
+        classes: (M,) whole numbers.
+        scores: (M,) the weights that mixing two pictures gives the boxes, or None.
     """
 
     boxes: np.ndarray
@@ -33,28 +38,26 @@ class Labels:
     scores: np.ndarray | None
 
 
-def samples(cfg, count, seed, cell):
-    """Pictures of TrainDataset after all of TrainReader's transforms, with their boxes drawn.
+def samples(job: Job, count: int, seed: int, cell: int) -> Iterator[tuple[Image.Image, str]]:
+    """Yields (picture, title) of TrainDataset after all of TrainReader's transforms, with the boxes drawn.
 
-    Batches are as large as in training where `count` allows it, since some transforms treat a batch alike. A set with
-    fewer pictures comes again, transformed anew.
+    Batches are as large as in training where `count` allows it, because some transforms treat a whole batch alike. A
+    data set with fewer pictures comes again, augmented anew.
 
     Args:
-        cfg: from `detection.config.load`.
-        count (int): of pictures, at least 1.
-        seed (int): of the choice of pictures, when the reader shuffles, and of their transforms.
-        cell (int): side in pixels of the square that each is scaled into before it is drawn on.
+        job: from `detection.config.load`.
+        count: of pictures, at least 1.
+        seed: of the augmentation, and of the order when the reader shuffles.
+        cell: each picture is scaled to this longer side, in pixels, before boxes are drawn on it.
 
-    Yields:
-        (PIL.Image, title): the title is the file's name and the size in which the network sees it.
+    The title is the file's name and the size in which the network sees the picture.
 
     Raises:
         UserError: data that cannot be trained on; a picture that cannot be prepared; a transform whose boxes cannot be
             followed.
     """
-    check_dataset(cfg.get("TrainDataset") or {}, "TrainDataset", cfg.num_classes)
-    names = [name for _, name in categories_of(cfg)]
-    names += [f"class {i}" for i in range(len(names), cfg.num_classes)]
+    check_data(job, "train")
+    names = class_names(job)
     palette = class_colours(names)
     random.seed(seed)
     np.random.seed(seed)
@@ -67,9 +70,7 @@ def samples(cfg, count, seed, cell):
             boxes, labels, scores = _boxes(sample["labels"], image, names, transforms)
             height, width = image.shape[:2]
             scale = cell / max(height, width)
-            size = [max(1, round(side * scale)) for side in (width, height)]
-            picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
-            drawn = draw_boxes(picture, boxes * scale, labels, scores, palette)
+            drawn = draw_boxes(fit_into_cell(image, cell), boxes * scale, labels, scores, palette)
             yield drawn, f"{_name(dataset, number)} {width}x{height}"
 
 
@@ -79,7 +80,7 @@ def _transforms(reader):
 
 
 def _prepare(dataset, reader):
-    """What the reader does before its first batch; its own loader would work in another thread."""
+    """Does what the reader does before its first batch. Its own loader would work in another thread."""
     names = [type(transform).__name__ for transform in _transforms(reader)]
     if _NOT_FOLLOWED in names:
         raise UserError(f"TrainReader has {_NOT_FOLLOWED}, whose boxes are not in the picture's pixels; leave it out")

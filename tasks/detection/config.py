@@ -1,13 +1,19 @@
 """Reading a detection configuration: overrides, unknown keys, device. One configuration per process."""
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
 
 import yaml
 
 from ...errors import UserError, suggest
 from ..configuration import anchored_keys, apply_override, gpu_to_use
+from .job import Job
 
-# Top-level keys that PaddleDetection's engine, or densebone, reads; those of components are found in its registry.
+# Top-level keys that PaddleDetection's engine or densebone reads. The registry knows those of components.
 _ENGINE_KEYS = frozenset(
     """
     _BASE_ plugin architecture metric map_type num_classes weights pretrain_weights epoch log_iter save_dir
@@ -20,21 +26,21 @@ _ENGINE_KEYS = frozenset(
     """.split()  # noqa: SIM905
 )
 
-# Components that a development checkout has and the release 2.6.0 does not, with the detector that they make.
+# Components that a development checkout has and the release 2.6.0 lacks -> the detector that they make.
 _DEVELOPMENT = {"HybridEncoder": "RT-DETR", "RTDETRTransformer": "RT-DETR"}
 
 
-def load(path, overrides=(), data=None, pretrained=True):
-    """The configuration of PaddleDetection, with its components and ours registered and its keys checked.
+def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = None, pretrained: bool = True) -> Job:
+    """The job that a configuration describes, with PaddleDetection's components and densebone's registered.
+
+    Every key is checked.
 
     Args:
-        path (Path): a .yml file.
-        overrides (iterable of str): "key.sub.0.name=value"; numbers step into lists, values are YAML.
-        data (str | None): folder that becomes dataset_dir of TrainDataset, EvalDataset and TestDataset.
-        pretrained (bool): False builds our backbones without their `pretrained` weights, which trained ones replace.
-
-    Returns:
-        PaddleDetection's global configuration.
+        path: a .yml file.
+        overrides: "key.sub.0.name=value" each. Numbers step into lists, values are YAML.
+        data: folder that becomes dataset_dir of TrainDataset, EvalDataset and TestDataset.
+        pretrained: False builds densebone's backbones without their `pretrained` weights, because trained ones replace
+            them.
 
     Raises:
         UserError: PaddleDetection is not installed; not a YAML mapping; unknown key; an override that leads nowhere.
@@ -44,8 +50,10 @@ def load(path, overrides=(), data=None, pretrained=True):
         cfg = workspace.load_config(str(path))
     except (yaml.YAMLError, OSError, AssertionError, AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}") from error
+    overrides = list(overrides)
     for override in overrides:
         apply_override(cfg, override, _ENGINE_KEYS)
+    given = [override.partition("=")[2] for override in overrides if override.startswith("weights=")]
     if data is not None:
         for name in ("TrainDataset", "EvalDataset", "TestDataset"):
             apply_override(cfg, f"{name}.dataset_dir={data}")
@@ -58,11 +66,11 @@ def load(path, overrides=(), data=None, pretrained=True):
             if (cfg.get(name) or {}).get("pretrained"):
                 cfg[name]["pretrained"] = None
     _set_device(cfg)
-    return cfg
+    return Job(Path(path), cfg, given[-1] if given else None)
 
 
-def import_toolkit():
-    """(PaddleDetection's workspace, our adapter), once all that a configuration can name is registered.
+def import_toolkit() -> tuple[ModuleType, ModuleType]:
+    """Registers all that a configuration can name; returns PaddleDetection's workspace and densebone's adapter.
 
     Raises:
         UserError: PaddleDetection cannot be imported.
@@ -81,7 +89,7 @@ def import_toolkit():
 
 
 def _check_keys(cfg, path):
-    """UserError for a top-level key, a component's argument or a transform that nothing reads."""
+    """Raises UserError for a top-level key, a component's argument or a transform that nothing reads."""
     from ppdet.core.workspace import get_registered_modules
     from ppdet.data import transform
 
@@ -123,7 +131,7 @@ def _check_transform(step, reader, transform, path):
 
 
 def _set_device(cfg):
-    """Uses the GPU when Paddle has one; says so when the configuration asks for one that is not there."""
+    """Takes the GPU when Paddle has one. Prints a note when the configuration asks for one and there is none."""
     import paddle
 
     cfg.use_gpu = gpu_to_use(bool(cfg.get("use_gpu")))

@@ -1,33 +1,60 @@
-"""Checking a data set in COCO's or VOC's format before anything is built on it, and its class names."""
+"""The data sets of a detection job: checks before anything is built on them, and the names of the classes."""
 
-import json
+from __future__ import annotations
+
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ...datasets import voc
+from ...datasets.coco import check_annotations, check_box, few, read_annotations
 from ...errors import UserError
 from ...pictures.reading import looks_like_a_picture
+from .job import Job
 
-# COCO itself has boxes that overhang a picture by a fraction of a pixel.
-OVERHANG_PIXELS = 2.0
-OVERHANG_SHARE = 0.02
+_BLOCKS = {"train": "TrainDataset", "val": "EvalDataset"}
 
 
-def check_dataset(settings, name, num_classes):
-    """Raises UserError, one line with the file's name, when a set cannot be trained on or evaluated.
+def check_data(job: Job, part: str) -> list[str]:
+    """Checks a data set before training or evaluation; see `check_dataset`.
 
     Args:
-        settings (dict): the TrainDataset or EvalDataset block: dataset_dir, image_dir, anno_path, label_list.
-        name (str): TrainDataset or EvalDataset, for the messages.
-        num_classes (int): of the detector.
+        job: from `detection.config.load`.
+        part: "train" for TrainDataset, "val" for EvalDataset.
+    """
+    name = _BLOCKS[part]
+    return check_dataset(job.cfg.get(name) or {}, name, job.num_classes)
 
-    Checked: the folders and the annotation file exist; the file is COCO's JSON, or VOC's list of pictures and XML
-    files; every annotation names a category and a picture that are known, and its box is four numbers that lie in the
-    picture, but for 2 pixels or 2 % of the side; there are no more categories than classes; at least one picture
-    exists, and those that do begin as pictures do. Other sets than COCODataSet and VOCDataSet are not checked.
+
+def class_names(job: Job) -> list[str]:
+    """One name for each class: the data's, and "class N" for classes that the data does not name."""
+    return [name for _, name in all_categories(job)]
+
+
+def all_categories(job: Job) -> list[tuple[int, str]]:
+    """(category id, name) of every class of the detector; see `categories_of`."""
+    known = categories_of(job.cfg)
+    return known + [(number, f"class {number}") for number in range(len(known), job.num_classes)]
+
+
+def check_dataset(settings: Mapping[str, Any], name: str, num_classes: int) -> list[str]:
+    """Checks a data set in COCO's or VOC's format. Other data sets of PaddleDetection are not checked.
+
+    The folders and the annotation file must exist. Every annotation must name a known category and picture, and its box
+    must lie in the picture, but for 2 pixels or 2 % of the side. There must not be more categories than classes. At
+    least one picture must exist, and those that do must begin as pictures do.
+
+    Args:
+        settings: the TrainDataset or EvalDataset block: dataset_dir, image_dir, anno_path, label_list.
+        name: "TrainDataset" or "EvalDataset", for messages.
+        num_classes: of the detector.
 
     Returns:
-        list of str: what a user should know though it is no error: pictures that are missing and will be left out.
+        Notes for the user, such as how many pictures are missing and left out.
+
+    Raises:
+        UserError: one line with the name of the file that is wrong.
     """
     if settings.get("name") not in ("COCODataSet", "VOCDataSet"):
         return []
@@ -51,7 +78,7 @@ def check_dataset(settings, name, num_classes):
 
 
 def _check_pictures(names, images, file, name):
-    """The part of `check_dataset` that looks at the pictures, whose names are relative to the folder `images`."""
+    """Checks the pictures, whose names are relative to the folder `images`; returns notes."""
     missing = [picture for picture in names if not (images / picture).is_file()]
     if len(missing) == len(names):
         raise UserError(f"{name}: none of the {len(missing)} pictures that {file} lists is in {images}")
@@ -70,7 +97,7 @@ def _check_pictures(names, images, file, name):
 
 
 def _check_voc(settings, name, num_classes):
-    """The part of `check_dataset` that looks at VOC's classes and annotations; returns the pictures' names."""
+    """Checks VOC's class names and annotations; returns the names of the pictures."""
     root = Path(settings.get("dataset_dir") or ".")
     images = root / (settings.get("image_dir") or "")
     if not settings.get("label_list"):
@@ -88,14 +115,13 @@ def _check_voc(settings, name, num_classes):
         size, objects = voc.read_annotation(annotation)
         for category, (left, top, right, bottom) in objects:
             if category not in classes:
-                raise UserError(f"{annotation} has an object {category!r}; the classes of {file} are {_few(classes)}")
-            box = [left, top, right - left, bottom - top]
-            _check_box(box, {"width": size[0], "height": size[1]}, f"{annotation}: {category}")
+                raise UserError(f"{annotation} has an object {category!r}; the classes of {file} are {few(classes)}")
+            check_box([left, top, right - left, bottom - top], size, f"{annotation}: {category}")
     return [str(picture.relative_to(images)) for picture, _ in pairs]
 
 
-def first_picture(settings):
-    """The path of the first picture of a data set's block in a configuration, or None when it is not at hand."""
+def first_picture(settings: Mapping[str, Any]) -> Path | None:
+    """The first picture of a data set's block in a configuration, or None when it is not there."""
     root = Path(settings.get("dataset_dir") or "")
     file, images = root / (settings.get("anno_path") or ""), root / (settings.get("image_dir") or "")
     if not file.is_file():
@@ -109,68 +135,12 @@ def first_picture(settings):
     return path if path.is_file() else None
 
 
-def read_annotations(file, name="annotations"):
-    """The content of a COCO annotation file; UserError when it is missing or not one."""
-    file = Path(file)
-    if not file.is_file():
-        raise UserError(f"{name}: annotation file {file} does not exist; set {name}.anno_path")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{name}: {file} is not JSON ({error}); a COCO annotation file is expected") from error
-    absent = (
-        [key for key in ("images", "categories") if key not in content] if isinstance(content, dict) else ["images"]
-    )
-    if absent:
-        raise UserError(f"{name}: {file} has no {absent[0]!r}; a COCO annotation file is expected")
-    if not content["images"]:
-        raise UserError(f"{name}: {file} lists no pictures")
-    return content
+def categories_of(cfg: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """(category id, name) of every class that the configuration's data names, in class order.
 
-
-def check_annotations(content, file, num_classes):
-    """The part of `check_dataset` that looks at categories and boxes."""
-    categories = {c["id"]: c["name"] for c in content["categories"]}
-    pictures = {p["id"]: p for p in content["images"]}
-    if len(categories) > num_classes:
-        raise UserError(
-            f"{file} has {len(categories)} categories but num_classes is {num_classes}; "
-            f"-o num_classes={len(categories)}"
-        )
-    for annotation in content.get("annotations", ()):
-        what = f"{file}: annotation {annotation.get('id')}"
-        picture = pictures.get(annotation.get("image_id"))
-        if picture is None:
-            raise UserError(f"{what} belongs to picture {annotation.get('image_id')}, which the file does not list")
-        what += f" of {picture['file_name']}"
-        if annotation.get("category_id") not in categories:
-            raise UserError(
-                f"{what} has category {annotation.get('category_id')}, which the file does not define; "
-                f"it defines {', '.join(f'{i} ({n})' for i, n in list(categories.items())[:8])}"
-                + (", ..." if len(categories) > 8 else "")
-            )
-        if "bbox" in annotation:
-            _check_box(annotation["bbox"], picture, what)
-
-
-def _check_box(box, picture, what):
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, (int, float)) for v in box):
-        raise UserError(f"{what} has the box {box!r}; [x, y, width, height] in pixels is expected")
-    x, y, width, height = box
-    for low, high, side in ((x, x + width, picture["width"]), (y, y + height, picture["height"])):
-        slack = max(OVERHANG_PIXELS, OVERHANG_SHARE * side)
-        if not (-slack <= low and high <= side + slack):
-            raise UserError(
-                f"{what} has the box {box} [x, y, width, height] outside its picture of {picture['width']} x "
-                f"{picture['height']} pixels; correct the file (x and y are the top left corner, in pixels)"
-            )
-
-
-def categories_of(cfg):
-    """[(category id, name)] in class order.
-
-    From TestDataset's annotation file, else EvalDataset's. Without either, COCO's for a detector of 80 classes, VOC's
-    for one of 20 that is evaluated as VOC is, else numbers, with a note on how to give names.
+    They come from TestDataset's annotation file or file of names, else from EvalDataset's. Without either they are
+    COCO's for a detector of 80 classes, VOC's for one of 20 that is evaluated as VOC is, else numbers. A note on stderr
+    then says how to give names.
     """
     for key in ("TestDataset", "EvalDataset"):
         settings = cfg.get(key) or {}
@@ -191,7 +161,3 @@ def categories_of(cfg):
 
     class_to_category, names = get_categories("COCO", None)
     return [(class_to_category[i], names[class_to_category[i]]) for i in sorted(class_to_category)]
-
-
-def _few(items, count=8):
-    return ", ".join(items[:count]) + (", ..." if len(items) > count else "")

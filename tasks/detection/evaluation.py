@@ -1,55 +1,73 @@
 """Evaluating a trained detector with PaddleDetection's trainer and pycocotools."""
 
-import json
-import sys
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ppdet.engine import Trainer
 from ppdet.engine.callbacks import Callback
 
-from ...system.files import atomic_path, check_writable
+from ...system.files import check_writable
+from ..data import check_parts
+from ..evaluation import write_evaluation
 from .acceleration import on_engine
-from .data import check_dataset
-from .results import metric_values
-from .weights import load_detector
+from .job import Job
+from .weights import load_trained
 
 
-def evaluate(cfg, weights=None, engine=None):
-    """Evaluates on EvalDataset.
+def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Evaluates on EvalDataset and writes evaluation.json into the job's folder.
 
     Args:
-        cfg: from `detection.config.load`.
-        weights (str | None): as in `detection.weights.find_weights`.
-        engine (dict | None): options of `engines.open_network`, which is then to run what it can of the detector.
+        job: from `detection.config.load`.
+        weights: as in `detection.weights.load_trained`.
+        engine: options of `engines.open_network`; as much of the detector as possible then runs on that engine.
 
     Returns:
-        dict: AP, AP50 (0..1), images, weights, file (the JSON that holds the same).
+        AP and AP50 (0..1), images (their number), weights (path), file (evaluation.json, which holds the same).
 
     Raises:
         UserError: data that cannot be evaluated on; weights that are missing or of another detector.
     """
-    for note in check_dataset(cfg.EvalDataset, "EvalDataset", cfg.num_classes):
-        print(f"note: {note}", file=sys.stderr)
-    folder = Path(cfg.save_dir) / cfg.filename
-    check_writable(folder)
-    cfg.setdefault("output_eval", str(folder))  # else PaddleDetection leaves its bbox.json where you stand
-    trainer = Trainer(cfg, mode="eval")
-    path = load_detector(trainer.model, cfg, weights)
+    check_parts(job, "val")
+    check_writable(job.folder)
+    job.cfg.setdefault("output_eval", str(job.folder))  # else PaddleDetection writes bbox.json into the current folder
+    trainer = Trainer(job.cfg, mode="eval")
+    path = load_trained(job, weights, trainer.model).path
     if engine is not None:
-        on_engine(trainer.model, cfg, engine)
+        on_engine(trainer.model, job.cfg, engine)
     scores = Scores(trainer)
     trainer.register_callbacks([scores])
     trainer.evaluate()
-    result = {**scores.values, "images": trainer.status["sample_num"], "weights": str(path)}
-    file = folder / "evaluation.json"
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
-    return {**result, "file": str(file)}
+    return write_evaluation(job, {**scores.values, "images": trainer.status["sample_num"], "weights": str(path)})
+
+
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `evaluate`."""
+    half = f", mAP@0.5 {result['AP50']:.4f}" if "AP50" in result else ""
+    return [f"{result['weights']}: bbox mAP {result['AP']:.4f}{half} on {result['images']} pictures ({result['file']})"]
+
+
+def metric_values(metrics: Iterable[Any]) -> dict[str, float]:
+    """AP and AP50, 0..1, of PaddleDetection's metrics.
+
+    AP is the mean over IoU 0.50:0.95 for COCO, and the metric's own for other data sets. Both are 0 when the detector
+    found nothing, which PaddleDetection reports as no result at all.
+    """
+    for metric in metrics:
+        results = metric.get_results()
+        for kind in ("bbox", "mask"):
+            if kind in results and len(results[kind]):
+                values = [float(value) for value in results[kind]]
+                return {"AP": values[0], "AP50": values[1]} if len(values) > 1 else {"AP": values[0]}
+    return {"AP": 0.0, "AP50": 0.0}
 
 
 class Scores(Callback):
-    """Keeps the evaluation's values, which the trainer forgets when it ends."""
+    """Keeps the scores of an evaluation, which the trainer forgets when it ends."""
 
-    def on_epoch_end(self, status):
-        """Takes the values of the metrics."""
+    def on_epoch_end(self, status: Mapping[str, Any]) -> None:
+        """Takes the scores from the metrics."""
         self.values = metric_values(self.model._metrics)

@@ -1,8 +1,11 @@
-"""Exporting a detector as a Paddle inference model, and proving that it finds the same boxes; its maps as ONNX too."""
+"""Exporting a detector as a Paddle inference model, checked to find the same boxes; its maps as ONNX too."""
 
-import sys
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -10,48 +13,54 @@ from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 
 from ...backbones.base import deploy_networks
-from ...deploy.export import check_formats, write_formats
-from ...deploy.folders import exported_folder
+from ...deploy.export import write_formats
 from ...engines.program import run
 from ...pictures.reading import read_image
+from ..exporting import new_export, note_no_picture, other_formats
 from .acceleration import Trunk, parts_of, size_or_none
 from .data import first_picture
+from .job import Job
 from .prediction import record, split_batch
-from .weights import load_detector
+from .weights import load_trained
 
-# Scores and coordinates (pixels) of the exported model may differ by this share; measured differences are below 2e-4.
+# Scores and coordinates (pixels) of the exported model may differ by this share. Measured differences are below 2e-4.
 TOLERANCE = 1e-3
 
 
-def export(cfg, output="output_inference", weights=None, check=None, formats=("paddle",)):
+def export(
+    job: Job,
+    output: str | Path = "output_inference",
+    weights: str | Path | None = None,
+    check: str | Path | None = None,
+    formats: Sequence[str] = ("paddle",),
+) -> dict[str, Any]:
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and infer_cfg.yml.
 
-    With "onnx" and "openvino" also model.onnx, and model.xml and .bin: backbone, neck and head, as far as
-    `detection.acceleration` can move them, from pictures (N, 3, H, W) to the head's outputs, without the decoding of
-    boxes and non-maximum suppression that come after.
+    "onnx" adds model.onnx, "openvino" model.xml and model.bin. They hold backbone, neck and head, as far as
+    `detection.acceleration` can move them: from pictures (N, 3, H, W) to the head's outputs. Decoding the boxes and
+    non-maximum suppression are not in them.
 
     Args:
-        cfg: from `detection.config.load`.
-        output (str | Path): folder to write to; a model of the same name there is replaced when the new one is whole.
-        weights (str | None): as in `detection.weights.find_weights`.
-        check (str | None): picture on which the exported model must find what the trained one finds. None takes the
-            first of EvalDataset when it is at hand.
-        formats (sequence of str): of `export.FORMATS`; those beside "paddle", which is always written, come on top.
+        job: from `detection.config.load`.
+        output: folder to write to. A model of the same name there is replaced when the new one is whole.
+        weights: as in `detection.weights.load_trained`.
+        check: picture on which the exported model must find what the trained one finds. None takes the first of
+            EvalDataset when it is there.
+        formats: of `engines.formats.FORMATS`. "paddle" is always written.
 
     Returns:
-        dict: folder, boxes (on the picture, or None when there was none), difference (the largest, relative),
-        formats (what `export.write_formats` returns of those on top), parts (of the detector that they hold).
+        folder, boxes (found on the picture, or None without one), difference (the largest, relative), formats (what
+        `deploy.export.write_formats` returns for those beside "paddle"), parts (of the detector that they hold).
 
     Raises:
         UserError: weights or picture that cannot be used; output cannot be written to, or holds something else; a
             format that cannot hold the detector.
         RuntimeError: an exported model does not find the same boxes.
     """
-    others = [name for name in formats if name != "paddle"]
-    check_formats(["paddle", *others])
-    picture = _check_picture(cfg, check)
-    trainer = Trainer(cfg, mode="test")
-    load_detector(trainer.model, cfg, weights)
+    others = other_formats(formats)
+    picture = _check_picture(job, check)
+    trainer = Trainer(job.cfg, mode="test")
+    load_trained(job, weights, trainer.model)
     batch = expected = None
     if picture is not None:
         trainer.dataset.roidbs = [record(0, picture)]
@@ -59,21 +68,39 @@ def export(cfg, output="output_inference", weights=None, check=None, formats=("p
         trainer.model.eval()
         with paddle.no_grad():
             ((_, expected),) = split_batch(trainer.model(dict(batch)), batch)
-    target = Path(output) / cfg.filename
-    with exported_folder(target) as folder:
-        folder.mkdir()
-        report, parts = _write_trunk(trainer.model, cfg, folder, others)
+    with new_export(job, output) as folder:
+        report, parts = _write_trunk(trainer.model, job.cfg, folder, others)
         deploy_networks(trainer.model, "paddle")
         trainer.export(str(folder.parent))  # adds the name itself
         found = None if batch is None else run_exported(folder, batch)
-        difference = None if found is None else compare(expected, found)
-    boxes = None if found is None else len(found)
-    result = {"folder": str(target), "boxes": boxes, "difference": difference}
-    return {**result, "formats": report, "parts": parts}
+        difference = None if found is None or expected is None else compare(expected, found)
+    return {
+        "folder": str(Path(output) / job.name),
+        "boxes": None if found is None else len(found),
+        "difference": difference,
+        "formats": report,
+        "parts": parts,
+    }
+
+
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `export`."""
+    lines = [
+        f"  {name:9} {row['file']}, {row['megabytes']:.1f} MB: {', '.join(result['parts'])}; differs from Paddle "
+        f"by {row['difference']:.1e} of the output's standard deviation at most"
+        for name, row in result["formats"].items()
+    ]
+    if result["boxes"] is None:
+        return [*lines, f"exported to {result['folder']}, unchecked"]
+    return [
+        *lines,
+        f"exported to {result['folder']}; on the check picture it finds the trained detector's {result['boxes']} "
+        f"boxes, largest relative difference {result['difference']:.1e}",
+    ]
 
 
 def _write_trunk(model, cfg, folder, names):
-    """Writes the formats beside Paddle's; returns (what `export.write_formats` says of each, the parts they hold)."""
+    """Writes the formats beside Paddle's; returns (the report of `write_formats`, the parts that the files hold)."""
     if not names:
         return {}, []
     size = size_or_none(cfg)
@@ -83,23 +110,26 @@ def _write_trunk(model, cfg, folder, names):
 
     *larger, smallest = parts_of(model)
     for parts in larger:
-        with suppress(Exception):  # a graph of a head that cannot be traced may raise anything
+        with suppress(Exception):  # a head whose graph cannot be traced may raise anything
             return write(parts)
     return write(smallest)
 
 
-def run_exported(folder, batch):
+def run_exported(folder: str | Path, batch: Mapping[str, Any]) -> np.ndarray:
     """The boxes (M, 6) that an exported detector finds on one picture, prepared by the TestReader."""
     outputs = run(folder, batch)
     boxes = next(out for out in outputs if out.ndim == 2 and out.shape[-1] == 6)
     return boxes[boxes[:, 0] >= 0]
 
 
-def compare(expected, found):
-    """Largest relative difference between two sets of boxes; RuntimeError when they are not the same boxes.
+def compare(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest relative difference between two sets of boxes (M, 6).
 
-    Boxes are paired by class and score: NMS may return equal scores in another order. Those of score 0 do not count:
-    CenterNet fills up with them when it finds fewer peaks than it may return.
+    Boxes are paired by class and score, because NMS may return equal scores in another order. Boxes of score 0 do not
+    count: CenterNet adds them when it finds fewer peaks than it may return.
+
+    Raises:
+        RuntimeError: the boxes are not the same.
     """
     expected, found = (boxes[boxes[:, 1] > 0] for boxes in (expected, found))
     if expected.shape != found.shape:
@@ -117,11 +147,11 @@ def compare(expected, found):
     return difference
 
 
-def _check_picture(cfg, check):
+def _check_picture(job, check):
     if check is not None:
         read_image(check)
         return Path(check)
-    if first := first_picture(cfg.get("EvalDataset") or {}):
+    if first := first_picture(job.cfg.get("EvalDataset") or {}):
         return first
-    print("note: no picture at hand to check the exported model on; give one with --check PICTURE", file=sys.stderr)
+    note_no_picture()
     return None

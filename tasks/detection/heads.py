@@ -1,10 +1,12 @@
-"""PaddleDetection's heads on our backbones: a configuration for every pair, and a short trial of it.
+"""PaddleDetection's heads on densebone's backbones: a configuration for every pair, and a short trial of it.
 
-The configurations are those of `configs/detection/_base_` put together; the trial changes sizes and data alone.
+The configurations are put together from `configs/detection/_base_`. A trial changes only sizes and data.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...training.finite import check_gradients, check_weights
 from ..configuration import flatten
@@ -13,7 +15,7 @@ from . import config
 BASES = Path(__file__).resolve().parents[2] / "configs" / "detection" / "_base_"
 TITLE = "PaddleDetection"
 PICTURES = 4
-# Every size in a reader that a trial replaces: key -> its new value for a side in pixels.
+# The sizes in a reader that a trial replaces: key -> its new value for a side in pixels.
 _SIZES = {"target_size": lambda s: [s, s], "input_h": lambda s: s, "input_w": lambda s: s}
 
 
@@ -26,10 +28,10 @@ class Head:
         block: the block of the configuration that names the backbone.
         maps: `return_idx` of the backbone: 0..3 are strides 4, 8, 16, 32.
         side: of the images in a trial, in pixels; the coarsest map must keep a cell.
-        trial: settings that a small image asks for.
+        trial: overrides that small images need.
         needs: a component that not every version of PaddleDetection has, or "".
-        spread: key of the weight that makes the scores, where it starts so near 0 that they are alike to 1e-5 and
-            rounding decides which is the largest of its neighbours; a trial makes it 1000 times larger. Or "".
+        spread: key of the weight that makes the scores, or "". It starts so near 0 that all scores are alike to 1e-5
+            and rounding decides which is the largest. A trial makes it 1000 times larger.
     """
 
     bases: tuple
@@ -41,7 +43,7 @@ class Head:
     spread: str = ""
 
 
-# a head of its own for each of hundreds of boxes takes most of the time of a trial
+# the head runs once for each of hundreds of boxes, which would take most of the time of a trial
 _FEW_BOXES = ("BBoxAssigner.batch_size_per_im=16", "BBoxPostProcess.nms.keep_top_k=10")
 
 HEADS = {
@@ -70,8 +72,8 @@ HEADS = {
 }
 
 
-def prepare():
-    """Imports PaddleDetection and our adapter; returns (the toolkit's version, names of our backbones)."""
+def prepare() -> tuple[str, Sequence[str]]:
+    """Imports PaddleDetection and the adapter; returns (PaddleDetection's version, names of the backbones)."""
     config.import_toolkit()
     import ppdet
 
@@ -80,8 +82,8 @@ def prepare():
     return getattr(ppdet, "__version__", "a source checkout"), BACKBONES
 
 
-def yaml_of(backbone, head):
-    """The configuration of a pair on COCO, complete in itself, as YAML."""
+def yaml_of(backbone: str, head: str) -> str:
+    """The configuration of a pair on COCO as YAML, complete, without bases."""
     settings = HEADS[head]
     files = [BASES / f"{name}.yml" for name in ("runtime", "coco", *settings.bases)]
     name = f"{head}_{backbone}_coco".lower().replace("-", "_")
@@ -93,8 +95,8 @@ def yaml_of(backbone, head):
     )
 
 
-def unavailable(head):
-    """Why the installed PaddleDetection cannot have this head at all; "" where it can."""
+def unavailable(head: str) -> str:
+    """Why the installed PaddleDetection lacks this head; "" when it has it."""
     from ppdet.core.workspace import get_registered_modules
 
     component = HEADS[head].needs
@@ -104,29 +106,30 @@ def unavailable(head):
     return f"{TITLE} {version} has no {component}; the development checkout of October 2024 has it"
 
 
-def write_data(folder):
-    """Writes the pictures of the trials, generated scenes in COCO's layout."""
+def write_data(folder: Path) -> None:
+    """Writes the pictures of the trials: generated scenes in COCO's layout."""
     from ...datasets.generated import write_coco
 
     write_coco(folder, train=PICTURES, val=2, size=(96, 160), progress=False)
 
 
-def try_pair(path, head, data, folder, enter):
-    """Trains a step, exports and runs what was exported, as far as that works; raises where it does not.
+def try_pair(path: Path, head: str, data: Path, folder: Path, enter: Callable[[str], None]) -> dict[str, Any]:
+    """Trains one step, exports the detector and runs the exported model. Raises where that does not work.
 
     Args:
-        path (Path): the configuration of the pair, as `yaml_of` gives it.
-        head (str): of `HEADS`.
-        data (Path): folder that `write_data` filled.
-        folder (Path): where the weights and the exported model may go.
-        enter (callable): called with the name of each stage that begins.
+        path: the configuration of the pair, from `yaml_of`.
+        head: a key of `HEADS`.
+        data: folder that `write_data` filled.
+        folder: receives the weights and the exported model.
+        enter: called with the name of each stage when it starts.
 
     Returns:
-        dict: parameters (of the detector), boxes (found by the exported model on one picture).
+        parameters (of the detector), boxes (how many the exported model finds on one picture).
     """
     enter("build")
     overrides = ("use_gpu=false", "num_classes=4", "worker_num=0", "TrainReader.batch_size=2")
-    cfg = config.load(path, (*overrides, *HEADS[head].trial), str(data))
+    job = config.load(path, (*overrides, *HEADS[head].trial), str(data))
+    cfg = job.cfg
     _shrink(cfg, HEADS[head].side)
     _find_more(cfg)
     import paddle
@@ -147,15 +150,14 @@ def try_pair(path, head, data, folder, enter):
         weight = model.state_dict()[key]
         weight.set_value(weight * 1000)
     paddle.save(model.state_dict(), str(weights))
-    cfg["model"] = model  # not built again: PicoDet's neck is another network the second time in a process
+    cfg["model"] = model  # reused, because PicoDet's neck becomes another network the second time in a process
     picture = sorted((data / "val2017").iterdir())[0]
-    found = exporting.export(cfg, folder, str(weights), str(picture))
+    found = exporting.export(job, folder, str(weights), str(picture))
     return {"parameters": sum(p.size for p in model.parameters() if not p.stop_gradient), "boxes": found["boxes"]}
 
 
 def _step(trainer, batch, epoch, enter):
-    """One step of the optimizer, as PaddleDetection's training loop does it in this epoch."""
-
+    """Takes one step of the optimizer, as PaddleDetection's training loop does in this epoch."""
     enter("forward")
     trainer.model.train()
     batch["epoch_id"] = epoch
@@ -172,7 +174,7 @@ def _step(trainer, batch, epoch, enter):
 
 
 def _shrink(cfg, side):
-    """Sets every size in the readers of a configuration to `side` pixels, and classes that a transform is told."""
+    """Sets every size in the readers of a configuration to `side` pixels, and the classes in their transforms to 4."""
     for name in ("TrainReader", "EvalReader", "TestReader"):
         reader = cfg[name]
         if "image_shape" in (reader.get("inputs_def") or {}):
@@ -184,7 +186,7 @@ def _shrink(cfg, side):
 
 
 def _find_more(block):
-    """Lets boxes of low scores through: a network that knows nothing finds some, and its export can be compared."""
+    """Lowers the score thresholds, so that an untrained network finds boxes by which its export can be compared."""
     for key, value in block.items():
         if isinstance(value, dict):
             _find_more(value)

@@ -1,8 +1,11 @@
 """Predicting on pictures: boxes drawn into PNG files, and a results file in COCO's format."""
 
+from __future__ import annotations
+
 import io
-import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -11,78 +14,88 @@ from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 from tqdm import tqdm
 
+from ...datasets.coco import read_annotations
 from ...errors import UserError
 from ...pictures.drawing import class_colours, draw_boxes
-from ...pictures.finding import find_images, output_names
-from ...pictures.reading import check_images, read_image
-from ...system.files import atomic_path, check_writable
+from ...pictures.finding import output_names
+from ...pictures.reading import read_image
+from ..prediction import prediction_file, readable_pictures, save_png
 from .acceleration import on_engine
-from .data import categories_of, read_annotations
-from .weights import load_detector
+from .data import all_categories
+from .job import Job
+from .weights import load_trained
 
 
-def predict(cfg, paths, output, weights=None, threshold=0.5, engine=None):
-    """Predicts on pictures and writes OUTPUT/NAME.png for each and OUTPUT/predictions.json.
+def predict(
+    job: Job,
+    paths: Iterable[str],
+    output: str | Path,
+    weights: str | Path | None = None,
+    engine: Mapping[str, Any] | None = None,
+    threshold: float = 0.5,
+) -> dict[str, Any]:
+    """Predicts on pictures; writes OUTPUT/NAME.png for each and OUTPUT/predictions.json with all boxes.
 
     Args:
-        cfg: from `detection.config.load`.
-        paths (list of str): files, folders (searched through), or glob patterns.
-        output (str | Path): folder to write to.
-        weights (str | None): as in `detection.weights.find_weights`.
-        threshold (float): boxes with a lower score are not drawn; the file holds all that the detector returns.
-        engine (dict | None): options of `engines.open_network`, which is then to run what it can of the detector.
+        job: from `detection.config.load`.
+        paths: files, folders (with their sub-folders) and glob patterns.
+        output: folder to write to.
+        weights: as in `detection.weights.load_trained`.
+        engine: options of `engines.open_network`; as much of the detector as possible then runs on that engine.
+        threshold: boxes with a lower score are not drawn. predictions.json holds all that the detector returns.
 
     Returns:
-        dict: images (pictures predicted on), skipped (list of (path, reason)), boxes (drawn), file.
+        images (how many were predicted on), skipped (list of (path, reason)), boxes (how many were drawn), file
+        (predictions.json), output (the folder).
 
     Raises:
         UserError: no picture is found or none can be read; output cannot be written to; weights do not fit.
     """
     if not 0 <= threshold <= 1:
         raise UserError(f"threshold is {threshold}; it must be from 0 to 1")
-    file = Path(output) / "predictions.json"
-    check_writable(output)
-    pictures, skipped = check_images(find_images(paths))
-    if not pictures:
-        names = "; ".join(f"{path}: {reason}" for path, reason in skipped[:3])
-        raise UserError(f"none of the {len(skipped)} pictures can be read ({names})")
-    trainer = Trainer(cfg, mode="test")
-    load_detector(trainer.model, cfg, weights)
+    pictures, skipped = readable_pictures(paths, output)
+    trainer = Trainer(job.cfg, mode="test")
+    load_trained(job, weights, trainer.model)
     if engine is not None:
-        on_engine(trainer.model, cfg, engine)
-    categories = categories_of(cfg)
-    categories += [(i, f"class {i}") for i in range(len(categories), cfg.num_classes)]
-    ids = picture_ids(cfg, pictures)
-    targets = output_names(pictures, output)
-    palette = class_colours([name for _, name in categories])
-    rows, drawn = [], 0
-    for index, boxes in tqdm(detections(trainer, pictures), total=len(pictures), desc="predicting", unit="picture"):
-        path = pictures[index]
-        classes = boxes[:, 0].astype(int)
-        for (_, score, x1, y1, x2, y2), cls in zip(boxes.tolist(), classes):
-            category_id, name = categories[cls]
-            rows.append(
-                {
-                    "image_id": ids[index],
-                    "file_name": str(path),
-                    "category_id": category_id,
-                    "category": name,
-                    "bbox": [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)],
-                    "score": round(score, 6),
-                }
-            )
-        shown = boxes[:, 1] >= threshold
-        drawn += int(shown.sum())
-        labels = [categories[cls][1] for cls in classes[shown]]
-        picture = draw_boxes(read_image(path), boxes[shown, 2:], labels, boxes[shown, 1], palette)
-        with atomic_path(targets[index]) as temporary:
-            picture.save(temporary)
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(rows, indent=1))
-    return {"images": len(pictures), "skipped": skipped, "boxes": drawn, "file": str(file)}
+        on_engine(trainer.model, job.cfg, engine)
+    numbers, names = zip(*all_categories(job))
+    ids, targets = picture_ids(job.cfg, pictures), output_names(pictures, output)
+    palette = class_colours(names)
+    file, drawn = Path(output) / "predictions.json", 0
+    with prediction_file(file) as rows:
+        for index, boxes in tqdm(detections(trainer, pictures), total=len(pictures), desc="predicting", unit="picture"):
+            path, labels = pictures[index], boxes[:, 0].astype(int)
+            for label, box in zip(labels, boxes.tolist()):
+                rows.add(_row(ids[index], path, numbers[label], names[label], box))
+            shown = boxes[:, 1] >= threshold
+            drawn += int(shown.sum())
+            titles = [names[label] for label in labels[shown]]
+            save_png(draw_boxes(read_image(path), boxes[shown, 2:], titles, boxes[shown, 1], palette), targets[index])
+    return {"images": len(pictures), "skipped": skipped, "boxes": drawn, "file": str(file), "output": str(output)}
 
 
-def detections(trainer, pictures):
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `predict`."""
+    return [
+        f"{result['images']} pictures, {result['boxes']} boxes drawn, in {result['output']}; "
+        f"all boxes in {result['file']}"
+    ]
+
+
+def _row(image_id, path, category_id, name, box):
+    """One box as COCO's results format has it, with the names of file and class."""
+    _, score, x1, y1, x2, y2 = box
+    return {
+        "image_id": image_id,
+        "file_name": str(path),
+        "category_id": category_id,
+        "category": name,
+        "bbox": [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)],
+        "score": round(score, 6),
+    }
+
+
+def detections(trainer: Any, pictures: Sequence[Path]) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (position in `pictures`, boxes (M, 6): class, score, x1, y1, x2, y2 in pixels) for each picture."""
     dataset = trainer.dataset
     dataset.roidbs = [record(i, path) for i, path in enumerate(pictures)]
@@ -92,9 +105,9 @@ def detections(trainer, pictures):
             yield from split_batch(trainer.model(batch), batch)
 
 
-def record(number, path):
-    """What PaddleDetection's reader needs of a picture. GIF, which OpenCV does not read, goes to it as PNG bytes."""
-    entry = {"im_id": np.array([number]), "im_file": str(path)}
+def record(number: int, path: str | Path) -> dict[str, Any]:
+    """What PaddleDetection's reader needs of a picture. A GIF, which OpenCV cannot read, goes to it as PNG bytes."""
+    entry: dict[str, Any] = {"im_id": np.array([number]), "im_file": str(path)}
     if Path(path).suffix.lower() == ".gif":
         stream = io.BytesIO()
         Image.fromarray(read_image(path)).save(stream, "png")
@@ -102,7 +115,7 @@ def record(number, path):
     return entry
 
 
-def split_batch(outputs, batch):
+def split_batch(outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (im_id, boxes (M, 6)) for each picture of a batch."""
     boxes, counts = np.asarray(outputs["bbox"]), np.asarray(outputs["bbox_num"])
     ends = np.cumsum(counts)
@@ -111,7 +124,7 @@ def split_batch(outputs, batch):
         yield int(image_id), found[found[:, 0] >= 0]  # a class of -1 means that nothing was found
 
 
-def picture_ids(cfg, pictures):
+def picture_ids(cfg: Mapping[str, Any], pictures: Sequence[Path]) -> list[int]:
     """The ids that the data set's annotation file gives these pictures, or 1, 2, ... when it lacks one of them."""
     for key in ("TestDataset", "EvalDataset"):
         settings = cfg.get(key) or {}

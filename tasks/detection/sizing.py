@@ -1,25 +1,33 @@
-"""The detector of a configuration with an image of the size that its TestReader makes, for counting what it costs."""
+"""The detector of a configuration and the size of its images, for counting what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import paddle
 from ppdet.core.workspace import create
 
 from ...errors import UserError
+from .job import Job
 
 
-def network_and_input(cfg, size=None):
+def network_and_input(
+    job: Job, size: Sequence[int] | None = None
+) -> tuple[paddle.nn.Layer, tuple[int, int], dict[str, Any]]:
     """Builds the detector with random weights.
 
     Args:
-        cfg: from `detection.config.load`.
-        size (sequence of int | None): height and width in pixels; default None, the TestReader's.
+        job: from `detection.config.load`.
+        size: height and width in pixels; None takes the TestReader's.
 
     Returns:
-        (Layer, (height, width), dict): the detector in PaddleDetection's form, the size, and a batch of one image.
+        (the detector, (height, width), a batch of one image as the detector takes it).
 
     Raises:
         UserError: the TestReader does not say how large its images are.
     """
-    height, width = size or reader_size(cfg)
+    height, width = size or reader_size(job.cfg)
     side = paddle.to_tensor([[height, width]], dtype="float32")
     batch = {
         "image": paddle.zeros([1, 3, height, width]),
@@ -27,11 +35,11 @@ def network_and_input(cfg, size=None):
         "scale_factor": paddle.ones([1, 2]),
         "im_id": paddle.zeros([1], "int64"),
     }
-    return create(cfg.architecture), (height, width), batch
+    return create(job.cfg.architecture), (height, width), batch
 
 
-def reader_size(cfg):
-    """(height, width) of what the TestReader gives: its fixed size, or its largest, padded as its batches are.
+def reader_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width) in pixels of the TestReader's images: the fixed size, or the largest, padded as batches are.
 
     Raises:
         UserError: it does not say.

@@ -1,7 +1,11 @@
-"""Training a detector with PaddleDetection's trainer: whole checkpoints, resume, history and curves."""
+"""Training a detector with PaddleDetection's trainer: whole checkpoints, resuming, history and curves."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import paddle
 from ppdet.engine import Trainer, init_parallel_env, set_random_seed
@@ -14,44 +18,37 @@ from ...errors import UserError
 from ...training import checkpoints
 from ...training.history import History
 from ...weights.reader import read_pickle
-from .data import check_dataset
-from .results import metric_values
+from ..training import begin
+from .evaluation import metric_values
+from .job import Job
 
 
-def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, overwrite=False):
+def train(
+    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, vdl: bool = False,
+    seed: int | None = None, overwrite: bool = False,
+) -> Path:  # fmt: skip
     """Trains what the configuration describes, into save_dir/NAME of the configuration.
 
-    Args:
-        cfg: from `detection.config.load`.
-        resume (str | None): "auto" goes on from the last whole checkpoint of the folder, or starts when there is none;
-            a path names the checkpoint. Default None: start anew.
-        evaluate (bool): evaluate after every snapshot, and keep the best as best_model.
-        amp (bool): automatic mixed precision; PaddleDetection leaves it off on a CPU.
-        vdl (bool): log to VisualDL, into save_dir/NAME/vdl.
-        seed (int | None): for the generators of Python, NumPy and Paddle.
-        overwrite (bool): delete an earlier run's checkpoints in the folder instead of refusing to start.
+    The arguments are those of `tasks.training`. PaddleDetection leaves mixed precision off on a CPU.
 
     Returns:
-        Path of the folder.
+        The folder of the run.
 
     Raises:
-        UserError: data that cannot be trained on; a checkpoint that is missing or half written; a folder that holds
-            another run or cannot be written to.
+        UserError: as `tasks.training.begin`; fewer pictures than one batch.
     """
     if paddle.distributed.get_world_size() > 1:
         init_parallel_env()
+    cfg, folder = job.cfg, job.folder
+    checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
     if seed is not None:
         set_random_seed(seed)
-    folder = Path(cfg.save_dir) / cfg.filename
-    _check_data(cfg, evaluate)
-    checkpoint, about = checkpoints.starting_point(folder, resume, overwrite)
-    cfg.setdefault("output_eval", str(folder))  # else PaddleDetection leaves its bbox.json where you stand
+    cfg.setdefault("output_eval", str(folder))  # else PaddleDetection writes bbox.json into the current folder
     cfg.amp = amp
     if amp and not cfg.use_gpu:
         print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
     if vdl:
         cfg.use_vdl, cfg.vdl_log_dir = True, str(folder / "vdl")
-
     trainer = Trainer(cfg, mode="train")
     if len(trainer.loader) < 1:
         raise UserError(
@@ -65,40 +62,34 @@ def train(cfg, resume=None, evaluate=False, amp=False, vdl=False, seed=None, ove
             return folder
     elif cfg.get("pretrain_weights"):
         _load_pretrained(trainer, cfg.pretrain_weights)
-    keeper = WholeCheckpoints(trainer, folder, about.get("best_ap"))
-    history = HistoryKeeper(trainer, folder, trainer.start_epoch * len(trainer.loader))
-    kept = [callback for callback in trainer._callbacks if not isinstance(callback, Checkpointer)]
-    trainer._callbacks = []
-    pruning = [PruningProgress(trainer)] if learned_convs(trainer.model) else []
-    trainer.register_callbacks([*kept, *pruning, history, keeper])
+    _replace_callbacks(trainer, folder, about.get("best_ap"))
     trainer.train(evaluate)
     return folder
 
 
-def _check_data(cfg, evaluate):
-    if paddle.distributed.get_rank() != 0:
-        return
-    notes = check_dataset(cfg.TrainDataset, "TrainDataset", cfg.num_classes)
-    if evaluate:
-        notes += check_dataset(cfg.EvalDataset, "EvalDataset", cfg.num_classes)
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+def _replace_callbacks(trainer, folder, best_ap):
+    """Replaces PaddleDetection's checkpoints by whole ones, and adds history and pruning."""
+    kept = [callback for callback in trainer._callbacks if not isinstance(callback, Checkpointer)]
+    pruning = [PruningProgress(trainer)] if learned_convs(trainer.model) else []
+    history = HistoryKeeper(trainer, folder, trainer.start_epoch * len(trainer.loader))
+    trainer._callbacks = []
+    trainer.register_callbacks([*kept, *pruning, history, WholeCheckpoints(trainer, folder, best_ap)])
 
 
 def _resume(trainer, checkpoint):
     for suffix in checkpoints.SUFFIXES:
         file = checkpoint.with_name(checkpoint.name + suffix)
         if file.is_file():
-            read_pickle(file)  # refuses what is more than weights, before PaddleDetection unpickles it
+            read_pickle(file)  # refuses a file that holds code, before PaddleDetection unpickles it
     trainer.resume_weights(str(checkpoint))
-    # the pictures come in the order that this epoch would have had, not in that of the first epoch again
+    # the pictures come in the order of this epoch, not in that of the first epoch again
     trainer.loader._batch_sampler.set_epoch(trainer.start_epoch)
     trainer.loader.loader = iter(trainer.loader.dataloader)
     print(f"resuming from {checkpoint}: epoch {trainer.start_epoch} of {trainer.cfg.epoch}", flush=True)
 
 
 def _load_pretrained(trainer, source):
-    """Loads the configuration's `pretrain_weights` with PaddleDetection's loader, once they are known to be weights."""
+    """Checks that the configuration's `pretrain_weights` are weights, then loads them with PaddleDetection's loader."""
     path = Path(get_weights_path(source) if is_url(source) else source)
     file = path if path.suffix == ".pdparams" else path.with_name(path.name + ".pdparams")
     if not file.is_file():
@@ -107,10 +98,18 @@ def _load_pretrained(trainer, source):
     trainer.load_weights(str(file))
 
 
-def check_pretrained(content, source):
-    """Raises UserError for weights that PaddleDetection's loader would take in part and make a wrong network of.
+def check_pretrained(content: Any, source: str) -> None:
+    """Refuses weights of which PaddleDetection's loader would silently take a part and make a wrong network.
 
-    It passes over what has another shape, also the channel numbers of CondenseNetV2 where they are kept as matrices.
+    The loader passes over every tensor of another shape. So it would drop CondenseNetV2's channel numbers where a file
+    keeps them as matrices.
+
+    Args:
+        content: what the file holds: key -> array.
+        source: the file, for the message.
+
+    Raises:
+        UserError: the file keeps channel numbers as matrices.
     """
     for key, value in content.items() if isinstance(content, dict) else ():
         value = value[1] if isinstance(value, tuple) and len(value) == 2 else value
@@ -122,12 +121,12 @@ def check_pretrained(content, source):
 
 
 class PruningProgress(Callback):
-    """Tells a CondenseNetV2 in the learned form, at every step, how far training is.
+    """Tells a CondenseNetV2 in the learned form at every step how far training is, so that it prunes in time.
 
-    In a script of your own, `trainer.register_callbacks([PruningProgress(trainer)])` on PaddleDetection's `Trainer`.
+    In your own script, `trainer.register_callbacks([PruningProgress(trainer)])` on PaddleDetection's `Trainer`.
     """
 
-    def on_step_begin(self, status):
+    def on_step_begin(self, status: Mapping[str, Any]) -> None:
         """Prunes when it is due."""
         if status["mode"] == "train":
             epochs_done = status["epoch_id"] + status["step_id"] / status["steps_per_epoch"]
@@ -137,16 +136,16 @@ class PruningProgress(Callback):
 class WholeCheckpoints(Callback):
     """Saves what PaddleDetection's `Checkpointer` saves, under the same names, as whole checkpoints.
 
-    Each snapshot goes by its epoch's number, the last is model_final, the best evaluated one best_model.
+    A snapshot is named after its epoch, the last one model_final, the best evaluated one best_model.
     """
 
-    def __init__(self, trainer, folder, best_ap=None):
+    def __init__(self, trainer: Any, folder: Path, best_ap: float | None = None):
         super().__init__(trainer)
         self.folder = folder
         self.best_ap = best_ap
 
-    def on_epoch_end(self, status):
-        """After training: a snapshot when one is due. After evaluation: best_model when it is the best so far."""
+    def on_epoch_end(self, status: Mapping[str, Any]) -> None:
+        """After training, saves a snapshot when one is due. After evaluation, saves best_model if it is the best."""
         trainer = self.model
         if paddle.distributed.get_rank() != 0:
             return
@@ -163,7 +162,7 @@ class WholeCheckpoints(Callback):
     def _save(self, name, epoch, status):
         trainer = self.model
         weights = trainer.model.state_dict()
-        # with a moving average the model holds the averaged weights here, and status the trained ones
+        # with a moving average the model holds the averaged weights here, and `status` the trained ones
         states = {".pdparams": weights}
         if trainer.use_ema:
             states[".pdema"] = status["weight"]
@@ -179,14 +178,14 @@ class WholeCheckpoints(Callback):
 
 
 class HistoryKeeper(Callback):
-    """Notes the losses every log_iter iterations and AP at every evaluation, and draws the curves."""
+    """Records the losses every log_iter iterations and AP at every evaluation, and draws the curves."""
 
-    def __init__(self, trainer, folder, iteration):
+    def __init__(self, trainer: Any, folder: Path, iteration: int):
         super().__init__(trainer)
         self.history = History(folder, iteration, write=paddle.distributed.get_rank() == 0)
 
-    def on_step_end(self, status):
-        """Notes the losses."""
+    def on_step_end(self, status: Mapping[str, Any]) -> None:
+        """Records the losses."""
         steps = status["steps_per_epoch"]
         due = status["step_id"] % self.model.cfg.log_iter == 0 or status["step_id"] == steps - 1
         if status["mode"] != "train" or not due or paddle.distributed.get_rank() != 0:
@@ -194,8 +193,8 @@ class HistoryKeeper(Callback):
         losses = {name: float(value) for name, value in status["training_staus"].get().items()}
         self._add(status, {"kind": "train", "lr": float(status["learning_rate"]), **losses}, status["step_id"] + 1)
 
-    def on_epoch_end(self, status):
-        """Notes the evaluation and draws the curves."""
+    def on_epoch_end(self, status: Mapping[str, Any]) -> None:
+        """Records the evaluation and draws the curves."""
         if paddle.distributed.get_rank() != 0:
             return
         if status["mode"] == "eval":

@@ -1,36 +1,33 @@
 """Loading weights into a whole detector, strictly."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import Any
 
-from ...training import checkpoints
-from ...weights.catalog import is_published, is_url
-from ...weights.loader import load_weights, locate
+from ppdet.core.workspace import create
+
+from ...weights.loader import load_weights
+from ..task import Trained
+from ..weights import find_weights
+from .job import Job
 
 
-def find_weights(cfg, weights=None):
-    """The weights file to use.
+def load_trained(job: Job, weights: str | Path | None = None, model: Any = None) -> Trained:
+    """A detector with trained weights.
+
+    Weights made for BGR images are turned round, because PaddleDetection's images are RGB.
 
     Args:
-        cfg: the configuration.
-        weights (str | None): a path, of which .pdparams may be left out; the name of published weights of a whole
-            detector or their URL, which are downloaded once. None takes what training left in save_dir/NAME:
-            best_model, else model_final, else the last whole snapshot; else the configuration's `weights`.
+        job: from `detection.config.load`.
+        weights: as in `tasks.weights.find_weights`; None also takes the configuration's own `weights`.
+        model: the detector to fill; None builds the configuration's.
 
     Raises:
-        UserError: there is no such file, or it is half written.
+        UserError: there is no such file, it is half written, or it is of another network.
     """
-    if weights is not None and (is_url(weights) or is_published(weights)):
-        return Path(locate(weights))
-    return checkpoints.find_weights(Path(cfg.save_dir) / cfg.filename, weights, cfg.get("weights"))
-
-
-def load_detector(model, cfg, weights=None):
-    """Fills a detector with the weights that `find_weights` finds, strictly, and returns their path.
-
-    Those of BGR images are turned round, since PaddleDetection's images are RGB.
-    """
-    path = find_weights(cfg, weights)
-    report = load_weights(model, path, adapt_input="rgb")
-    print(report, file=sys.stderr)
-    return path
+    path = find_weights(job, weights or job.given_weights, job.cfg.get("weights"))
+    model = create(job.cfg.architecture) if model is None else model
+    print(load_weights(model, path, adapt_input="rgb"), file=sys.stderr)
+    return Trained(model, path)

@@ -1,7 +1,11 @@
-"""PaddleSeg's training pictures in batches that follow from the seed and the iteration alone (see `loading`)."""
+"""PaddleSeg's training pictures in batches that depend only on the seed and the iteration (see `training.batches`)."""
+
+from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import paddle
@@ -9,36 +13,38 @@ import paddle
 from ...errors import UserError
 from ...training.batches import seeds
 
-# What PaddleSeg's transforms leave for evaluation alone.
+# What PaddleSeg's transforms add for evaluation only.
 _EVALUATION_KEYS = ("trans_info", "gt_fields")
 
 
-def sampler(dataset, batch_size):
-    """For `loading.Batches`: each epoch has the order in which PaddleSeg takes its pictures, and leaves out the last
-    ones that do not fill a batch of `batch_size`; with several processes each gets its own part."""
+def sampler(dataset: paddle.io.Dataset, batch_size: int) -> paddle.io.DistributedBatchSampler:
+    """The sampler for `training.batches.Batches`, with PaddleSeg's order of pictures.
+
+    An epoch leaves out the last pictures when they do not fill a batch. Each process gets its own part.
+    """
     return paddle.io.DistributedBatchSampler(dataset, batch_size, shuffle=True, drop_last=True)
 
 
 class SeededDataset(paddle.io.Dataset):
-    """A data set whose augmentation follows from (seed, epoch, number of the picture), in any process and any order.
+    """A data set whose augmentation depends only on (seed, epoch, number of the picture), not on process or order.
 
     Args:
-        dataset: of PaddleSeg.
-        seed (int): from 0 on.
+        dataset: a data set of PaddleSeg.
+        seed: 0 or more.
     """
 
-    def __init__(self, dataset, seed):
+    def __init__(self, dataset: Any, seed: int):
         super().__init__()
         self.dataset = dataset
         self.seed = seed
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | UserError:
         """(epoch, number) -> dict of the arrays img (3, H, W), label (H, W) and what else training needs.
 
-        A UserError is returned, not raised, because Paddle loses what is raised in a worker.
+        Returns a UserError instead of raising it, because Paddle loses what a worker raises.
         """
         epoch, index = key
         try:
@@ -49,15 +55,15 @@ class SeededDataset(paddle.io.Dataset):
             return UserError(f"train_dataset: cannot prepare {self.files(index)}: {reason}")
         return {name: value for name, value in data.items() if name not in _EVALUATION_KEYS}
 
-    def files(self, index):
-        """The names of a picture's files, as text."""
+    def files(self, index: int) -> str:
+        """The names of a picture's files, for messages."""
         listed = getattr(self.dataset, "file_list", None)
         return " and ".join(map(str, listed[index])) if listed else f"picture {index}"
 
 
 @contextmanager
-def _generators_at(*numbers):
-    """Python's and NumPy's global generators, which PaddleSeg's transforms draw from, seeded for a while."""
+def _generators_at(*numbers: int) -> Iterator[None]:
+    """Seeds Python's and NumPy's global generators, which PaddleSeg's transforms use, within the block."""
     before = random.getstate(), np.random.get_state()
     for seed, generator in zip(seeds(*numbers), (random, np.random)):
         generator.seed(seed)

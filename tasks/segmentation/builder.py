@@ -1,27 +1,31 @@
-"""PaddleSeg's configuration and builder, fed with settings of ours and quiet."""
+"""PaddleSeg's configuration and builder, made from checked settings, without its printing."""
+
+from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 from paddleseg.cvlibs import Config, SegBuilder, manager
 
 from ...errors import UserError
 from .weights import note_what_is_left, toolkit_weights
 
-# Components whose constructors do nothing but take their arguments: what they refuse is the user's to mend.
+# Constructors of these only take their arguments, so what they refuse is a mistake in the configuration.
 _SIMPLE = (manager.TRANSFORMS, manager.DATASETS, manager.LOSSES, manager.OPTIMIZERS)
-# What these raise, and PaddleSeg's networks, when their arguments do not fit.
+# What they and PaddleSeg's networks raise when arguments do not fit.
 _REFUSALS = (ValueError, TypeError, AssertionError, IndexError, OSError, RuntimeError)
 
 
 class Settings(Config):
-    """PaddleSeg's `Config` of a dict in place of a file; its rules run and complete the dict.
+    """PaddleSeg's `Config`, made from a dict in place of a file. Its rules check and complete the dict.
 
     Raises:
         UserError: a rule of PaddleSeg refuses the settings.
     """
 
-    def __init__(self, dic):
+    def __init__(self, dic: dict[str, Any]):
         self.dic = dic
         try:
             self._build_default_checker().apply_all_rules(self)
@@ -32,16 +36,16 @@ class Settings(Config):
 class Builder(SegBuilder):
     """PaddleSeg's `SegBuilder`, whose `model`, `loss`, `optimizer`, ... are built when they are first asked for.
 
-    What a user gets wrong reaches him in one line: a `UserError` of a component, and a value that a transform, a data
-    set, a loss, an optimizer or a network of PaddleSeg's refuses. PaddleSeg would bury either in a RuntimeError of
-    three lines.
+    A mistake in the configuration becomes a `UserError` of one line, whether a component of densebone raises it or a
+    transform, data set, loss, optimizer or network of PaddleSeg refuses a value. PaddleSeg itself would raise a
+    RuntimeError of three lines.
 
-    `pretrained` of PaddleSeg's own networks is read without running anything before PaddleSeg unpickles it, and what
-    of the network it leaves as it starts is said: PaddleSeg passes over tensors of other names and shapes.
+    The `pretrained` weights of PaddleSeg's own networks are read safely before PaddleSeg unpickles them. A note says
+    which tensors keep their initial values, because PaddleSeg skips tensors of other names and shapes.
     """
 
-    def build_component(self, cfg):
-        """The object that a block with `type` describes, and those in it."""
+    def build_component(self, cfg: Mapping[str, Any]) -> Any:
+        """Builds the object that a block with `type` describes, and those inside it."""
         source, content = cfg.get("pretrained"), None
         if source is not None and self._is_network_of_toolkit(cfg["type"]):
             path, content = toolkit_weights(source, cfg["type"])
@@ -76,7 +80,7 @@ class Builder(SegBuilder):
             raise
 
     def _check_backbone_indices(self, cfg, error):
-        """UserError when a head was told, or has by default, to take maps that its backbone does not return."""
+        """Raises UserError when a head takes maps, by setting or by default, that its backbone does not return."""
         parameter = inspect.signature(self.load_component_class(cfg["type"])).parameters.get("backbone_indices")
         if parameter is None or cfg.get("backbone") is None:
             return
@@ -88,13 +92,13 @@ class Builder(SegBuilder):
             ) from error
 
     @cached_property
-    def lr_scheduler(self):
-        """Paddle's scheduler of the learning rate."""
+    def lr_scheduler(self) -> Any:
+        """Paddle's learning rate scheduler."""
         try:
             return super().lr_scheduler
         except RuntimeError as error:
             raise UserError(f"lr_scheduler: {' '.join(str(error.__context__ or error).split())}") from error
 
     @classmethod
-    def show_msg(cls, name, cfg):
-        """PaddleSeg prints every block that it builds; the file has them."""
+    def show_msg(cls, name: str, cfg: Mapping[str, Any]) -> None:
+        """Prints nothing. PaddleSeg would print every block that it builds."""

@@ -1,16 +1,21 @@
-"""What can be wrong in a segmentation configuration, said in one line before anything is built.
+"""Checks of a segmentation configuration, before anything is built.
 
-PaddleSeg itself passes over keys that it does not know, and meets most other mistakes in the middle of training.
+PaddleSeg itself ignores unknown keys and stumbles on most other mistakes in the middle of training.
 """
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import paddle
 from paddleseg.cvlibs import manager
 
 from ...errors import UserError, suggest
 
-# What PaddleSeg reads of the top level, and what one can say of evaluation.
+# The top-level keys that PaddleSeg reads, and the keys of test_config.
 TOOLKIT_KEYS = frozenset(
     """
     batch_size iters train_dataset val_dataset optimizer lr_scheduler loss distill_loss model test_config
@@ -32,9 +37,9 @@ _FAMILIES = {
 }
 # Arguments that need not be written down: PaddleSeg takes them from the data set.
 _SUPPLIED = frozenset(("num_classes", "in_channels"))
-# Arguments that are numbers and whose constructors do not say so by a default.
+# Arguments that are numbers, though no default of their constructors says so.
 _NUMBERS = frozenset(("learning_rate", "weight_decay", "min_K", "loss_th", "warmup_iters", "warmup_start_lr"))
-# The argument that holds the (width, height) which a transform leaves behind, and the transforms that leave any.
+# Transform -> the argument with the (width, height) of its result; and the transforms whose result has any size.
 _LEFT_SIZE = {
     "Resize": "target_size",
     "Padding": "target_size",
@@ -50,8 +55,8 @@ _ANY_SIZE = frozenset(
 )
 
 
-def check_keys(dic, known, anchored, file):
-    """UserError for a top-level key that nothing reads, and for a section that is missing or no block."""
+def check_keys(dic: Mapping[str, Any], known: Collection[str], anchored: Collection[str], file: Path) -> None:
+    """Raises UserError for a top-level key that nothing reads, and for a section that is missing or no block."""
     for key in dic:
         if key not in known and key not in anchored:
             raise UserError(f"{file}: unknown key {key!r}; {suggest(key, known)}")
@@ -63,8 +68,8 @@ def check_keys(dic, known, anchored, file):
             raise UserError(f"{file}: {key} is {dic[key]!r}; a block of keys and values is expected")
 
 
-def check_components(dic, file):
-    """UserError for a `type` that is not registered, and for an argument that its constructor lacks or misses."""
+def check_components(dic: Mapping[str, Any], file: Path) -> None:
+    """Raises UserError for a `type` that is not registered, and for an argument that is unknown or missing."""
     for key in ("model", "train_dataset", "val_dataset"):
         if key in dic:
             _check_component(dic[key], key, _FAMILIES[key], file)
@@ -104,7 +109,7 @@ def _check_component(block, where, family, file):
 
 
 def _check_shapes(block, what):
-    """UserError for a list that has not the form that PaddleSeg takes for granted."""
+    """Raises UserError for a list whose form PaddleSeg would take for granted."""
     size = _LEFT_SIZE.get(block["type"])
     if size in block and not _is_size(block[size]):
         raise UserError(f"{what}.{size} is {block[size]!r}; [width, height] in pixels is expected")
@@ -121,7 +126,7 @@ def _check_blocks(blocks, where, family, file):
 
 
 def _all_components():
-    """Name -> component, for a block whose place does not tell what it is."""
+    """Name -> component, for a block whose place does not tell its kind."""
     families = (manager.LOSSES, manager.TRANSFORMS, manager.DATASETS, manager.BACKBONES, manager.MODELS)
     return {name: component for family in families for name, component in family.components_dict.items()}
 
@@ -166,13 +171,13 @@ def _check_schedule(block, file):
     _check_arguments(known[kind], rest, f"{file}: lr_scheduler: {kind}", {"decay_steps"})
 
 
-def check_test_config(settings, where):
-    """UserError for a `test_config` that evaluation cannot follow.
+def check_test_config(settings: Any, where: str) -> None:
+    """Raises UserError for a `test_config` that evaluation cannot follow.
 
     Args:
-        settings (dict): PaddleSeg's keys: aug_eval, scales, flip_horizontal, is_slide, crop_size and stride in pixels
-            as [width, height], ...
-        where (str): what it is called in the message.
+        settings: PaddleSeg's keys: aug_eval, scales, flip_horizontal, is_slide, crop_size and stride in pixels as
+            [width, height], ...
+        where: what the message calls it.
     """
     if not isinstance(settings, dict):
         raise UserError(f"{where} is {settings!r}; a block of keys and values is expected")
@@ -185,7 +190,8 @@ def check_test_config(settings, where):
             raise UserError(f"{where}: scales are {scales!r}; numbers above 0, to at most 16, are expected")
     if not settings.get("is_slide"):
         return
-    crop, stride = settings.get("crop_size"), settings.get("stride")
+    crop: Any = settings.get("crop_size")
+    stride: Any = settings.get("stride")
     for name, value in (("crop_size", crop), ("stride", stride)):
         if not _is_size(value):
             raise UserError(f"{where}: is_slide needs {name} as [width, height] in pixels, and it is {value!r}")
@@ -204,8 +210,8 @@ def _is_size(value):
     return isinstance(value, (list, tuple)) and len(value) == 2 and all(type(v) is int and v > 0 for v in value)
 
 
-def check_classes(dic, classes, file):
-    """UserError when model, data sets, losses and class_names do not agree on the number of classes."""
+def check_classes(dic: Mapping[str, Any], classes: int, file: Path) -> None:
+    """Raises UserError when model, data sets, losses and class_names do not agree on the number of classes."""
     given = {"model.num_classes": dic["model"].get("num_classes", classes)}
     for key in ("train_dataset", "val_dataset"):
         if key in dic:
@@ -223,8 +229,8 @@ def check_classes(dic, classes, file):
         raise UserError(f"{file}: the numbers of classes differ ({numbers}); set them alike")
 
 
-def check_channels(dic, file):
-    """UserError when training and evaluation read pictures of different numbers of channels."""
+def check_channels(dic: Mapping[str, Any], file: Path) -> None:
+    """Raises UserError when training and evaluation read pictures of different numbers of channels."""
     given = [dic[key].get("img_channels", 3) for key in ("train_dataset", "val_dataset") if key in dic]
     if len(set(given)) > 1:
         raise UserError(
@@ -233,14 +239,22 @@ def check_channels(dic, file):
         )
 
 
-def classes_of(dataset, default=None):
+def num_classes(dic: Mapping[str, Any]) -> int:
+    """The number of classes of a configuration: the model's, else the training set's; UserError without either."""
+    classes = dic["model"].get("num_classes", classes_of(dic["train_dataset"]))
+    if type(classes) is not int or classes < 1:
+        raise UserError(f"num_classes is {classes!r}; set model.num_classes to the number of classes")
+    return classes
+
+
+def classes_of(dataset: Mapping[str, Any], default: int | None = None) -> Any:
     """The number of classes of a data set's block."""
     component = manager.DATASETS.components_dict[dataset["type"]]
     return getattr(component, "NUM_CLASSES", dataset.get("num_classes", default))
 
 
-def check_loss_pixels(dic, file):
-    """UserError when a loss that keeps the min_K hardest pixels is given pictures that have no more of them."""
+def check_loss_pixels(dic: Mapping[str, Any], file: Path) -> None:
+    """Raises UserError when a loss keeps the min_K hardest pixels and a training sample has no more than min_K."""
     size = sample_size(dic["train_dataset"].get("transforms") or ())
     for where, block in _losses(dic):
         if block["type"] != "BootstrappedCrossEntropyLoss":
@@ -263,9 +277,9 @@ def _losses(dic):
                 yield f"{key}.types.{position}.losses.{inner}", part
 
 
-def sample_size(transforms):
+def sample_size(transforms: Iterable[Mapping[str, Any]]) -> tuple[int, int] | None:
     """(width, height) in pixels of a picture after these transforms, or None when it depends on the picture."""
-    size = None
+    size: Any = None
     for step in transforms:
         if step["type"] in _ANY_SIZE or step.get("keep_ratio") or step.get("size_divisor"):
             size = None
@@ -274,7 +288,7 @@ def sample_size(transforms):
     return tuple(size) if _is_size(size) else None
 
 
-def argument(step, name):
+def argument(step: Mapping[str, Any], name: str) -> Any:
     """An argument of a transform's block, or the default of its constructor."""
     default = inspect.signature(manager.TRANSFORMS[step["type"]]).parameters[name].default
     return step.get(name, default)

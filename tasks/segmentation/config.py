@@ -1,15 +1,19 @@
 """Reading a segmentation configuration: PaddleSeg's sections, the settings of a run, overrides, unknown keys."""
 
+from __future__ import annotations
+
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from ...errors import UserError
 from ..configuration import anchored_keys, apply_override, gpu_to_use, plain
+from .job import Job
 
-# Top-level keys of ours, which PaddleSeg does not read. docs/segmentation.md says what they do.
+# Top-level keys that densebone reads and PaddleSeg does not. docs/segmentation.md explains them.
 RUN_SETTINGS = {
     "save_dir": "output",
     "log_iters": 10,
@@ -22,77 +26,17 @@ RUN_SETTINGS = {
 _LEAST = {"batch_size": 1, "iters": 1, "log_iters": 1, "save_interval": 1, "num_workers": 0, "keep_checkpoints": 0}
 
 
-@dataclass
-class Job:
-    """What a segmentation configuration describes.
+def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = None, pretrained: bool = True) -> Job:
+    """The job that a configuration describes, with PaddleSeg's components and densebone's registered.
 
-    Attributes:
-        path (Path): the file.
-        dic (dict): its settings with those of its bases, overrides applied.
-        config (paddleseg.cvlibs.Config): made from `dic`; PaddleSeg completes `dic` in it.
-        builder (paddleseg.cvlibs.SegBuilder): `model`, `train_dataset`, `val_dataset`, `loss`, `lr_scheduler` and
-            `optimizer`, each built when it is first asked for. Raises UserError where a component does.
-        save_dir (str): results go to save_dir/NAME.
-        log_iters, save_interval (int): iterations between two lines of the history and two snapshots.
-        num_workers (int): processes that read pictures; 0 reads them in this one.
-        keep_checkpoints (int): snapshots that are kept; 0 keeps all.
-        class_names (list of str | None): one for each class.
-        use_gpu (bool | None): None takes a GPU when there is one.
-    """
-
-    path: Path
-    dic: dict
-    config: object
-    builder: object
-    save_dir: str
-    log_iters: int
-    save_interval: int
-    num_workers: int
-    keep_checkpoints: int
-    class_names: list | None
-    use_gpu: bool | None
-
-    @property
-    def name(self):
-        """The file's name without its ending."""
-        return self.path.stem
-
-    @property
-    def folder(self):
-        """Where checkpoints, history and results go."""
-        return Path(self.save_dir) / self.name
-
-    @property
-    def num_classes(self):
-        """Of the model and of the data set."""
-        return num_classes(self.dic)
-
-    @property
-    def ignore_index(self):
-        """The label value of pixels that do not count."""
-        return getattr(
-            self.builder.train_dataset_class, "IGNORE_INDEX", self.dic["train_dataset"].get("ignore_index", 255)
-        )
-
-    @property
-    def test_config(self):
-        """A copy of how evaluation is done: PaddleSeg's aug_eval, scales, is_slide, ..."""
-        return dict(self.dic.get("test_config") or {})
-
-
-def load(path, overrides=(), data=None, pretrained=True):
-    """The job that a configuration describes, with PaddleSeg's components and ours registered and its keys checked.
+    Every key is checked.
 
     Args:
-        path (Path | str): a .yml file.
-        overrides (iterable of str): "key.sub.0.name=value"; numbers step into lists, values are YAML.
-        data (str | None): folder that becomes dataset_root of train_dataset and val_dataset; lists of files that lay
-            below the old one are looked for at the same place below it.
-        pretrained (bool): whether the model begins with the configuration's `pretrained` weights. False, for a model
-            that is then filled with trained ones, spares reading or downloading those.
-
-    Returns:
-        Job.
+        path: a .yml file.
+        overrides: "key.sub.0.name=value" each. Numbers step into lists, values are YAML.
+        data: folder that becomes dataset_root of train_dataset and val_dataset. Lists of files below the old root are
+            looked for at the same place below the new one.
+        pretrained: False leaves out the configuration's `pretrained` weights, because trained ones replace them.
 
     Raises:
         UserError: PaddleSeg is not installed; not a YAML mapping; an unknown key, type or argument; settings that
@@ -121,10 +65,10 @@ def load(path, overrides=(), data=None, pretrained=True):
     run = _run_settings(dic, path)
     checks.check_components(dic, path)
     checks.check_test_config(dic.get("test_config") or {}, f"{path}: test_config")
-    checks.check_classes(dic, num_classes(dic), path)
+    checks.check_classes(dic, checks.num_classes(dic), path)
     checks.check_channels(dic, path)
     checks.check_loss_pixels(dic, path)
-    if type(dic["optimizer"].get("weight_decay")) is int:  # PaddleSeg wants 0.0 where one writes 0
+    if type(dic["optimizer"].get("weight_decay")) is int:  # PaddleSeg takes 0.0 and refuses 0
         dic["optimizer"]["weight_decay"] = float(dic["optimizer"]["weight_decay"])
     try:
         config = Settings(dic)
@@ -134,8 +78,12 @@ def load(path, overrides=(), data=None, pretrained=True):
     return Job(path, dic, config, Builder(config), **run)
 
 
-def import_toolkit():
-    """PaddleSeg's reader of a file and its bases, once everything that a configuration can name is registered."""
+def import_toolkit() -> Callable[[str], dict[str, Any]]:
+    """Registers all that a configuration can name; returns PaddleSeg's reader of a file and its bases.
+
+    Raises:
+        UserError: PaddleSeg cannot be imported.
+    """
     try:
         import paddleseg.datasets
         import paddleseg.models
@@ -150,18 +98,8 @@ def import_toolkit():
         ) from error
     from ...integrations import paddleseg as adapter  # noqa: F401
 
-    logger.log_level = 0  # errors: what it says of building and evaluating is said by us, or is in the file
+    logger.log_level = 0  # errors alone: densebone prints what the user needs of building and evaluating
     return parse_from_yaml
-
-
-def num_classes(dic):
-    """The number of classes of a configuration: the model's, else the training set's; UserError without either."""
-    from .checks import classes_of
-
-    classes = dic["model"].get("num_classes", classes_of(dic["train_dataset"]))
-    if type(classes) is not int or classes < 1:
-        raise UserError(f"num_classes is {classes!r}; set model.num_classes to the number of classes")
-    return classes
 
 
 def _run_settings(dic, path):
@@ -181,7 +119,7 @@ def _run_settings(dic, path):
 
 
 def _move_data(dataset, folder):
-    """Sets dataset_root; lists of files below the old one move with it."""
+    """Sets dataset_root. Lists of files below the old root move with it."""
     old = dataset.get("dataset_root")
     dataset["dataset_root"] = str(folder)
     for key in ("train_path", "val_path", "test_path"):

@@ -1,4 +1,6 @@
-"""Checking a segmentation data set before anything is built on it, its class names and its colours."""
+"""The data sets of a segmentation job: checks before anything is built on them, class names and colours."""
+
+from __future__ import annotations
 
 import inspect
 from pathlib import Path
@@ -12,12 +14,13 @@ from ...errors import UserError
 from ...pictures.drawing import class_colours
 from ...pictures.reading import looks_like_a_picture, read_image, whole_pictures
 from .checks import argument
+from .job import Job
 
 # Labels of 2 million pixels take about 20 ms each to read: all of Cityscapes would be a minute before every training.
 LABELS_READ = 200
-# Of the pixels of the training crops, this share must come from a picture, at its largest.
+# The picture that fills a training crop best must give this share of its pixels.
 LEAST_FILLED = 0.5
-# Pictures are read by OpenCV; labels by Pillow, and must be stored without loss.
+# OpenCV reads the pictures. Pillow reads the labels, which must be stored without loss.
 _PICTURES = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 _LABELS = ("PNG", "BMP", "TIFF", "GIF", "PPM")
 _LAST_BYTES = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
@@ -34,20 +37,23 @@ _BAD_MODES = {
 }
 
 
-def check_dataset(job, part):
-    """Raises UserError, one line with the file's name, when a data set cannot be trained on or evaluated.
+def check_data(job: Job, part: str) -> list[str]:
+    """Checks a data set before training or evaluation.
+
+    Every picture and its label must exist, begin as pictures do, be complete and have the same size. A label must be
+    8-bit with one channel; a PNG with a palette counts by its indices, as PaddleSeg reads it. In up to LABELS_READ
+    labels, spread evenly, every value must be a class or ignore_index. For training, some picture must fill a part of
+    the crop. Of data sets whose class in PaddleSeg reads labels in its own way, only the first bytes are checked.
 
     Args:
         job: from `segmentation.config.load`.
-        part (str): "train" or "val".
-
-    Checked for every picture: it and its label exist, begin as pictures do, are not cut off and have one size; the
-    label is 8-bit and has one channel (a PNG with a palette counts by its indices, as PaddleSeg reads it). In at most
-    LABELS_READ labels, spread evenly: every value is a class or ignore_index. In training: a picture fills a part of a
-    crop. Of sets whose class in PaddleSeg reads labels in its own way, only that the files are pictures.
+        part: "train" or "val".
 
     Returns:
-        list of str: what a user should know though it is no error.
+        Notes for the user.
+
+    Raises:
+        UserError: one line with the name of the file that is wrong.
     """
     name = f"{part}_dataset"
     block = job.dic.get(name)
@@ -75,7 +81,7 @@ def _default(component, name):
 
 
 def _pairs(job, name, block, mode):
-    """[(picture, label)] as Paths; both exist."""
+    """Lists (picture, label), two paths that exist."""
     root = block.get("dataset_root")
     if root is not None and not Path(root).is_dir():
         raise UserError(
@@ -168,7 +174,7 @@ def _check_begin(pairs, name):
 
 
 def _check_pair(image, label, name):
-    """(width, height) of the picture, once it and its label are known to fit each other."""
+    """Checks that a picture and its label fit each other; returns the picture's (width, height)."""
     size, kind, _ = _header(image, name)
     if kind not in _PICTURES:
         raise UserError(f"{name}: {image} is a {kind}, which PaddleSeg does not read; convert it to PNG or JPEG")
@@ -189,7 +195,7 @@ def _check_pair(image, label, name):
 
 
 def _header(path, name):
-    """((width, height) as OpenCV turns it, format, Pillow's mode) of a picture that is not cut off."""
+    """((width, height) as OpenCV turns it, format, Pillow's mode) of a picture; UserError when it is cut short."""
     try:
         with Image.open(path) as picture:
             size, kind, mode = picture.size, picture.format, picture.mode
@@ -199,7 +205,7 @@ def _header(path, name):
             with open(path, "rb") as stream:
                 stream.seek(max(0, path.stat().st_size - 64))
                 whole = _LAST_BYTES[kind] in stream.read()
-            if not whole:  # a camera may append something: then it can be read all the same
+            if not whole:  # a camera may append something; such a file can still be read
                 read_image(path, min_side=1)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
@@ -211,13 +217,13 @@ def _header(path, name):
 
 
 def _check_crop(transforms, images, sizes, name):
-    """UserError when more than half of every crop would be padding, even of the picture that fills it best."""
+    """Raises UserError when even the picture that fills the crop best leaves more than half of it to padding."""
     largest = 1.0
     for step in transforms:
         if step["type"] == "ResizeStepScaling":
             largest *= argument(step, "max_scale_factor")
         elif step["type"].startswith(("Resize", "LimitLong", "Padding", "ScalePadding")):
-            return  # the size no longer follows from the picture's
+            return  # from here on the size does not follow from the picture's
         elif step["type"] == "RandomPaddingCrop":
             crop = argument(step, "crop_size")
             filled = [min(w * largest, crop[0]) * min(h * largest, crop[1]) for w, h in sizes]
@@ -233,7 +239,7 @@ def _check_crop(transforms, images, sizes, name):
 
 
 def _check_values(labels, job, name):
-    """Notes; UserError for a label with a value that is neither a class nor ignore_index."""
+    """Returns notes. Raises UserError for a label with a value that is neither a class nor ignore_index."""
     chosen = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), LABELS_READ)).round().astype(int))
     total = np.zeros(256, np.int64)
     for index in chosen:
@@ -273,8 +279,8 @@ def _notes(name, count, read, absent, job, ignored):
     return notes
 
 
-def class_names(job):
-    """The names of the job's classes: the configuration's class_names, Cityscapes', or numbers."""
+def class_names(job: Job) -> list[str]:
+    """One name for each class: the configuration's class_names, else Cityscapes', else "class N"."""
     if job.class_names is not None:
         return list(job.class_names)
     if _is_cityscapes(job):
@@ -282,9 +288,8 @@ def class_names(job):
     return [f"class {index}" for index in range(job.num_classes)]
 
 
-def palette(job):
-    """(256, 3) uint8, the colour of each class: Cityscapes' own, else colours far apart; rows past the classes are
-    black."""
+def palette(job: Job) -> np.ndarray:
+    """The colours of the classes, uint8 (256, 3): Cityscapes' own, else colours far apart; black past the classes."""
     colours = np.zeros((256, 3), np.uint8)
     names = class_names(job)
     if _is_cityscapes(job):
@@ -296,7 +301,7 @@ def palette(job):
 
 
 def _is_cityscapes(job):
-    """Whether the classes are those of Cityscapes, by the set's type or by their names."""
+    """Whether the classes are those of Cityscapes, told by the data set's type or by their names."""
     if job.class_names is not None:
         return tuple(job.class_names) == cityscapes.CLASS_NAMES
     return job.dic["train_dataset"]["type"] == "Cityscapes"

@@ -1,19 +1,25 @@
 """Evaluating a segmentation model with PaddleSeg's own evaluation: mIoU, accuracy, kappa, and every class."""
 
+from __future__ import annotations
+
 import importlib
-import json
-import math
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ...engines.opening import EngineLayer, open_network
 from ...errors import UserError
-from ...system.files import atomic_path, check_writable
+from ...system.files import check_writable
+from ..data import check_parts
+from ..evaluation import on_engine, write_evaluation
+from ..tables import table
 from .checks import check_test_config
-from .data import check_dataset, class_names
-from .weights import load_segmenter
+from .data import class_names
+from .job import Job
+from .weights import load_trained
 
 #: the keys of a configuration's test_config, and what PaddleSeg does without them
 TEST_DEFAULTS = {
@@ -35,59 +41,62 @@ _SWITCH = {
 }
 
 
-def evaluate(job, weights=None, test_config=None, engine=None):
+def evaluate(
+    job: Job,
+    weights: str | Path | None = None,
+    engine: Mapping[str, Any] | None = None,
+    test_config: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Evaluates on val_dataset and writes evaluation.json into the job's folder.
 
     Args:
         job: from `segmentation.config.load`.
-        weights (str | None): as in `segmentation.weights.load_segmenter`.
-        test_config (dict | None): as in `inference_settings`.
-        engine (dict | None): options of `engines.open_network`, which is then to run the model.
+        weights: as in `segmentation.weights.load_trained`.
+        engine: options of `engines.open_network`; the model then runs on that engine.
+        test_config: as in `inference_settings`.
 
     Returns:
-        dict: what `score` returns, and weights, file (the JSON that holds the same; null where a value is nan).
+        What `score` returns, and weights (path) and file (evaluation.json, which holds the same; null where a value is
+        nan).
 
     Raises:
         UserError: data that cannot be evaluated on; weights that are missing or of another model; test_config; a
             folder that cannot be written to.
     """
     inference_settings(job, test_config)
-    for note in check_dataset(job, "val"):
-        print(f"note: {note}", file=sys.stderr)
-    model = job.builder.model
-    path = load_segmenter(model, job, weights)
-    if engine is not None:
-        model = on_engine(model, engine)
-    check_writable(job.folder)  # before the hours that a large set takes, not after
-    result = {**score(model, job, test_config), "weights": str(path)}
-    file = job.folder / "evaluation.json"
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(_without_nan(result), indent=1))
-    return {**result, "file": str(file)}
+    check_parts(job, "val")
+    trained = load_trained(job, weights)
+    model = trained.model if engine is None else on_engine(trained.model, engine)
+    check_writable(job.folder)  # now, not after the hours that a large data set takes
+    return write_evaluation(job, {**score(model, job, test_config), "weights": str(trained.path)})
 
 
-def on_engine(model, options):
-    """A trained model as a layer that an engine runs; `options` are those of `engines.open_network`."""
-    model.eval()
-    engine = open_network(model, **options)
-    print(f"engine: {engine.description}", file=sys.stderr)
-    return EngineLayer(engine)
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `evaluate`."""
+    rows = [[r["name"], f"{r['IoU']:.4f}", f"{r['precision']:.4f}", f"{r['pixels']:,}"] for r in result["classes"]]
+    absent = f"in no label and no prediction, and 0 in the mIoU: {', '.join(result['absent'])}"
+    return [
+        table([["class", "IoU", "precision", "pixels"], *rows]),
+        *([absent] if result["absent"] else []),
+        f"{result['weights']}: mIoU {result['mIoU']:.4f}, accuracy {result['accuracy']:.4f}, kappa "
+        f"{result['kappa']:.4f} on {result['images']} pictures ({result['file']})",
+    ]
 
 
-def score(model, job, test_config=None):
-    """What PaddleSeg's `evaluate` finds for a model on val_dataset; the model stays in the mode it was in.
+def score(model: Any, job: Job, test_config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Evaluates a model on val_dataset with PaddleSeg's `evaluate`. The model keeps its mode, training or eval.
 
     Args:
-        model (paddle.nn.Layer): (N, channels, H, W) -> list of logits, of which the first (N, classes, H, W) counts.
+        model: a layer (N, channels, H, W) -> list of logits, of which the first, (N, classes, H, W), counts.
         job: from `segmentation.config.load`.
-        test_config (dict | None): as in `inference_settings`.
+        test_config: as in `inference_settings`.
 
     Returns:
-        dict: mIoU, accuracy, kappa (at most 1; kappa is nan when one class is all there is), images, and
+        mIoU, accuracy, kappa (at most 1; kappa is nan when there is one class only), images (their number), and
 
-        - classes: list of {name, IoU, precision, pixels (those labelled so)};
-        - absent: names of the classes that no label and no prediction holds: their IoU is 0 / 0, and PaddleSeg
-          counts it as 0 in the mean.
+        - classes: list of {name, IoU, precision, pixels (labelled with the class)};
+        - absent: names of the classes that no label and no prediction holds. Their IoU is 0 / 0, which PaddleSeg
+          counts as 0 in the mean.
 
     Raises:
         UserError: test_config; no pixel is labelled.
@@ -116,10 +125,10 @@ def score(model, job, test_config=None):
 
 
 @contextmanager
-def _pixel_counts(metrics):
+def _pixel_counts(metrics: Any) -> Iterator[list]:
     """Yields a list that PaddleSeg's evaluation fills: pixels per class in common, predicted and labelled.
 
-    It keeps them to itself and returns ratios, which do not tell an absent class from one that is never found.
+    PaddleSeg returns only ratios, which do not tell an absent class from one that is never found.
     """
     counts, original = [], metrics.mean_iou
 
@@ -136,15 +145,15 @@ def _pixel_counts(metrics):
         metrics.mean_iou = original
 
 
-def inference_settings(job, test_config=None):
-    """How pictures are put through the model: the configuration's test_config with other values.
+def inference_settings(job: Job, test_config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """How the model goes over a picture: the configuration's test_config, with some values replaced.
 
     Args:
         job: from `segmentation.config.load`.
-        test_config (dict | None): values that replace the configuration's; keys of `TEST_DEFAULTS`.
+        test_config: values that replace the configuration's; keys of `TEST_DEFAULTS`.
 
     Returns:
-        dict with all keys of `TEST_DEFAULTS`; scales is a list of floats.
+        A value for every key of `TEST_DEFAULTS`; scales is a list of floats.
 
     Raises:
         UserError: unknown key; a value out of range; a sliding window without its size; a value without effect.
@@ -161,8 +170,3 @@ def inference_settings(job, test_config=None):
         raise UserError("test_config: scales is an empty list; give at least one scale, for example 1.0")
     settings["scales"] = [float(scale) for scale in scales]
     return settings
-
-
-def _without_nan(result):
-    """JSON has no nan."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in result.items()}

@@ -1,65 +1,72 @@
-"""Exporting a segmentation model as a Paddle inference model, and proving that it finds the same classes."""
+"""Exporting a segmentation model as a Paddle inference model, checked to find the same classes."""
+
+from __future__ import annotations
 
 import json
 import os
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 import yaml
 
 from ...backbones.base import MIN_SIDE, deploy_networks
-from ...deploy.export import check_formats, write_formats
-from ...deploy.folders import exported_folder
-from ...engines.program import PARAMETERS, program_file, run, save_program
+from ...deploy.export import write_formats
+from ...engines.formats import PARAMETERS, program_file
+from ...engines.program import run, save_program
 from ...errors import UserError
 from ...pictures.reading import read_image
 from ...system.files import atomic_path
+from ..exporting import new_export, note_no_picture, other_formats
+from .job import Job
 from .prediction import prepare, val_block
-from .weights import load_segmenter
+from .weights import load_trained
 
-# Pixels for which the exported model must find the trained one's class. Rounding turns those on the edge between
-# two classes: fewer than 1 in 10000 where it was measured.
+# The exported model must find the trained one's class for more than this share of the pixels. Rounding changes pixels
+# on the edge between two classes: fewer than 1 in 10000 where it was measured.
 AGREEMENT = 0.999
 
 
-def export(job, output="output_inference", weights=None, check=None, input_size=None, formats=("paddle",)):
+def export(
+    job: Job,
+    output: str | Path = "output_inference",
+    weights: str | Path | None = None,
+    check: str | Path | None = None,
+    formats: Sequence[str] = ("paddle",),
+    input_size: Sequence[int] | None = None,
+) -> dict[str, Any]:
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and deploy.yaml.
 
-    The model takes float32 (N, channels, H, W) as val_dataset's transforms prepare it, and returns the classes'
-    numbers, int32 (N, H, W). deploy.yaml is what the deployment scripts of PaddleSeg read.
+    The model takes float32 (N, channels, H, W) as val_dataset's transforms prepare it, and returns class numbers, int32
+    (N, H, W). PaddleSeg's deployment scripts read deploy.yaml.
 
     Args:
         job: from `segmentation.config.load`.
-        output (str | Path): folder to write to; a model of the same name there is replaced when the new one is whole.
-        weights (str | None): as in `segmentation.weights.load_segmenter`.
-        check (str | None): picture on which the exported model must find what the trained one finds. None takes the
-            first of val_dataset when it is at hand.
-        input_size (sequence of int | None): the only (height, width) that the model takes, to which deploy.yaml then
-            scales every picture; None makes a model for any size.
-        formats (sequence of str): of `export.FORMATS`; those beside "paddle", which is always written, come on top.
+        output: folder to write to. A model of the same name there is replaced when the new one is whole.
+        weights: as in `segmentation.weights.load_trained`.
+        check: picture on which the exported model must find what the trained one finds. None takes the first of
+            val_dataset when it is there.
+        formats: of `engines.formats.FORMATS`. "paddle" is always written.
+        input_size: the only (height, width) that the model takes; deploy.yaml then scales every picture to it. None
+            makes a model for any size.
 
     Returns:
-        dict: folder, pixels (compared; None when there was no picture), agreement (share of them with equal classes),
-        formats (what `export.write_formats` returns of those on top).
+        folder, pixels (how many were compared; None without a picture), agreement (share of them with equal classes),
+        formats (what `deploy.export.write_formats` returns for those beside "paddle").
 
     Raises:
         UserError: weights or picture that cannot be used; output cannot be written to, or holds something else.
         RuntimeError: the exported model does not find the same classes.
     """
-    others = [name for name in formats if name != "paddle"]
-    check_formats(["paddle", *others])
+    others = other_formats(formats)
     transforms = deploy_transforms(job, input_size)
     picture = _check_picture(job, check)
-    model = _build(job)
-    load_segmenter(model, job, weights)
-    classes = Classes(model)
+    classes = Classes(load_trained(job, weights, _build(job)).model)
     classes.eval()
-    target = Path(output) / job.name
-    with exported_folder(target) as folder:
-        folder.mkdir()
-        batch = expected = agreement = None
+    expected = agreement = None
+    with new_export(job, output) as folder:
         if picture is not None:
             batch = _prepare(job, picture, transforms)
             with paddle.no_grad():
@@ -69,26 +76,45 @@ def export(job, output="output_inference", weights=None, check=None, input_size=
         deploy_networks(classes, "paddle")
         save_program(classes, folder, shape)
         _write_description(folder, shape, transforms)
-        if picture is not None:
+        if expected is not None:
             agreement = compare(expected, run(folder, batch)[0])
-    pixels = None if expected is None else expected.size
-    return {"folder": str(target), "pixels": pixels, "agreement": agreement, "formats": report}
+    return {
+        "folder": str(Path(output) / job.name),
+        "pixels": None if expected is None else expected.size,
+        "agreement": agreement,
+        "formats": report,
+    }
+
+
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `export`."""
+    lines = [
+        f"  {name:9} {row['file']}: {row['difference']:.1e} of the pixels of noise have another class than Paddle's"
+        for name, row in result["formats"].items()
+    ]
+    if result["pixels"] is None:
+        return [*lines, f"exported to {result['folder']}, unchecked"]
+    return [
+        *lines,
+        f"exported to {result['folder']}; on the check picture it gives {100 * result['agreement']:.3f} % of the "
+        f"{result['pixels']} pixels the trained model's class",
+    ]
 
 
 class Classes(paddle.nn.Layer):
-    """A segmentation model that ends in classes: (N, channels, H, W) -> int32 (N, H, W)."""
+    """A segmentation model that returns classes: (N, channels, H, W) -> int32 (N, H, W)."""
 
-    def __init__(self, model):
+    def __init__(self, model: paddle.nn.Layer):
         super().__init__()
         self.model = model
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """The class with the largest of the model's first logits."""
         return paddle.argmax(self.model(x)[0], axis=1, dtype="int32")
 
 
-def compare(expected, found):
-    """Share of pixels with equal classes; RuntimeError when they are not the same classes."""
+def compare(expected: np.ndarray, found: np.ndarray) -> float:
+    """Share of pixels with equal classes; RuntimeError when it is not above `AGREEMENT`."""
     if expected.shape != found.shape:
         raise RuntimeError(f"the exported model returns {found.shape} where the trained one returns {expected.shape}")
     agreement = float((expected == found).mean())
@@ -100,7 +126,7 @@ def compare(expected, found):
     return agreement
 
 
-def deploy_transforms(job, input_size=None):
+def deploy_transforms(job: Job, input_size: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """val_dataset's transforms as a list of {type, arguments}; with an `input_size`, they end at that size."""
     transforms = json.loads(json.dumps(val_block(job)["transforms"]))  # plain lists for YAML
     if input_size is None:
@@ -115,7 +141,7 @@ def deploy_transforms(job, input_size=None):
 
 
 def _build(job):
-    """The model, with batch norms that every device has: PaddleSeg takes SyncBatchNorm on a GPU unless told not to."""
+    """Builds the model with plain batch norms; on a GPU PaddleSeg would take SyncBatchNorm, which a CPU lacks."""
     os.environ["PADDLESEG_EXPORT_STAGE"] = "True"
     try:
         return job.builder.model
@@ -124,7 +150,7 @@ def _build(job):
 
 
 def _prepare(job, picture, transforms):
-    """float32 (1, channels, h, w), by the code with which PaddleSeg's deployment reads deploy.yaml."""
+    """Prepares a picture as PaddleSeg's deployment does when it reads deploy.yaml: float32 (1, channels, h, w)."""
     from paddleseg.deploy.infer import DeployConfig
 
     steps = DeployConfig.load_transforms([dict(step) for step in transforms]).transforms
@@ -150,6 +176,6 @@ def _check_picture(job, check):
         return read_image(check)
     try:
         return read_image(job.builder.val_dataset.file_list[0][0])
-    except (UserError, RuntimeError, AttributeError, IndexError):  # PaddleSeg turns all into a RuntimeError
-        print("note: no picture at hand to check the exported model on; give one with --check PICTURE", file=sys.stderr)
+    except (UserError, RuntimeError, AttributeError, IndexError):  # PaddleSeg raises RuntimeError for anything
+        note_no_picture()
         return None

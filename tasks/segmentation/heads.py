@@ -1,6 +1,8 @@
-"""PaddleSeg's heads, and our decoder, on our backbones: a configuration for every pair, and a short trial of it."""
+"""PaddleSeg's heads and FC-HarDNet's decoder on densebone's backbones: a configuration and a trial for every pair."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -11,11 +13,11 @@ from . import config
 BASES = Path(__file__).resolve().parents[2] / "configs" / "segmentation" / "_base_"
 TITLE = "PaddleSeg"
 SIDE = 96
-# head: its arguments beside num_classes and backbone, whose maps are those of strides 4, 8, 16, 32; and the losses of
-# its outputs, which are weighed as in PaddleSeg's configurations
-HEADS = {
+# head -> (its arguments beside num_classes and backbone, the weight of the loss of each output). The backbone returns
+# maps at strides 4, 8, 16, 32. The weights are those of PaddleSeg's configurations.
+HEADS: dict[str, tuple[dict[str, Any], list[float]]] = {
     "FCN": ({"backbone_indices": [-1], "channels": 256}, [1]),
-    # the head's own 1, 6, 12, 18 are for a last map at stride 16
+    # the default ratios 1, 6, 12, 18 are for a last map at stride 16
     "DeepLabV3P": ({"backbone_indices": [0, 3], "aspp_ratios": [1, 3, 6, 9], "aspp_out_channels": 256}, [1]),
     "PPLiteSeg": ({"backbone_indices": [1, 2, 3]}, [1, 1, 1]),
     "UPerNet": ({"backbone_indices": [0, 1, 2, 3], "channels": 256, "enable_auxiliary_loss": True}, [1, 0.4]),
@@ -25,8 +27,8 @@ HEADS = {
 }
 
 
-def prepare():
-    """Imports PaddleSeg and our adapter; returns (the toolkit's version, names of our backbones)."""
+def prepare() -> tuple[str, Sequence[str]]:
+    """Imports PaddleSeg and the adapter; returns (PaddleSeg's version, names of the backbones)."""
     config.import_toolkit()
     import paddleseg
 
@@ -35,8 +37,8 @@ def prepare():
     return getattr(paddleseg, "__version__", "a source checkout"), BACKBONES
 
 
-def yaml_of(backbone, head):
-    """The configuration of a pair on Cityscapes, complete in itself, as YAML."""
+def yaml_of(backbone: str, head: str) -> str:
+    """The configuration of a pair on Cityscapes as YAML, complete, without bases."""
     arguments, weights = HEADS[head]
     model = {"type": head, "num_classes": 19, "backbone": {"type": backbone, "pretrained": None}, **arguments}
     loss = {"types": [{"type": "CrossEntropyLoss"}], "coef": weights}
@@ -44,23 +46,24 @@ def yaml_of(backbone, head):
     return flatten([BASES / "cityscapes.yml", BASES / "schedule_80k.yml"], text)
 
 
-def unavailable(head):
-    """PaddleSeg has every head of `HEADS`: ""."""
+def unavailable(head: str) -> str:
+    """Why the installed PaddleSeg lacks this head; "" because it has every head of `HEADS`."""
     return ""
 
 
-def write_data(folder):
-    """Writes the pictures of the trials, generated streets in Cityscapes' layout."""
+def write_data(folder: Path) -> None:
+    """Writes the pictures of the trials: generated streets in Cityscapes' layout."""
     from ...datasets.generated import write_cityscapes
 
     write_cityscapes(folder, train=4, val=1, test=0, size=(SIDE, 2 * SIDE), progress=False)
 
 
-def try_pair(path, head, data, folder, enter):
+def try_pair(path: Path, head: str, data: Path, folder: Path, enter: Callable[[str], None]) -> dict[str, Any]:
     """As `detection.compatibility.try_pair`.
 
     Returns:
-        dict: parameters, agreement (share of pixels for which the exported model finds the class of the trained one).
+        parameters (of the model), agreement (share of pixels for which the exported model finds the trained one's
+        class).
     """
     enter("build")
     crop = f"train_dataset.transforms.1.crop_size=[{SIDE},{SIDE}]"

@@ -1,10 +1,13 @@
 """Predicting on pictures: classes laid over them, label pictures, and the share of every class."""
 
+from __future__ import annotations
+
 import copy
 import importlib
-import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -14,98 +17,107 @@ from tqdm import tqdm
 from ...datasets.cityscapes import CLASS_NAMES, ID_OF_TRAIN_ID
 from ...errors import UserError
 from ...pictures.drawing import draw_labels
-from ...pictures.finding import find_images, output_names
-from ...pictures.reading import check_images, read_image
-from ...system.files import atomic_path, check_writable
+from ...pictures.finding import output_names
+from ...pictures.reading import read_image
+from ..evaluation import on_engine
+from ..prediction import none_usable, prediction_file, readable_pictures, save_png
 from .data import class_names, palette
-from .evaluation import inference_settings, on_engine
-from .weights import load_segmenter
+from .evaluation import inference_settings
+from .job import Job
+from .weights import load_trained
 
 _LABELS, _SUBMISSION = "labels", "submission"
 
 
-def predict(job, paths, output, weights=None, opacity=0.5, city_ids=False, test_config=None, engine=None):
+def predict(
+    job: Job,
+    paths: Iterable[str],
+    output: str | Path,
+    weights: str | Path | None = None,
+    engine: Mapping[str, Any] | None = None,
+    test_config: Mapping[str, Any] | None = None,
+    opacity: float = 0.5,
+    city_ids: bool = False,
+) -> dict[str, Any]:
     """Predicts on pictures and writes, for each, below `output`:
 
     - NAME.png: the picture with the classes' colours over it and a legend below;
-    - labels/NAME.png: the classes' numbers, an 8-bit PNG with a palette, of the picture's size;
+    - labels/NAME.png: the class numbers, an 8-bit PNG with a palette, of the picture's size;
     - submission/NAME_pred_labelIds.png with `city_ids`: Cityscapes' ids, for its evaluation server;
 
     and predictions.json: a list of {file_name, width, height, classes: {name: share of the pixels}}.
 
     Args:
         job: from `segmentation.config.load`.
-        paths (list of str): files, folders (searched through), or glob patterns.
-        output (str | Path): folder to write to.
-        weights (str | None): as in `segmentation.weights.load_segmenter`.
-        opacity (float): of the colours, 0 to 1.
-        city_ids (bool): whether to write the submission; for a model of Cityscapes' 19 classes.
-        test_config (dict | None): as in `segmentation.evaluation.inference_settings`.
-        engine (dict | None): options of `engines.open_network`, which is then to run the model.
+        paths: files, folders (with their sub-folders) and glob patterns.
+        output: folder to write to.
+        weights: as in `segmentation.weights.load_trained`.
+        engine: options of `engines.open_network`; the model then runs on that engine.
+        test_config: as in `segmentation.evaluation.inference_settings`.
+        opacity: of the colours, 0 to 1.
+        city_ids: whether to write the submission; for a model of Cityscapes' 19 classes.
 
     Returns:
-        dict: images (pictures predicted on), skipped (list of (path, reason)), file (predictions.json), labels and
-        submission (folders; None without `city_ids`).
+        images (their number), skipped (list of (path, reason)), file (predictions.json), output, labels and submission
+        (folders; submission is None without `city_ids`).
 
     Raises:
-        UserError: no picture is found or none can be used; output cannot be written to or is where the pictures are;
-            weights do not fit; opacity or test_config; the job is not of Cityscapes, or of more than 256 classes.
+        UserError: no usable picture; output cannot be written to or is where the pictures are; weights do not fit;
+            opacity or test_config; the job's classes are not Cityscapes', or more than 256.
     """
     _check(job, opacity, city_ids)
     settings, output = inference_settings(job, test_config), Path(output)
-    check_writable(output)
-    pictures, skipped = check_images(find_images(paths))
-    if not pictures:
-        names = "; ".join(f"{path}: {reason}" for path, reason in skipped[:3])
-        raise UserError(f"none of the {len(skipped)} pictures can be read ({names})")
+    pictures, skipped = readable_pictures(paths, output)
     places = _places(pictures, output)
-    model = job.builder.model
-    load_segmenter(model, job, weights)
+    model = load_trained(job, weights).model
     model.eval()
-    if engine is not None:
-        model = on_engine(model, engine)
+    model = model if engine is None else on_engine(model, engine)
     names, colours = class_names(job), palette(job)
-    file, done = output / "predictions.json", 0
-    with atomic_path(file) as temporary, open(temporary, "w") as stream:
+    file = output / "predictions.json"
+    with prediction_file(file) as rows:
         for path, place in zip(tqdm(pictures, desc="predicting", unit="picture"), places):
             image = read_image(path)
             try:
                 labels = labels_of(model, job, image, settings)
-            except UserError as error:  # too small for this network: others may not be
+            except UserError as error:  # too small for this network; other pictures may not be
                 skipped.append((path, str(error)))
                 continue
-            _save(draw_labels(image, labels, names, colours, opacity, job.ignore_index), output / place)
-            _save(_with_palette(labels, colours), output / _LABELS / place)
-            if city_ids:
-                _save(Image.fromarray(ID_OF_TRAIN_ID[labels]), output / _SUBMISSION / submission_name(place))
+            save_png(draw_labels(image, labels, names, colours, opacity, job.ignore_index), output / place)
+            _write_labels(labels, colours, output, place, city_ids)
             row = {"file_name": str(path), "width": image.shape[1], "height": image.shape[0]}
-            row["classes"] = _shares(labels, names)
-            stream.write(("[\n" if done == 0 else ",\n") + json.dumps(row))  # a line each: nothing is kept
-            done += 1
-        if not done:
-            raise UserError(f"none of the {len(skipped)} pictures can be used ({skipped[-1][0]}: {skipped[-1][1]})")
-        stream.write("\n]\n")
-    submission = str(output / _SUBMISSION) if city_ids else None
-    labels = str(output / _LABELS)
+            rows.add({**row, "classes": _shares(labels, names)})
+        if not rows.rows:
+            raise none_usable(skipped, "used")
     return {
-        "images": done, "skipped": skipped, "file": str(file), "labels": labels, "submission": submission,
-    }  # fmt: skip
+        "images": rows.rows,
+        "skipped": skipped,
+        "file": str(file),
+        "output": str(output),
+        "labels": str(output / _LABELS),
+        "submission": str(output / _SUBMISSION) if city_ids else None,
+    }
 
 
-def labels_of(model, job, image, settings):
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """The lines that the command prints of a result of `predict`."""
+    server = f"; for the server: {result['submission']}" if result["submission"] else ""
+    return [f"{result['images']} pictures in {result['output']}, the classes' numbers in {result['labels']}{server}"]
+
+
+def labels_of(model: Any, job: Job, image: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
     """The class of every pixel of a picture.
 
     Args:
-        model (paddle.nn.Layer): in eval mode.
+        model: a layer in eval mode.
         job: from `segmentation.config.load`; val_dataset's transforms prepare the picture.
-        image (array): uint8 (H, W, 3), red-green-blue.
-        settings (dict): from `segmentation.evaluation.inference_settings`.
+        image: uint8 (H, W, 3) in RGB.
+        settings: from `segmentation.evaluation.inference_settings`.
 
     Returns:
-        array: uint8 (H, W).
+        uint8 (H, W).
 
     Raises:
-        UserError: a transform that PaddleSeg cannot undo, so that the result has another size.
+        UserError: PaddleSeg cannot undo a transform, so the result has another size than the picture.
     """
     infer = importlib.import_module("paddleseg.core.infer")
     data = prepare(job, image)
@@ -126,12 +138,21 @@ def labels_of(model, job, image, settings):
     return labels
 
 
-def prepare(job, image, transforms=None):
-    """What transforms, by default val_dataset's, make of a picture: dict with img (channels, h, w) and trans_info."""
+def prepare(job: Job, image: np.ndarray, transforms: Sequence[Any] | None = None) -> dict[str, Any]:
+    """Applies transforms, by default val_dataset's, to a picture.
+
+    Args:
+        job: from `segmentation.config.load`.
+        image: uint8 (H, W, 3) in RGB.
+        transforms: of PaddleSeg.
+
+    Returns:
+        A dict with img, (channels, h, w), and trans_info, by which PaddleSeg undoes the transforms.
+    """
     import cv2
     from paddleseg.transforms import Compose
 
-    if transforms is None:  # a copy for each picture: PaddleSeg's ResizeByShort keeps the limit that a long one set
+    if transforms is None:  # a copy for each picture: PaddleSeg's ResizeByShort remembers the limit of a long picture
         transforms = copy.deepcopy(job.builder.val_transforms)
     channels = val_block(job).get("img_channels", 3)
     code = cv2.COLOR_RGB2GRAY if channels == 1 else cv2.COLOR_RGB2BGR  # as PaddleSeg reads files
@@ -139,8 +160,8 @@ def prepare(job, image, transforms=None):
     return Compose(transforms, img_channels=channels)({"img": pixels})
 
 
-def val_block(job):
-    """The settings of val_dataset, whose transforms prepare pictures; UserError when there are none."""
+def val_block(job: Job) -> dict[str, Any]:
+    """The settings of val_dataset, whose transforms prepare pictures; UserError when it has none."""
     block = job.config.val_dataset_cfg
     if not block.get("transforms"):
         raise UserError(
@@ -149,7 +170,7 @@ def val_block(job):
     return block
 
 
-def submission_name(place):
+def submission_name(place: Path) -> Path:
     """Path("berlin/berlin_000000_000019_leftImg8bit.png") -> Path("berlin/berlin_000000_000019_pred_labelIds.png")."""
     return place.with_name(re.sub(r"_leftImg8bit$", "", place.stem) + "_pred_labelIds.png")
 
@@ -167,15 +188,17 @@ def _check(job, opacity, city_ids):
 
 
 def _places(pictures, output):
-    """Where below `output` each picture's files go; folders that are named as ours get an underscore."""
+    """Where below `output` each picture's files go. A folder called "labels" or "submission" gets an underscore."""
     places = [name.relative_to(output) for name in output_names(pictures, output)]
     ours = (_LABELS, _SUBMISSION)
     return [Path(f"{p.parts[0]}_", *p.parts[1:]) if p.parts[0] in ours else p for p in places]
 
 
-def _save(picture, path):
-    with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG")
+def _write_labels(labels, colours, output, place, city_ids):
+    """Writes the class numbers of a picture, and Cityscapes' ids where they are asked for."""
+    save_png(_with_palette(labels, colours), output / _LABELS / place)
+    if city_ids:
+        save_png(Image.fromarray(ID_OF_TRAIN_ID[labels]), output / _SUBMISSION / submission_name(place))
 
 
 def _with_palette(labels, colours):

@@ -1,26 +1,31 @@
-"""The segmenter of a configuration with the size of its training pictures, for counting what it costs."""
+"""The segmentation model of a configuration and the size of its pictures, for counting what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from ...errors import UserError
+from .job import Job
 
 _SIZES = ("crop_size", "target_size", "size")
 
 
-def network_and_input(job, size=None):
-    """Builds the segmenter with random weights.
+def network_and_input(job: Job, size: Sequence[int] | None = None) -> tuple[Any, tuple[int, int], None]:
+    """Builds the segmentation model with random weights.
 
     Args:
         job: from `segmentation.config.load`.
-        size (sequence of int | None): height and width in pixels; default None: what the transforms of val_dataset give
-            or else those of train_dataset.
+        size: height and width in pixels; None takes what val_dataset's transforms give, else train_dataset's.
 
     Returns:
-        (Layer, (height, width), None): the segmenter, the size, and None: it takes an image alone.
+        (the model, (height, width), None: the model takes only an image).
 
     Raises:
         UserError: no transform says how large the pictures are.
     """
-    size = tuple(size) if size else _picture_size(job)
-    return job.builder.model, size, None
+    height, width = size or _picture_size(job)
+    return job.builder.model, (height, width), None
 
 
 def _picture_size(job):

@@ -1,56 +1,54 @@
-"""Training a segmentation model of PaddleSeg: whole checkpoints, exact resume, history and curves.
+"""Training a segmentation model of PaddleSeg: whole checkpoints, exact resuming, history and curves.
 
-The model, the pictures, the losses and the optimizer are PaddleSeg's. The loop is not: PaddleSeg's own cannot save
-whole checkpoints, and a run that it resumes sees other batches than one that was never stopped.
+Model, pictures, losses and optimizer are PaddleSeg's. The loop is `training.loop`: PaddleSeg's cannot save whole
+checkpoints, and a run that it resumes sees other batches than an uninterrupted one.
 """
+
+from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import paddle
 
 from ...errors import UserError
-from ...training import loop
+from ...training import loop, processes
+from ..training import begin
 from .batches import SeededDataset, sampler
-from .data import check_dataset
 from .evaluation import score
+from .job import Job
 
-# Operators whose precision PaddleSeg sets apart in automatic mixed precision.
+# Operators that PaddleSeg treats specially in automatic mixed precision.
 _FP16_TOO, _FP32_ONLY = ("elementwise_add", "batch_norm", "sync_batch_norm"), ("bilinear_interp_v2",)
 
 
-def train(job, resume=None, evaluate=False, amp=False, vdl=False, seed=None, overwrite=False):
+def train(
+    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, vdl: bool = False,
+    seed: int | None = None, overwrite: bool = False,
+) -> Path:  # fmt: skip
     """Trains what the configuration describes, into save_dir/NAME of the configuration.
 
-    A run that was killed and resumed gives what it would have given had it not been stopped.
+    A run that was killed and resumed gives the same result as an uninterrupted one.
 
-    Args:
-        job: from `segmentation.config.load`.
-        resume (str | None): "auto" goes on from the last whole checkpoint of the folder, or starts when there is none;
-            a path names the checkpoint. Default None: start anew.
-        evaluate (bool): evaluate after every snapshot, and keep the best as best_model.
-        amp (bool): automatic mixed precision, on a GPU.
-        vdl (bool): log to VisualDL, into save_dir/NAME/vdl.
-        seed (int | None): of the weights, the augmentation and the network's own randomness, 0 to 2^32 - 1. Default
-            None: the checkpoint's when resuming, else any.
-        overwrite (bool): delete an earlier run's checkpoints in the folder instead of refusing to start.
+    The arguments are those of `tasks.training`.
 
     Returns:
-        Path of the folder.
+        The folder of the run.
 
     Raises:
-        UserError: data that cannot be trained on; a checkpoint that is missing, half written or of another network; a
-            folder that holds another run or cannot be written to; a loss that is not finite; another process of the
-            run that is gone.
+        UserError: as `tasks.training.begin`; a checkpoint of another network; a loss that is not finite; another
+            process of the run that is gone.
     """
-
-    def check():
-        return [note for part in ("train", "val")[: 1 + evaluate] for note in check_dataset(job, part)]
-
     if amp and paddle.get_device() == "cpu":
         amp = False
         print("note: mixed precision is used on a GPU only; this trains in float32", file=sys.stderr)
-    return loop.train(lambda seed: Run(job, seed, evaluate, amp), job.folder, resume, vdl, seed, overwrite, check)
+    processes.start()
+    checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
+    return loop.train(lambda seed: Run(job, seed, evaluate, amp), job.folder, checkpoint, about, vdl, seed)
 
 
 class Run(loop.Run):
@@ -58,30 +56,30 @@ class Run(loop.Run):
 
     Args:
         job: from `segmentation.config.load`.
-        seed (int): see `train`.
-        evaluates (bool): evaluate after every snapshot.
-        amp (bool): automatic mixed precision.
+        seed: see `train`.
+        evaluates: evaluate after every snapshot.
+        amp: automatic mixed precision.
     """
 
     best_score = "mIoU"
 
-    def __init__(self, job, seed, evaluates, amp):
+    def __init__(self, job: Job, seed: int, evaluates: bool, amp: bool):
         self.amp = amp
         super().__init__(job, seed, job.config.batch_size, evaluates)
 
-    def open_data(self):
-        """PaddleSeg's data set, in its order."""
+    def open_data(self) -> None:
+        """Opens PaddleSeg's data set, in its order."""
         self.dataset = SeededDataset(self.job.builder.train_dataset, self.seed)
         self.sampler = sampler(self.dataset, self.batch_size)
 
-    def build(self):
-        """The model and all that trains it are PaddleSeg's."""
+    def build(self) -> None:
+        """Takes the model and all that trains it from PaddleSeg's builder."""
         builder = self.job.builder
         self.iters, self.save_interval = self.job.config.iters, self.job.save_interval
         self.model, self.optimizer, self.losses = builder.model, builder.optimizer, builder.loss
         self.scaler = paddle.amp.GradScaler(init_loss_scaling=1024) if self.amp else None
 
-    def start(self, checkpoint, about, vdl):
+    def start(self, checkpoint: Path | None, about: Mapping[str, Any], vdl: bool) -> None:
         """See `loop.Run`."""
         super().start(checkpoint, about, vdl)
         if self.ranks > 1 and paddle.get_device() != "cpu":
@@ -89,14 +87,14 @@ class Run(loop.Run):
         if self.job.dic.get("to_static_training"):
             self.model = paddle.jit.to_static(self.model)
 
-    def precision(self):
+    def precision(self) -> AbstractContextManager:
         """PaddleSeg's mixed precision."""
         if not self.amp:
             return super().precision()
         return paddle.amp.auto_cast(level="O1", custom_white_list=set(_FP16_TOO), custom_black_list=set(_FP32_ONLY))
 
-    def losses_of(self, data):
-        """The loss of every output of the model, a list of Tensors."""
+    def losses_of(self, data: Mapping[str, Any]) -> list[paddle.Tensor]:
+        """The loss of every output of the model."""
         outputs = self.model(data["img"])
         if hasattr(self.model, "loss_computation"):
             return self.model.loss_computation(outputs, self.losses, data)
@@ -107,11 +105,11 @@ class Run(loop.Run):
             )
         labels = data["label"].astype("int64")
         edges = data["edge"].astype("int64") if "edge" in data else None
-        # looked up at every step, so that a repaired one is used; `paddleseg.core.train` is the function of that name
+        # looked up at every step, so that a repair is used; `paddleseg.core.train` would be the function of that name
         compute = importlib.import_module("paddleseg.core.train").loss_computation
         return compute(logits_list=outputs, labels=labels, edges=edges, losses=self.losses)
 
-    def score(self):
+    def score(self) -> dict[str, float]:
         """mIoU and accuracy on val_dataset."""
         result = score(self.model, self.job)
         return {"mIoU": float(result["mIoU"]), "accuracy": float(result["accuracy"])}

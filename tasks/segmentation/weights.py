@@ -1,41 +1,42 @@
-"""Loading trained weights into a whole segmentation model, strictly, and looking over what PaddleSeg is to load."""
+"""Loading trained weights into a whole segmentation model, strictly, and checking what PaddleSeg's loader gets."""
+
+from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ...errors import UserError
-from ...training import checkpoints
-from ...weights.catalog import find, is_published, is_url
+from ...weights.catalog import find, is_url
 from ...weights.layouts import one_framework
-from ...weights.loader import load_weights, locate
+from ...weights.loader import load_weights
 from ...weights.reader import read_arrays, read_pickle
+from ..task import Trained
+from ..weights import find_weights
+from .job import Job
 
 
-def load_segmenter(model, job, weights=None):
-    """Fills a model with the weights that training left in the job's folder, or with those given.
+def load_trained(job: Job, weights: str | Path | None = None, model: Any = None) -> Trained:
+    """A segmentation model with trained weights.
+
+    Weights made for BGR images are turned round, because PaddleSeg's images are RGB.
 
     Args:
-        model (Layer): `job.builder.model`.
         job: from `segmentation.config.load`.
-        weights (str | None): a path, of which .pdparams may be left out; the name of published weights or their URL,
-            which are downloaded once. None takes best_model, else model_final, else the last whole snapshot of
-            save_dir/NAME. Weights of BGR images are turned round, since PaddleSeg's images are RGB.
-
-    Returns:
-        Path of the file.
+        weights: as in `tasks.weights.find_weights`.
+        model: the model to fill; None takes the job's.
 
     Raises:
         UserError: there is no such file, it is half written, it is of another model or number of classes, or it was
-            trained on pictures that were normalised otherwise.
+            trained on pictures that were normalised in another way.
     """
-    if weights is not None and (is_url(weights) or is_published(weights)):
-        path = Path(locate(weights))
-    else:
-        path = checkpoints.find_weights(job.folder, weights, what="segmentation model")
+    model = job.builder.model if model is None else model
+    path = find_weights(job, weights)
     try:
         report = load_weights(model, path, adapt_input="rgb")
-        # What is fine for a backbone, to start training from, is not for a model that is to be used as it is.
+        # A backbone may start training with some random tensors. A model that is used as it is must have all.
         if report.reinitialised or report.added or report.left_out or (report.adapted and not report.turned):
             raise UserError(f"weights do not fit: {report}")
         _check_normalisation(job, report)
@@ -49,15 +50,15 @@ def load_segmenter(model, job, weights=None):
             f"{key}); use the configuration that it was trained with"
         ) from None
     print(report, file=sys.stderr)
-    return path
+    return Trained(model, path)
 
 
-# Layouts of published weights: an entry of the catalog that says how their pictures were prepared.
+# Layout of published weights -> the catalog entry that says how their pictures were prepared.
 _PUBLISHED = {"FC-HarDNet": "fchardnet70.official", "PaddleSeg HarDNet": "fchardnet70.paddleseg"}
 
 
 def _check_normalisation(job, report):
-    """UserError when val_dataset normalises pictures otherwise than published weights want it."""
+    """Raises UserError when val_dataset does not normalise pictures as the published weights need it."""
     if report.layout not in _PUBLISHED:
         return
     wanted = find(_PUBLISHED[report.layout]).preprocessing
@@ -76,7 +77,7 @@ def _check_normalisation(job, report):
 
 
 def _other_classes(model, path, num_classes):
-    """(key, classes in the file) when nothing but the number of classes keeps weights from fitting, else None."""
+    """(key, classes in the file) when only the number of classes keeps the weights from fitting, else None."""
     try:
         arrays = one_framework(read_arrays(path))[1]
     except UserError:
@@ -91,15 +92,15 @@ def _other_classes(model, path, num_classes):
     return None
 
 
-def toolkit_weights(source, kind):
-    """Weights that PaddleSeg's own loader is to read, once they are known to be no more than weights.
+def toolkit_weights(source: Any, kind: str) -> tuple[Path, dict[str, Any]]:
+    """Reads weights safely before PaddleSeg's own loader unpickles them.
 
     Args:
-        source: `pretrained` of a network of PaddleSeg's: a .pdparams file, or its URL, which PaddleSeg downloads.
-        kind (str): the type of the network, for the messages.
+        source: `pretrained` of one of PaddleSeg's networks: a .pdparams file, or its URL, which PaddleSeg downloads.
+        kind: the type of the network, for messages.
 
     Returns:
-        (Path, dict): the file, and what it holds: name -> array, or (name, array) for a tensor.
+        (the file, what it holds: name -> array, or (name, array) for a tensor).
 
     Raises:
         UserError: there is no such file, it cannot be downloaded, or it is no pickle of weights.
@@ -120,10 +121,16 @@ def toolkit_weights(source, kind):
     return path, content
 
 
-def note_what_is_left(model, content, source, kind):
-    """A note on stderr when PaddleSeg's loader left a part of a network as it started.
+def note_what_is_left(model: Any, content: Mapping[str, Any], source: Any, kind: str) -> None:
+    """Prints a note on stderr when PaddleSeg's loader leaves some tensors of a network at their initial values.
 
-    It takes the tensors whose names and shapes are the network's, and passes over the others in silence.
+    The loader takes tensors of matching name and shape, and skips the others without a word.
+
+    Args:
+        model: the network, a `paddle.nn.Layer`.
+        content: what the file holds, from `toolkit_weights`.
+        source: the file, for the note.
+        kind: the type of the network, for the note.
     """
     state = model.state_dict()
     arrays = {key: value[1] if isinstance(value, tuple) else value for key, value in content.items()}  # (name, array)

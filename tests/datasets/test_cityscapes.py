@@ -26,7 +26,7 @@ from densebone.datasets.cityscapes import (
 from densebone.errors import UserError
 
 NAME = "aachen_000000_000019"
-# The order of the classes in the paper's tables, and the ids that the evaluation server takes for them.
+# The classes in the order of the paper's tables, with their ids on the evaluation server.
 SCORED = (
     ("road", 7), ("sidewalk", 8), ("building", 11), ("wall", 12), ("fence", 13), ("pole", 17), ("traffic light", 19),
     ("traffic sign", 20), ("vegetation", 21), ("terrain", 22), ("sky", 23), ("person", 24), ("rider", 25), ("car", 26),
@@ -43,7 +43,7 @@ def _save(folder, split, name, ids):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three label pictures of 4 x 6 pixels, with every id of the table in the first."""
+    """Three small label pictures. The first two hold every id of the table."""
     folder = tmp_path / "city"
     every = np.resize(np.array(IDS, np.uint8), (6, 6))
     _save(folder, "train", NAME, every)
@@ -124,7 +124,7 @@ def test_train_ids_are_written_beside_the_ids(folder, capsys):
     with Image.open(folder / label_file("train", NAME, "labelTrainIds")) as picture:
         assert (picture.format, picture.mode) == ("PNG", "L")
         train_ids = np.array(picture)
-    # Rows of the table, in its order: 34 ids and the first two again.
+    # The picture holds the 34 ids in the order of the table, then the first two again.
     assert train_ids.ravel().tolist() == [label.train_id for label in LABELS[:34]] + [255, 255]
     with Image.open(folder / label_file("val", "lindau_000001_000019", "labelTrainIds")) as picture:
         assert set(np.array(picture).ravel()) == {255}

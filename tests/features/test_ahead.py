@@ -1,4 +1,4 @@
-"""Reading ahead keeps the order and a bound; batches hold every array once."""
+"""Reading ahead keeps the order and the bound; batches hold every array once."""
 
 import threading
 import time

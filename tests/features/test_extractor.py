@@ -1,4 +1,4 @@
-"""Pictures in every form give what the eager network gives on prepared pictures."""
+"""Pictures in every form give the outputs of the eager network on prepared pictures."""
 
 import drawn_pictures
 import numpy as np
@@ -59,7 +59,7 @@ def test_every_form_of_pictures(network, folder):
     for form in forms:
         close(fx(form), maps)
     close(fx(files[1]), [m[1:2] for m in maps])
-    close(fx([files[1], files[1]]), [m[[1, 1]] for m in maps])  # a picture that is given twice comes twice
+    close(fx([files[1], files[1]]), [m[[1, 1]] for m in maps])  # a picture given twice returns twice
 
 
 def test_crop_equals_the_eager_network_on_prepared_pictures(network, folder):

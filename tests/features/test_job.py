@@ -1,4 +1,4 @@
-"""Features of many pictures into files: in parts, with broken pictures among them, after a stop in the middle."""
+"""Features of many pictures into files: in parts, with broken pictures, and resumed after a stop."""
 
 import json
 
@@ -66,7 +66,7 @@ def test_a_run_that_stopped_goes_on(vectors, folder, good, tmp_path, monkeypatch
     done = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*/0*")}
     assert sorted(done) == [f"00000{i}.{end}" for i in (0, 1) for end in ("json", "npz")]
     assert len(load_features(tmp_path)[1]) == 8 and not load_features(tmp_path)[1].complete
-    # features without their record, as a kill between the two leaves them
+    # a shard without its record, as a kill between the two leaves it
     (tmp_path / "shards/000002.npz").write_bytes(b"half")
     result = extract(vectors, [folder], tmp_path, shard_size=5)
     assert result["computed"] == 13 and result["pictures"] == 21

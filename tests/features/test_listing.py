@@ -1,4 +1,4 @@
-"""Lists of pictures: every one once, sorted; and their parts."""
+"""Lists of pictures: sorted, each picture once; and their parts."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def test_a_folder(tmp_path):
         tmp_path / "p", "b.jpg", "a.PNG", "c/d.webp", "c/notes.md", ".hidden.jpg", ".cache/e.jpg", "z/line\nbreak.jpg"
     )
     os.symlink(tmp_path / "p", tmp_path / "p/c/again")  # a loop
-    os.symlink(tmp_path / "nothing", tmp_path / "p/gone.jpg")  # for the job to name
+    os.symlink(tmp_path / "nothing", tmp_path / "p/gone.jpg")  # listed, so that the job can name it as skipped
     assert written(tmp_path, tmp_path / "p") == (
         ["a.PNG", "b.jpg", "c/d.webp", "gone.jpg", "z/line\nbreak.jpg"],
         str(tmp_path / "p"),

@@ -1,4 +1,4 @@
-"""Which network runs, and how pictures are prepared for it."""
+"""The network that runs, and the preprocessing that its weights expect."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def test_maps_of_a_classifier_are_those_of_its_backbone(out_indices):
     assert (network.channels, network.strides) == (backbone.channels, backbone.strides)
     for found, expected in zip(outputs(network, tiny.images()), outputs(backbone, tiny.images()), strict=True):
         np.testing.assert_array_equal(found, expected)
-    assert classifier.with_head and classifier(tiny.images()).shape == [2, 5]  # the given one is as it was
+    assert classifier.with_head and classifier(tiny.images()).shape == [2, 5]  # the given network is unchanged
 
 
 def test_some_maps_of_a_backbone():

@@ -1,4 +1,4 @@
-"""Files of features: what is written is what is read, in every format."""
+"""Files of features: reading returns what was written, in every format."""
 
 import json
 

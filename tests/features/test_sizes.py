@@ -1,4 +1,4 @@
-"""What pictures become, against small cases computed by hand and against Pillow."""
+"""Input sizes, against small cases computed by hand and against Pillow."""
 
 import numpy as np
 import pytest

@@ -1,19 +1,20 @@
-"""Runs detectors with random weights in Paddle and on an engine, each in a forked process.
+"""Runs detectors with random weights in Paddle and on an engine, each detector in a forked process.
 
     python tests/helpers/accelerate_detectors.py ENGINE BACKBONE HEAD ...
 
-prints a line of JSON for each head: the head, what runs where, the boxes found, the largest difference; or the error.
+Prints a line of JSON for each head: the head, which part runs on which engine, the number of boxes and the largest
+difference; or the head and the error.
 """
 
-import json
 import logging
-import os
 import re
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from forks import print_answer
 
 from densebone.tasks.detection import config, heads
 
@@ -21,7 +22,7 @@ _SCORES = re.compile("head_cls|pred_cls|retinanet_cls")
 
 
 def run(engine, backbone, head):
-    """What one line says."""
+    """The line of one head: compares the detector in Paddle with the accelerated one."""
     import paddle
     from ppdet.core.workspace import create
 
@@ -33,11 +34,14 @@ def run(engine, backbone, head):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pair.yml"
         path.write_text(heads.yaml_of(backbone, head))
-        cfg = config.load(path, ("use_gpu=false", "num_classes=4", *settings.trial), pretrained=False)
+        cfg = config.load(path, ("use_gpu=false", "num_classes=4", *settings.trial), pretrained=False).cfg
     heads._find_more(cfg)
     paddle.seed(0)
     model = create(cfg.architecture)
-    for name, weight in model.state_dict().items():  # else rounding decides which of a thousand equal scores is best
+    for (
+        name,
+        weight,
+    ) in model.state_dict().items():  # spread the scores: with a thousand equal ones, rounding decides which is best
         if name == settings.spread or (name.endswith("weight") and _SCORES.search(name)):
             weight.set_value(weight * (1000 if head == "PicoDet" else 100))
     model.eval()
@@ -56,19 +60,19 @@ def run(engine, backbone, head):
     return {"told": told, "boxes": len(found), "difference": compare(expected, found)}
 
 
-def main(engine, backbone, *heads):
+def line(engine, backbone, head):
+    """What is printed for one head."""
+    try:
+        return {"head": head, **run(engine, backbone, head)}
+    except Exception as error:
+        return {"head": head, "error": f"{type(error).__name__}: {error}"}
+
+
+def main(engine, backbone, *names):
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     heads.prepare()
-    for head in heads:
-        child = os.fork()
-        if child == 0:
-            try:
-                answer = run(engine, backbone, head)
-            except Exception as error:
-                answer = {"error": f"{type(error).__name__}: {error}"}
-            print(json.dumps({"head": head, **answer}), flush=True)
-            os._exit(0)
-        os.waitpid(child, 0)
+    for head in names:
+        print_answer(partial(line, engine, backbone, head))
 
 
 if __name__ == "__main__":

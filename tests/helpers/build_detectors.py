@@ -1,39 +1,40 @@
-"""Builds detectors of configurations, each in a forked process, since PaddleDetection has one configuration a process.
+"""Builds the detectors of configurations, each in a forked process.
 
     python tests/helpers/build_detectors.py CONFIG ...
 
-prints a line of JSON for each: the configuration's name, and the parameters that learn or the error.
+Prints a line of JSON for each configuration: its name, and the number of trainable parameters or the error.
 """
 
-import json
-import os
 import sys
+from functools import partial
 from pathlib import Path
+
+from forks import print_answer
 
 from densebone.errors import UserError
 from densebone.tasks.detection import config
 
 
 def build(path):
-    """The number of the detector's parameters that learn."""
+    """The number of trainable parameters of a configuration's detector."""
     from ppdet.core.workspace import create
 
-    cfg = config.load(path, ("use_gpu=false",), pretrained=False)
+    cfg = config.load(path, ("use_gpu=false",), pretrained=False).cfg
     return sum(p.size for p in create(cfg.architecture).parameters() if not p.stop_gradient)
+
+
+def line(path):
+    """What is printed for one configuration."""
+    try:
+        return {"config": Path(path).stem, "parameters": build(path)}
+    except UserError as error:
+        return {"config": Path(path).stem, "error": str(error)}
 
 
 def main(paths):
     config.import_toolkit()
     for path in paths:
-        child = os.fork()
-        if child == 0:
-            try:
-                answer = {"parameters": build(path)}
-            except UserError as error:
-                answer = {"error": str(error)}
-            print(json.dumps({"config": Path(path).stem, **answer}), flush=True)
-            os._exit(0)
-        os.waitpid(child, 0)
+        print_answer(partial(line, path))
 
 
 if __name__ == "__main__":

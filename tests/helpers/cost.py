@@ -1,10 +1,14 @@
-"""What a network costs, counted as it runs."""
+"""Counts what a forward pass costs, independently of the package's own profiler."""
 
 import paddle
 
 
 def count(net, x):
-    """(MACs of convolutions and linear layers, inputs and outputs of convolutions), counted as it runs."""
+    """Counts during one forward pass.
+
+    Returns:
+        (MACs of the convolutions and linear layers, number of input and output values of the convolutions).
+    """
     total = {"macs": 0, "cio": 0}
 
     def convolution(layer, inputs, output):

@@ -1,4 +1,4 @@
-"""`densebone features` as a user runs it, and a user who kills it."""
+"""Runs `densebone features` as a user does, and kills it."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import paddle
 from densebone import create_model
 from densebone.features import load_features
 
-# Prints what the process took, as the last line.
+# Runs the command and then prints the peak memory of the process, in MB, as the last line.
 MEASURED = """
 import resource, sys
 from densebone.scripts import main
@@ -24,7 +24,7 @@ sys.exit(status)
 
 
 def write_weights(path):
-    """Weights of hardnet39ds, random but always the same."""
+    """Writes random weights of hardnet39ds, always the same; returns the path."""
     from safetensors.numpy import save_file
 
     paddle.seed(0)
@@ -34,14 +34,14 @@ def write_weights(path):
 
 
 def command(pictures, output, weights, *more, engine="eager"):
-    """Vectors of small inputs; the eager network needs no export."""
+    """Arguments of `densebone features` for pooled features at 32 x 32; the eager engine needs no export."""
     options = ["--pooled", "--size", 32, 32, "--engine", engine, "--threads", 1]
     options += ["-m", "hardnet39ds", "-w", weights, "--preprocessing", "hardnet39ds.official"]
     return ["features", *map(str, [pictures, "-O", output, *options, *more])]
 
 
 def start(arguments, **variables):
-    """The command in a process of its own."""
+    """Starts the command in a process of its own; `variables` are added to the environment."""
     return subprocess.Popen(
         [sys.executable, "-c", MEASURED, *arguments], env={**os.environ, **variables},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -49,14 +49,14 @@ def start(arguments, **variables):
 
 
 def finish(process, limit=1800):
-    """Waits for a process; returns its peak memory in MB."""
+    """Waits until a process has succeeded; returns its peak memory in MB."""
     out, err = process.communicate(timeout=limit)
     assert process.returncode == 0, out + err
     return int(out.split()[-1])
 
 
 def kill_when(process, output, shards, limit=1800):
-    """SIGKILL as soon as so many shards are done; returns how many were when it was dead."""
+    """Sends SIGKILL as soon as `shards` shards are written; returns how many the dead process left."""
     ends = time.monotonic() + limit
     while len(done := list(output.glob("records/0*.json"))) < shards:
         assert process.poll() is None, process.communicate()
@@ -69,7 +69,10 @@ def kill_when(process, output, shards, limit=1800):
 
 
 def check_every_picture_once(output, count, extractor, pictures, sample):
-    """Each of `count` pictures is there once and none else; `sample` of them have the features of their picture."""
+    """Checks that the output holds each of `count` pictures once, and nothing else.
+
+    Compares the features of `sample` pictures with those of the extractor.
+    """
     names, features = load_features(output)
     assert names == [f"{number:04d}.png" for number in range(count)]
     assert features.complete and len(features) == count
@@ -82,4 +85,4 @@ def check_every_picture_once(output, count, extractor, pictures, sample):
         name for path in sorted(output.glob("records/*.json")) for name in json.loads(path.read_text())["names"]
     ]
     assert in_files == names
-    assert not [path.name for path in output.rglob(".*-*")]  # nothing half written is left
+    assert not [path.name for path in output.rglob(".*-*")]  # no temporary file is left

@@ -1,4 +1,4 @@
-"""A training in a process of its own that is killed as soon as its log says something."""
+"""Starts a training in a process of its own and kills it as soon as its log holds a certain line."""
 
 import signal
 import subprocess
@@ -7,7 +7,7 @@ import time
 
 
 def start(arguments, cwd, log):
-    """Starts `densebone train` in the background, its output in a file."""
+    """Starts `densebone train` in the background; writes its output to `log`."""
     return subprocess.Popen(
         [sys.executable, "-m", "densebone.scripts", "train", *map(str, arguments)],
         cwd=cwd, stdout=log.open("w"), stderr=subprocess.STDOUT,
@@ -15,7 +15,7 @@ def start(arguments, cwd, log):
 
 
 def kill_after(process, line, log, limit=600):
-    """Kills the process with SIGKILL as soon as its log holds the line."""
+    """Sends SIGKILL to the process as soon as its log holds the line."""
     ends = time.monotonic() + limit
     while line not in log.read_text():
         assert process.poll() is None, log.read_text()

@@ -1,4 +1,7 @@
-"""Opens a tiny network on an engine, as one of two processes at once: python open_twice.py ENGINE CACHE."""
+"""Opens a tiny network on an engine and prints the sum of its output: python open_twice.py ENGINE CACHE.
+
+A test starts it twice at once, with the same cache folder.
+"""
 
 import sys
 

@@ -1,7 +1,8 @@
-"""Pelee's detector as the shipped configurations have it, without PaddleDetection's global table of settings.
+"""Pelee's detector as the shipped configurations build it, without PaddleDetection's global configuration.
 
 `tests/data/reference/pelee_ssd304_merged` holds the layers of the authors' merged Caffe graph, and its outputs on
-weights drawn as in recipe.py, with Caffe's names of the layers as keys. Its boxes are those of COCO, its classes VOC's.
+weights from recipe.py, with Caffe's layer names as keys. It has the anchor boxes of the COCO detector and the classes
+of VOC.
 """
 
 from pathlib import Path
@@ -25,7 +26,7 @@ def weights():
 
 
 def blocks(config):
-    """The configuration's SSDHead and PeleeNet blocks, its own values over those of the file that it builds on."""
+    """The SSDHead and PeleeNet blocks of a configuration, merged with those of its base file."""
     base, leaf = (yaml.safe_load((CONFIGS / f"{name}.yml").read_text()) for name in ("_base_/pelee_ssd304", config))
     head = {**base["SSDHead"], "anchor_generator": {**base["SSDHead"]["anchor_generator"]}}
     head["anchor_generator"].update(leaf["SSDHead"]["anchor_generator"])
@@ -33,7 +34,7 @@ def blocks(config):
 
 
 def detector(config=COCO, num_classes=20, **pelee_options):
-    """PaddleDetection's SSD with our maps; `pelee_options` go to the PeleeNet."""
+    """PaddleDetection's SSD on densebone's feature maps; `pelee_options` go to the PeleeNet."""
     from ppdet.modeling.architectures.ssd import SSD
     from ppdet.modeling.heads.ssd_head import SSDHead
 
@@ -46,7 +47,11 @@ def detector(config=COCO, num_classes=20, **pelee_options):
 
 
 def raw(model, image):
-    """(boxes (N, 5142, 4), scores (N, 5142, classes + background), priors (5142, 4)) before decoding, as arrays."""
+    """The outputs before decoding, as arrays.
+
+    Returns:
+        [boxes (N, 5142, 4), scores (N, 5142, classes + background), priors (5142, 4)].
+    """
     import paddle
 
     model.eval()

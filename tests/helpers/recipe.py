@@ -1,8 +1,8 @@
 """Weights and pictures that anyone can regenerate, and the official networks' outputs on them.
 
-`tests/data/reference` holds keys, shapes and outputs (logits, values of feature maps at 64 places) of the authors'
-PyTorch networks. Each tensor is a function of its official key and shape alone: raw 64-bit words of PCG64, seeded by
-the SHA-256 of the key, turned into uniform or nearly normal numbers by exact arithmetic.
+`tests/data/reference` holds keys, shapes and outputs (logits, and feature maps at 64 places) of the authors' PyTorch
+networks. A tensor depends only on its official key and its shape: the SHA-256 of the key seeds PCG64, and exact
+arithmetic turns its raw 64-bit words into uniform or nearly normal numbers.
 """
 
 import hashlib
@@ -14,37 +14,41 @@ import numpy as np
 
 SALT = "alpha"
 DATA = Path(__file__).parents[1] / "data"
-TOLERANCE = 3e-4  # x the standard deviation of the output; a wrong batch-norm epsilon alone gives 8e-3
+TOLERANCE = 3e-4  # times the standard deviation of the output; a wrong batch-norm epsilon alone gives 8e-3
 
 
 def words(key, count):
-    """`count` raw 64-bit words of the generator that belongs to `key`."""
+    """`count` raw 64-bit words of the generator that `key` seeds."""
     seed = int.from_bytes(hashlib.sha256(f"{SALT}:{key}".encode()).digest()[:8], "little")
     return np.random.PCG64(seed).random_raw(int(count))
 
 
 def normal(key, shape):
-    """Centred sum of each word's four 16-bit fields, scaled to variance 1; float64."""
+    """Nearly normal numbers, float64: the sum of the four 16-bit fields of a word, centred and scaled to variance 1."""
     drawn = words(key, math.prod(shape))
     fields = sum((drawn >> np.uint64(shift)) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48))
     return ((fields.astype(np.int64) - 131070) / math.sqrt((65536.0**2 - 1.0) / 3.0)).reshape(shape)
 
 
 def uniform(key, shape, low, high):
-    """Uniform in [low, high) from each word's top 53 bits; float64."""
+    """Uniform numbers in [low, high), float64, from the top 53 bits of each word."""
     drawn = words(key, math.prod(shape)) >> np.uint64(11)
     return (low + (high - low) * (drawn.astype(np.float64) * 2.0**-53)).reshape(shape)
 
 
 def subset(prefix, group, count, kept):
-    """`kept` of `count` channel numbers, ascending, for one group of the CondenseNetV2 layer called `prefix`."""
+    """The channels that one group of a CondenseNetV2 layer keeps: `kept` of `count` numbers, ascending."""
     return np.sort(np.argsort(words(f"{prefix}.subset.{group}", count), kind="stable")[:kept])
 
 
 def tensor(key, shape, groups=None, masked=False):
     """The tensor of one official state-dict entry.
 
-    `groups` is CondenseNetV2's; `masked` says that a mask leaves one weight in `groups`, so that fewer inputs count.
+    Args:
+        key (str): the official key.
+        shape (tuple of int): of the tensor.
+        groups (int | None): CondenseNetV2's number of groups.
+        masked (bool): whether a mask keeps only one weight in `groups`, which reduces the fan-in.
     """
     leaf = key.rpartition(".")[2]
     if leaf == "num_batches_tracked":
@@ -63,7 +67,7 @@ def tensor(key, shape, groups=None, masked=False):
 
 
 def channels(key, shape, groups):
-    """CondenseNetV2: `index` or `_mask`, by which each group reads (LGC) or feeds (SFR) channels of its own."""
+    """CondenseNetV2's `index` or `_mask`: the channels that each group reads (LGC) or writes (SFR)."""
     prefix, _, leaf = key.rpartition(".")
     reactivation = prefix.endswith(".sfr")
     count = shape[0] if reactivation or leaf == "index" else shape[1]
@@ -71,7 +75,7 @@ def channels(key, shape, groups):
     if leaf == "index" and not reactivation:
         return np.concatenate(kept)
     value = np.zeros(shape, np.float32)
-    if leaf == "index":  # as the authors keep it: row r has its single 1 in the column of its channel
+    if leaf == "index":  # the authors' form: row r has a single 1, in the column of its channel
         value[np.arange(count), np.concatenate(kept)] = 1
     for group in range(groups) if leaf == "_mask" else ():
         lines = value[:, group::groups].swapaxes(0, 1) if reactivation else value[group::groups]
@@ -80,12 +84,12 @@ def channels(key, shape, groups):
 
 
 def description(model):
-    """Keys, shapes, parameter count and cost of the official network."""
+    """What the reference JSON of a model says: keys, shapes, parameter count and cost of the official network."""
     return json.loads((DATA / "reference" / f"{model}.json").read_text())
 
 
 def weights(model):
-    """The whole official state dict of `model`, in its order; a learned CondenseNetV2 is fully pruned."""
+    """The whole official state dict of `model`, in the official order. A learned CondenseNetV2 is fully pruned."""
     about = description(model)
     shapes, groups = {key: tuple(shape) for key, shape, _ in about["state_dict"]}, about["groups"]
     result = {}
@@ -102,18 +106,18 @@ def weights(model):
 
 
 def image(shape):
-    """The input picture batch, (N, 3, H, W) float32."""
+    """The input batch of a shape (N, 3, H, W), float32."""
     return normal("input", shape).astype(np.float32)
 
 
 def outputs(model, size):
-    """(json, arrays) of the official network's run at `size`, such as "224x224"."""
+    """(JSON, arrays): the outputs of the official network at `size`, such as "224x224"."""
     stem = DATA / "reference" / f"{model}_{size}"
     return json.loads(stem.with_suffix(".json").read_text()), np.load(stem.with_suffix(".npz"))
 
 
 def digest(tensors):
-    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
+    """SHA-256 of the names, types, shapes and bytes of tensors, sorted by name."""
     total = hashlib.sha256()
     for key in sorted(tensors):
         value = np.ascontiguousarray(tensors[key])

@@ -1,6 +1,6 @@
-"""A HarDNet of a few thousand weights, for every test that is not about a variant's size.
+"""A HarDNet with a few thousand weights, for every test that does not depend on a variant's size.
 
-Positions in `base`: stem 0-1, then pool, block, conv 2-4, 5-7, 8-10 and 11-13 (a stage each), head 14.
+Positions in `base`: stem 0-1; four stages of pool, block and conv at 2-4, 5-7, 8-10 and 11-13; head 14.
 """
 
 from dataclasses import replace
@@ -41,14 +41,14 @@ def snapshot(net):
 
 
 def changed(before, net):
-    """Keys of the state dict whose numbers differ from the copies."""
+    """Keys of the state dict whose values differ from the copies in `before`."""
     return {key for key, value in net.state_dict().items() if not np.array_equal(before[key], value.numpy())}
 
 
 def movable(net):
-    """Keys that a step of training is sure to change where nothing is frozen: convolutions and statistics.
+    """Keys that a training step certainly changes if nothing is frozen: convolution weights and batch-norm statistics.
 
-    A batch norm's scale or shift that the next batch norm cancels has no gradient but noise.
+    Scales and shifts of batch norms are not among them: where the next batch norm cancels one, its gradient is noise.
     """
     state = net.state_dict()
     convolutions = {key for key, value in state.items() if value.ndim == 4 and not key.endswith("_mask")}
@@ -56,13 +56,13 @@ def movable(net):
 
 
 def loss_of(out):
-    """A scalar that every output takes part in; one that batch norm does not make constant."""
+    """A scalar loss that depends on every output, and that batch norm does not make constant."""
     outs = out if isinstance(out, list) else [out]
     return sum((o * o).mean() + o.mean() for o in outs)
 
 
 def step(net, x):
-    """One step of plain gradient descent: (outputs, gradients by name), as they were before the step."""
+    """Takes one SGD step; returns (outputs before the step, {name: gradient})."""
     net.train()
     optimizer = paddle.optimizer.SGD(0.1, parameters=net.parameters())
     out = net(x)

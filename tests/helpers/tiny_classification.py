@@ -1,11 +1,11 @@
-"""A classification job of seconds: 18 pictures of 40 x 40 in three classes, crops of 32 x 32.
+"""A classification job that takes seconds: 18 pictures of 40 x 40 in three classes, crops of 32 x 32.
 
     python tiny_classification.py killed CONFIG ITERATION OVERRIDES...
     python tiny_classification.py gradients CONFIG OUT OVERRIDES...
 
-The first trains with seed 7, and kills the process of the highest rank as SIGKILL does when that iteration is done and
-before anything is kept of it. The second takes one step, without dropout, and writes the gradients and the parameters
-after it to OUT_RANK.npz. Both can be started by `paddle.distributed.launch`.
+"killed" trains with seed 7. After the given iteration, and before anything of it is saved, the process of the highest
+rank sends SIGKILL to itself. "gradients" takes one step without dropout and writes the gradients, and the parameters
+after the step, to OUT_RANK.npz. `paddle.distributed.launch` can start both.
 """
 
 import os
@@ -24,7 +24,7 @@ SETTINGS = {
     "optimizer": {"type": "Momentum", "weight_decay": 1.0e-4, "nesterov": True},
     "lr_scheduler": {"type": "Cosine", "learning_rate": 0.02},
     "batch_size": 4,
-    "clip_norm": 1.0,  # so few values in a batch norm make steep gradients
+    "clip_norm": 1.0,  # batch norms over so few values give steep gradients
     "epochs": 2,
     "log_iters": 1,
     "use_gpu": False,
@@ -34,7 +34,7 @@ LEARNED = {"name": "condensenetv2_a", "num_classes": CLASSES, "options": {"form"
 
 
 def draw(folder):
-    """Writes FOLDER/data/train/CLASS/NUMBER.png: one colour for each class, and noise."""
+    """Writes FOLDER/data/train/CLASS/NUMBER.png: noise, and a colour for each class."""
     rng = np.random.default_rng(0)
     for label in range(CLASSES):
         place = folder / "data" / "train" / f"class{label}"
@@ -46,7 +46,7 @@ def draw(folder):
 
 
 def write(folder, name="tiny", **settings):
-    """Writes the pictures and FOLDER/NAME.yml, with `settings` in place of some of `SETTINGS`; returns its path."""
+    """Writes the pictures and FOLDER/NAME.yml, where `settings` override `SETTINGS`; returns the file's path."""
     draw(folder)
     data = {"type": "Folder", "root": str(folder / "data"), "part": "train"}
     content = {
@@ -63,14 +63,14 @@ def write(folder, name="tiny", **settings):
 
 
 def job(path, *overrides):
-    """The job of a configuration, as `classification.config.load` gives it."""
+    """The job of a configuration, from `tasks.classification.config.load`."""
     from densebone.tasks.classification.config import load
 
     return load(path, overrides)
 
 
 def killed(path, iteration, *overrides):
-    """See the module."""
+    """Trains until the process kills itself; see the module's docstring."""
     import paddle
 
     from densebone.tasks.classification import training
@@ -86,7 +86,7 @@ def killed(path, iteration, *overrides):
 
 
 def gradients(path, out, *overrides):
-    """See the module; also returns {"gradient NAME" and "parameter NAME": array}."""
+    """Takes one step; see the module's docstring. Returns {"gradient NAME" or "parameter NAME": array}."""
     import paddle
 
     from densebone.tasks.classification import training

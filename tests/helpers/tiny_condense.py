@@ -1,4 +1,4 @@
-"""A CondenseNetV2 of a few thousand weights, for every test that is not about a variant's size.
+"""A CondenseNetV2 with a few thousand weights, for every test that does not depend on a variant's size.
 
 Maps at strides 2..32 have 12, 16, 32, 48 and 56 channels; ReLU in blocks 0 and 1, attention in blocks 3 and 4.
 """
@@ -26,11 +26,11 @@ def build(form="condensed", seed=0, variant=TINY, **options):
 
 
 def randomise(layer, seed=0):
-    """Gives batch norms below `layer` statistics and weights, and indices places, that are not where they start."""
+    """Replaces the initial values of batch norms (weights and statistics) and indices in `layer` by random ones."""
     rng = np.random.default_rng(seed)
     for key, tensor in layer.state_dict().items():
         leaf = key.rpartition(".")[2]
-        if leaf == "index":  # several groups may name one channel, and some channels none
+        if leaf == "index":  # a channel may occur several times or not at all
             tensor.set_value(rng.integers(0, tensor.size, tensor.shape))
         elif leaf == "_variance" or (leaf == "weight" and tensor.ndim == 1):
             tensor.set_value(rng.uniform(0.5, 1.5, tensor.shape).astype("float32"))
@@ -40,7 +40,7 @@ def randomise(layer, seed=0):
 
 
 def pruned(seed=0, progress=0.5, **options):
-    """A tiny learned network in eval mode, pruned as far as `progress` asks, its batch norms random."""
+    """A tiny learned network in eval mode, with random batch norms, pruned as at `progress` (0..1) of a training."""
     net = randomise(build("learned", seed, **options), seed)
     net.set_progress(progress)
     net.eval()
@@ -48,5 +48,5 @@ def pruned(seed=0, progress=0.5, **options):
 
 
 def arrays(layer):
-    """Copies of the state dict's tensors, as NumPy has them."""
+    """Copies of the state dict's tensors, as NumPy arrays."""
     return {key: tensor.numpy().copy() for key, tensor in layer.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Tiny sets of pictures in every layout that classification reads, and CIFAR archives as Python 2 pickled them."""
+"""Tiny picture sets in every layout that classification reads, and CIFAR archives with Python 2's pickles."""
 
 import io
 import pickle
@@ -14,7 +14,7 @@ from densebone.datasets.cifar import LAYOUTS
 SYNSETS = ("n01440764", "n01443537", "n01484850")  # tench, goldfish, great white shark: classes 0, 1 and 2
 
 CLASSES = ("a", "b", "c", "d", "e", "f", "g")
-#: a configuration for pictures of `tree(root / "data", CLASSES)`
+#: a configuration for the pictures that `tree(root / "data", CLASSES)` writes
 SETTINGS = {
     "task": "classification",
     "model": {"name": "hardnet39ds", "num_classes": len(CLASSES)},
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def picture(path, number=0, size=(40, 36)):
-    """Writes a picture that differs with its number."""
+    """Writes a picture of noise that depends on `number`; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
@@ -38,7 +38,7 @@ def picture(path, number=0, size=(40, 36)):
 
 
 def tree(root, classes=SYNSETS, each=2, parts=("train", "val")):
-    """Writes ROOT/PART/CLASS/NUMBER.png; returns root."""
+    """Writes ROOT/PART/CLASS/NUMBER.png, `each` pictures of every class; returns `root`."""
     number = 0
     for part in parts:
         for name in classes:
@@ -49,12 +49,12 @@ def tree(root, classes=SYNSETS, each=2, parts=("train", "val")):
 
 
 class _Python2(pickle._Pickler):
-    """Writes bytes as Python 2 wrote its strings, of which CIFAR's pickles are made."""
+    """Pickles bytes as Python 2 pickled its strings, as in CIFAR's files."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_bytes(self, value):
-        """BINSTRING or SHORT_BINSTRING."""
+        """Writes SHORT_BINSTRING or BINSTRING."""
         size = len(value)
         self.write((b"U" + bytes([size]) if size < 256 else b"T" + struct.pack("<i", size)) + value)
         self.memoize(value)
@@ -63,15 +63,21 @@ class _Python2(pickle._Pickler):
 
 
 def pickled(content):
-    """The bytes of a pickle of protocol 2, as Python 2 writes it."""
+    """The bytes of a pickle of protocol 2, as Python 2 writes them."""
     stream = io.BytesIO()
     _Python2(stream, 2).dump(content)
     return stream.getvalue()
 
 
 def cifar(folder, classes, each=4, hostile=None):
-    """Writes FOLDER/cifar-CLASSES-python.tar.gz with `each` pictures in every file, and `hostile`, bytes, in place of
-    the test pictures; returns its path."""
+    """Writes FOLDER/cifar-CLASSES-python.tar.gz and returns its path.
+
+    Args:
+        folder (Path): receives the archive.
+        classes (int): 10 or 100.
+        each (int): pictures in every file.
+        hostile (bytes | None): stands in place of the test pictures' file.
+    """
     name, train, test, names, label_key, name_key = LAYOUTS[classes]
     rng = np.random.default_rng(classes)
     archive = folder / f"cifar-{classes}-python.tar.gz"

@@ -1,4 +1,4 @@
-"""A data set of three small pictures in the layout of PaddleSeg's `Dataset`, and a configuration for it."""
+"""A data set of three small pictures in the layout of PaddleSeg's `Dataset`, and its configuration."""
 
 import numpy as np
 from PIL import Image
@@ -36,7 +36,7 @@ loss:
 
 
 def write_set(folder, count=3):
-    """Writes pictures, labels that hold every class, train.txt and val.txt."""
+    """Writes pictures, labels in which every class occurs, train.txt and val.txt."""
     rng = np.random.default_rng(0)
     lines = []
     for name in ("images", "labels"):
@@ -54,6 +54,6 @@ def write_set(folder, count=3):
 
 
 def write_config(file, root):
-    """Writes the configuration for a set below `root`."""
+    """Writes the configuration for a set in the folder `root`."""
     file.write_text(CONFIG.format(root=root))
     return file

@@ -1,7 +1,7 @@
-"""A segmentation job of seconds: six pictures of 64 x 32 in three classes, a network of a thousand weights.
+"""A segmentation job that takes seconds: six pictures of 64 x 32 in three classes, a network of a thousand weights.
 
-`python tiny_training.py CONFIG ITERATION OVERRIDES...` trains it, and kills itself as SIGKILL does when that iteration
-is done and before anything is kept of it.
+`python tiny_training.py CONFIG ITERATION OVERRIDES...` trains it. After the given iteration, and before anything of it
+is saved, the process sends SIGKILL to itself.
 """
 
 import os
@@ -37,7 +37,7 @@ TRANSFORMS = [
 
 @manager.MODELS.add_component
 class NetworkWithDropout(nn.Layer):
-    """Two outputs, batch norm, and dropout: random as the network itself can be."""
+    """A network with two outputs, batch norm, and dropout as a source of randomness of its own."""
 
     def __init__(self, num_classes, in_channels=3, width=8):
         super().__init__()
@@ -48,14 +48,14 @@ class NetworkWithDropout(nn.Layer):
         self.second_head = nn.Conv2D(width, num_classes, 3, padding=1)
 
     def forward(self, x):
-        """(N, in_channels, H, W) -> two times (N, num_classes, H, W)."""
+        """(N, in_channels, H, W) -> list of (N, num_classes, H, W): two in training mode, one in eval mode."""
         maps = self.body(x)
         heads = (self.head, self.second_head) if self.training else (self.head,)
         return [nn.functional.interpolate(head(maps), x.shape[2:], mode="bilinear") for head in heads]
 
 
 def write(folder, name="tiny", **settings):
-    """Writes the pictures and FOLDER/NAME.yml, with `settings` in place of some of `SETTINGS`; returns its path."""
+    """Writes the pictures and FOLDER/NAME.yml, where `settings` override `SETTINGS`; returns the file's path."""
     random = np.random.default_rng(0)
     lines = []
     for number in range(PICTURES):
@@ -87,7 +87,7 @@ def job(path, *overrides):
 
 
 def main(path, iteration, *overrides):
-    """See the module."""
+    """Trains until the process kills itself; see the module's docstring."""
     from densebone.tasks.segmentation import training
 
     def step(run, *arguments):

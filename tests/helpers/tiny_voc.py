@@ -1,4 +1,4 @@
-"""A VOCdevkit of six pictures, drawn: a dog is a red rectangle, a person a blue one, on gray."""
+"""A VOCdevkit of six drawn pictures: a dog is a red rectangle on gray, a person a blue one."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -9,7 +9,7 @@ SPLITS = {("VOC2007", "trainval"): ("000005", "000007"), ("VOC2012", "trainval")
 
 
 def xml(name, size, objects):
-    """An annotation as VOC has it; objects are (class, difficult, [x1, y1, x2, y2])."""
+    """The text of a VOC annotation; `objects` are (class, difficult, [x1, y1, x2, y2])."""
     rows = "".join(
         f"<object><name>{kind}</name><pose>Left</pose><truncated>0</truncated><difficult>{difficult}</difficult>"
         "<bndbox>"
@@ -25,7 +25,7 @@ def xml(name, size, objects):
 
 
 def write(folder):
-    """Writes FOLDER/VOCdevkit as the archives unpack; returns the folder."""
+    """Writes FOLDER/VOCdevkit in the layout of the unpacked archives; returns the folder."""
     generator = np.random.default_rng(0)
     for (year, split), names in SPLITS.items():
         root = folder / "VOCdevkit" / year

@@ -1,6 +1,6 @@
-"""Writes what `torch.save` writes, without PyTorch: its zip archive and the older row of pickles.
+"""Writes the files of `torch.save` without PyTorch: the zip archive and the older sequence of pickles.
 
-Checked once against PyTorch 2.13: `torch.load` reads these files, and the reader reads those of `torch.save`.
+Checked once against PyTorch 2.13: `torch.load` reads these files, and densebone's reader reads those of `torch.save`.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 
 class Storage:
-    """Numbers in memory. `kind` is a key of STORAGES; those of bf16 are given as uint16."""
+    """The numbers behind a tensor. `kind` is a key of STORAGES; bf16 numbers are given as uint16."""
 
     def __init__(self, numbers, kind=None):
         self.numbers, self.kind = np.ascontiguousarray(numbers).reshape(-1), kind or np.dtype(numbers.dtype).str[1:]
 
 
 class Tensor:
-    """A window of a storage, as PyTorch pickles it; strides count elements."""
+    """A view of a storage, pickled as PyTorch does; strides count elements."""
 
     def __init__(self, storage, offset, shape, strides):
         self.parts = (storage, offset, tuple(shape), tuple(strides))
@@ -39,7 +39,7 @@ class Tensor:
 
 
 class Parameter:
-    """A tensor that is trained."""
+    """A trainable tensor."""
 
     def __init__(self, tensor):
         self.tensor = tensor
@@ -56,14 +56,17 @@ def tensor(array, kind=None):
 
 
 def state_dict(arrays, prefix=""):
-    """Tensors of arrays, in the ordered dictionary with versions that a module of PyTorch gives."""
+    """Arrays as tensors, in an ordered dict with version metadata like that of a PyTorch module."""
     state = OrderedDict((prefix + key, tensor(value)) for key, value in arrays.items())
     state._metadata = OrderedDict([("", {"version": 1})])
     return state
 
 
 def save_zip(path, content, folder="archive", protocol=2, members=(), compression=zipfile.ZIP_STORED):
-    """Writes PyTorch's format since 1.6; `members` are more (name, bytes), which replace those of the same name."""
+    """Writes the format of PyTorch 1.6 and later; returns the path.
+
+    `members` are (name, bytes) that are added to the archive; they replace members of the same name.
+    """
     storages = {}
     pickled = _pickled(content, protocol, storages, legacy=False)
     files = {f"{folder}/data.pkl": pickled, f"{folder}/byteorder": b"little"}
@@ -77,7 +80,7 @@ def save_zip(path, content, folder="archive", protocol=2, members=(), compressio
 
 
 def save_legacy(path, content, protocol=2):
-    """Writes PyTorch's format before 1.6."""
+    """Writes the format of PyTorch before 1.6; returns the path."""
     storages = {}
     sizes = {"short": 2, "int": 4, "long": 4}
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": sizes}
@@ -93,7 +96,7 @@ def save_legacy(path, content, protocol=2):
 
 
 def _pickled(content, protocol, storages, legacy):
-    """The pickle of `content`; the storages that it meets are put into `storages`."""
+    """The pickle of `content`; adds the storages in it to the dict `storages`."""
     keys = {}
 
     class Pickler(pickle.Pickler):
@@ -114,7 +117,7 @@ def _pickled(content, protocol, storages, legacy):
 
 @contextlib.contextmanager
 def _names_of_torch():
-    """Modules with the names that PyTorch's pickles mention, while pickle looks them up."""
+    """Provides fake modules with the names in PyTorch's pickles, because pickle looks them up."""
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
     for name in STORAGES.values():
         setattr(torch, name, type(name, (), {"__module__": "torch"}))

@@ -1,11 +1,12 @@
-"""Trains a small learned CondenseNetV2 on generated pictures of shapes, in plain Paddle; tests start it as a process.
+"""Trains a small learned CondenseNetV2 on pictures of shapes, in plain Paddle. Tests start it as a process.
 
     python train_learned.py OUT --epochs 6 [--resume]
     python -m paddle.distributed.launch --nproc_per_node 2 train_learned.py OUT
 
-After each epoch it writes OUT/checkpoint.pdparams and then prints a line of JSON; --resume goes on from there, to the
-same result. In the end each process writes its state dict to OUT/final_RANK.npz. Of several processes each also writes
-OUT/independent_RANK.npz, the state dict of a network that was pruned untrained, with other weights in each process.
+After each epoch the script writes OUT/checkpoint.pdparams and then prints a line of JSON; --resume continues from there
+and gives the same result. At the end each process writes its state dict to OUT/final_RANK.npz. If there are several
+processes, each also prunes an untrained network with weights of its own, and writes that network's state dict to
+OUT/independent_RANK.npz.
 """
 
 import argparse
@@ -30,7 +31,11 @@ SIDE = 32
 
 
 def picture(rng, kind):
-    """(3, 32, 32) float32: a circle, a square, a cross or stripes, of any colour, size and place, on noise."""
+    """A circle, square, cross or stripes (`kind` 0..3), random in colour, size and place, on noise.
+
+    Returns:
+        float32 (3, 32, 32).
+    """
     y, x = np.mgrid[:SIDE, :SIDE].astype("float32")
     (cy, cx), radius = rng.uniform(11, 21, 2), rng.uniform(6, 10)
     dy, dx = np.abs(y - cy), np.abs(x - cx)
@@ -45,25 +50,25 @@ def picture(rng, kind):
 
 
 def data(count, seed=0):
-    """(pictures, labels), as many of each class."""
+    """(pictures (count, 3, 32, 32), labels (count,)); the classes take turns."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % CLASSES
     return np.stack([picture(rng, kind) for kind in labels]), labels
 
 
 def build(seed=0):
-    """The network that is trained."""
+    """The network to train; the seed decides its weights."""
     paddle.seed(seed)
     return CondenseNetV2(VARIANT, form="learned", num_classes=CLASSES)
 
 
 def state_dict(net):
-    """The state dict's tensors, as NumPy has them."""
+    """The state dict's tensors, as NumPy arrays."""
     return {key: tensor.numpy() for key, tensor in net.state_dict().items()}
 
 
 def write(path, function):
-    """Calls `function` with a temporary path that then becomes `path`."""
+    """Lets `function` write to a temporary path, which then becomes `path`."""
     with atomic_path(path) as temporary:
         function(str(temporary))
 
@@ -104,7 +109,7 @@ def train(options):
 
 
 def prune_alone(options):
-    """Prunes, in two steps, a network that has other weights in each process."""
+    """Prunes a network in two steps; its weights differ from process to process."""
     rank = distributed.get_rank()
     net = build(seed=rank)
     net.set_progress(0.3)
@@ -113,12 +118,12 @@ def prune_alone(options):
 
 
 def main(argv=None):
-    """Parses, trains."""
+    """Trains, in one process or several."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8, help="batches in an epoch")
-    parser.add_argument("--batch", type=int, default=16, help="pictures in a batch, of all processes together")
+    parser.add_argument("--batch", type=int, default=16, help="pictures in a batch, over all processes")
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--lasso", type=float, default=1e-5)
     parser.add_argument("--resume", action="store_true")

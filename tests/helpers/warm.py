@@ -1,7 +1,7 @@
-"""`densebone` commands whose process begins with Paddle and PaddleDetection imported.
+"""Runs `densebone` commands in processes that have Paddle and PaddleDetection imported already.
 
-Importing them takes 5 s, and most commands of the tests little more. So a process imports them once and then forks
-itself for each command, which thus still has a process, a folder, an environment and streams of its own.
+The imports take 5 s, and most commands in the tests take little more. So one process imports them once and forks itself
+for each command. The command still has a process, a folder, an environment and streams of its own.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-# What is read when a library is imported: a command for which these are others gets a process from scratch.
+# Libraries read variables with these prefixes when they are imported. A command with other values gets a new process.
 EARLY = ("CUDA", "FLAGS", "KMP", "LD_", "MKL", "OMP", "PADDLE", "PYTHON")
 
 
 class Starter:
-    """Runs commands; one for each process of the test run."""
+    """Runs commands. Each process of the test run has one."""
 
     def __init__(self):
         self.environment = dict(os.environ)
@@ -25,9 +25,11 @@ class Starter:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, arguments, cwd=None, timeout=600):
-        """A CompletedProcess, as of `subprocess.run` with text."""
+        """Runs a command; returns a CompletedProcess like `subprocess.run(..., text=True)`."""
         arguments = [str(argument) for argument in arguments]
-        if arguments[0] == "run" or _early(os.environ) != _early(self.environment):  # run imports what a script says
+        if arguments[0] == "run" or _early(os.environ) != _early(
+            self.environment
+        ):  # `run` imports what the user's script says
             command = [sys.executable, "-m", "densebone.scripts", *arguments]
             return subprocess.run(command, cwd=cwd, timeout=timeout, capture_output=True, text=True)
         with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +44,7 @@ class Starter:
         return subprocess.CompletedProcess(arguments, status, *texts)
 
     def close(self):
-        """Ends the process. It is not enough to close its stdin: what the tests forked may hold that open."""
+        """Kills the process. Closing its stdin is not enough, because processes that tests forked may hold it open."""
         self.process.kill()
         self.process.wait()
 
@@ -52,7 +54,7 @@ def _early(environment):
 
 
 def serve():
-    """Answers the lines of `Starter.run` until there are no more."""
+    """Runs the commands that `Starter.run` sends, until its stdin ends."""
     answers = os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
@@ -61,7 +63,7 @@ def serve():
 
     import paddle  # noqa: F401
 
-    with contextlib.suppress(ImportError):  # the tests of detection are skipped then
+    with contextlib.suppress(ImportError):  # without PaddleDetection its tests are skipped
         import ppdet.engine  # noqa: F401
     for line in sys.stdin:
         order = json.loads(line)
@@ -75,7 +77,7 @@ def serve():
 
 
 def _wait(child, timeout):
-    """The exit status of a child, or None when it took longer and was killed."""
+    """The exit status of a child; None if it took longer than `timeout` seconds and was killed."""
     import signal
     import threading
 
@@ -93,7 +95,7 @@ def _wait(child, timeout):
 
 
 def _become(order):
-    """Does what `python -m densebone.scripts ARGUMENTS` does, and ends."""
+    """Turns this process into `python -m densebone.scripts ARGUMENTS`; does not return."""
     import atexit
     import random
     import threading

@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves as told."""
+"""A local web server that misbehaves on request."""
 
 import threading
 from contextlib import contextmanager, suppress
@@ -6,18 +6,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Page:
-    """What a path answers.
+    """How the server answers requests for a path.
 
     Args:
         body (bytes): the file.
-        ranges (bool): whether parts of it are served.
-        etag (str | None): its ETag; None: no validator at all.
-        cut (list of int): after how many bytes the connection breaks; one for each of the first requests.
-        status (list of int): statuses of the first requests, without the file.
-        heed_if_range (bool): whether If-Range is looked at.
-        headers (dict): more of them, such as Location for a redirect.
-        piece (int | None): the most bytes of an answer to a Range.
-        hold (threading.Event | None): waited for when half the file has been sent.
+        ranges (bool): whether the server honours Range.
+        etag (str | None): the file's ETag; None sends no validator.
+        cut (list of int): the number of bytes after which the connection breaks, for each of the first requests.
+        status (list of int): the status of each of the first requests, which get no file.
+        heed_if_range (bool): whether the server honours If-Range.
+        headers (dict): additional headers, such as Location for a redirect.
+        piece (int | None): the largest answer to a Range, bytes.
+        hold (threading.Event | None): after half of the file, the server waits for this event.
     """
 
     def __init__(
@@ -29,7 +29,13 @@ class Page:
 
 
 class Web:
-    """{path: Page} at an address; `gets` lists the (path, Range header or None) of the requests."""
+    """The pages of a server.
+
+    Attributes:
+        address (str): of the server, "http://...".
+        pages (dict): path -> `Page`.
+        gets (list): (path, Range header or None) of every request so far.
+    """
 
     def __init__(self, address):
         self.address, self.pages, self.gets = address, {}, []
@@ -93,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve():
-    """A Web while the block runs."""
+    """Serves in the background while the block runs; yields the `Web`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     server.web = Web(f"http://127.0.0.1:{server.server_port}")

@@ -1,4 +1,4 @@
-"""Writes backbones/facts.yml, what the registry knows of its models without building them.
+"""Writes backbones/facts.yml, which tells the registry about its models without building them.
 
 python tests/helpers/write_facts.py
 """
@@ -12,7 +12,7 @@ from densebone import registry
 
 
 def measure(name):
-    """The facts of a model, read off the built network."""
+    """The facts of a model, read from the built network."""
     net = registry.create_model(name)
     backbone = getattr(net, "backbone", net)
     return {

@@ -1,6 +1,7 @@
-"""The repairs of paddledet 2.6.0: each against a computation of our own, and the error without it.
+"""Each repair of paddledet 2.6.0 agrees with an independent computation; without it, the error is back.
 
-Run as a script, this file tries every probe without its repair and prints what happened; a fixture does so.
+Run as a script, this file runs every probe without its repair and prints the outcome. A fixture does so in a fresh
+process.
 """
 
 import importlib
@@ -62,7 +63,7 @@ def names_in_force():
     return [repair.name for repair in compat.in_force()]
 
 
-# Probes: the smallest call that meets the defect, one for each repair.
+# Probes: for each repair, the smallest call that triggers the defect.
 
 
 def mine(conf_loss, labels, background=3):
@@ -174,7 +175,7 @@ def static_matrix_nms(boxes, scores):
 
 
 def in_static_graph(function, *arrays):
-    """Outputs of `function`, run as the static graph that an export would save."""
+    """Outputs of `function` when it runs as the static graph that an export would save."""
     spec = [paddle.static.InputSpec([None, *array.shape[1:]], "float32") for array in arrays]
     return paddle.jit.to_static(function, input_spec=spec, full_graph=True)(*map(tensor, arrays))
 
@@ -224,7 +225,7 @@ TestReader:
 
 
 def export_ssd(folder):
-    """Export a small SSD and run it; the largest difference between its boxes and those of the network."""
+    """Exports a small SSD and runs it. Returns the largest difference between its boxes and the network's."""
     categories = [{"id": i, "name": str(i)} for i in range(3)]
     (folder / "labels.json").write_text(json.dumps({"images": [], "annotations": [], "categories": categories}))
     config = folder / "ssd.yml"
@@ -277,7 +278,7 @@ def expected_of(logits):
 
 
 def export_distances(folder):
-    """Export `TwoLevels` and run it; ValueError when it gives other distances than the formula."""
+    """Exports `TwoLevels` and runs it. ValueError when its distances differ from the formula's."""
     net, logits = TwoLevels(), np.random.RandomState(0).randn(3, 4 * 17).astype("float32")
     net.eval()
     spec = [paddle.static.InputSpec([None, 4 * 17], "float32", name="x")]
@@ -294,7 +295,7 @@ FEATURE, IMAGE = np.zeros((1, 3, 2, 2), "float32"), np.zeros((1, 3, 32, 32), "fl
 
 
 def without_repairs(folder):
-    """Name of the repair -> "Error: text" of its probe when nothing is repaired, or "no error"."""
+    """{name of the repair: "Error: text" of its probe when nothing is repaired, or "no error"}."""
     probes = {
         "ssd_hard_examples": mine_without_objects,
         "atss_labels": assign_atss,
@@ -313,7 +314,7 @@ def without_repairs(folder):
     }
     outcome = {}
     for name, probe in probes.items():
-        # The export meets the other defects too; every other probe meets its own only.
+        # The export triggers the other defects too; every other probe triggers only its own.
         compat.apply(skip=[name] if name == "export_program" else NAMES)
         try:
             probe()

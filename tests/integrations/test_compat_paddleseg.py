@@ -1,4 +1,4 @@
-"""The repairs of paddleseg 2.8.0: each against a computation of our own, and the error without it."""
+"""Each repair of paddleseg 2.8.0 agrees with an independent computation; without it, the error is back."""
 
 import importlib
 
@@ -33,7 +33,7 @@ def names_in_force():
 
 
 def scene(ignored=True):
-    """Logits (2, 4, 6, 8) and labels (2, 6, 8), of which the first row may be ignored."""
+    """Logits (2, 4, 6, 8) and labels (2, 6, 8), whose first row may be ignored."""
     rng = np.random.RandomState(0)
     logits, labels = rng.randn(2, CLASSES, 6, 8), rng.randint(0, CLASSES, (2, 6, 8))
     if ignored:
@@ -42,7 +42,7 @@ def scene(ignored=True):
 
 
 def loss_and_gradient(criterion, logits, labels, **more):
-    """The loss and its gradient by the logits; of a list of losses, of their sum."""
+    """The loss and its gradient by the logits. A list of losses is summed first."""
     logits = paddle.to_tensor(logits, stop_gradient=False)
     loss = criterion(logits, paddle.to_tensor(labels), **more)
     loss = sum(loss) if isinstance(loss, list) else loss
@@ -51,7 +51,7 @@ def loss_and_gradient(criterion, logits, labels, **more):
 
 
 def slopes(function, x, step=1e-5):
-    """Central differences of `function` at every 13th entry of x; the indices and the values."""
+    """(indices, values): central differences of `function` at every 13th entry of x."""
     indices, values = [np.unravel_index(i, x.shape) for i in range(0, x.size, 13)], []
     for index in indices:
         both = []
@@ -64,7 +64,7 @@ def slopes(function, x, step=1e-5):
 
 
 def assert_is(found, function, logits):
-    """`found`, a loss and its gradient, are those of the numpy `function` of the logits."""
+    """Asserts that `found`, a loss and its gradient, agree with the NumPy `function` of the logits."""
     loss, gradient = found
     assert np.isclose(loss, function(logits.astype("float64")), rtol=1e-5)
     indices, expected = slopes(function, logits)
@@ -239,7 +239,7 @@ class Scenes(paddle.io.Dataset):
 
 
 def train_a_little(folder):
-    """Three iterations of PaddleSeg's trainer, logged each; the losses it was given."""
+    """Runs three iterations of PaddleSeg's trainer, which logs each one."""
     model = Pixelwise()
     optimizer = paddle.optimizer.Momentum(0.01, parameters=model.parameters())
     mixed = losses.MixedLoss([bootstrapped(), losses.LovaszSoftmaxLoss()], [0.5, 0.5])

@@ -16,7 +16,7 @@ from paddleseg.cvlibs import manager
 
 from densebone.integrations import paddleseg as adapter
 
-# head: its arguments beside num_classes and backbone
+# head: its arguments besides num_classes and backbone
 HEADS = {
     "FCN": {"backbone_indices": (-1,), "channels": 32},
     "DeepLabV3P": {"backbone_indices": (0, 3), "aspp_ratios": (1, 3, 6, 9)},
@@ -26,7 +26,7 @@ HEADS = {
     "PSPNet": {"backbone_indices": (2, 3), "pp_out_channels": 64},
     "FCHarDNet": {},
 }
-# for every run: each head with one backbone, each backbone with one head
+# tested in every run: each head with one backbone, each backbone with one head
 SAMPLE = [*((head, "HarDNet39DS") for head in HEADS), *(("FCN", name) for name in adapter.BACKBONES)]
 SAMPLE.remove(("FCN", "HarDNet39DS"))
 REST = [(head, name) for head in HEADS for name in adapter.BACKBONES if (head, name) not in SAMPLE]
@@ -58,10 +58,10 @@ def test_a_backbone_declares_what_comes_out(name):
 
 
 def trains(head, name):
-    """Builds and trains a step."""
+    """Builds the model and trains it for one step."""
     paddle.seed(0)
     net = manager.MODELS[head](num_classes=5, backbone=manager.BACKBONES[name](), **HEADS[head])
-    # heads that do not take every map leave the parameters behind it without a gradient
+    # a head that skips a map leaves the parameters behind it without a gradient
     outputs, gradients = tiny.step(net, tiny.images((2, 3, 64, 96)))
     assert outputs[0].shape == (2, 5, 64, 96)
     assert len(gradients) > 10 and all(np.isfinite(gradient).all() for gradient in gradients.values())
@@ -70,7 +70,7 @@ def trains(head, name):
 
 
 def exports(net, folder):
-    """Exports; the export answers for another size as the model does."""
+    """Exports the model. The export agrees with it at another input size."""
     net.eval()
     x = tiny.images((1, 3, 96, 64))
     with paddle.no_grad():
@@ -86,7 +86,7 @@ def exports(net, folder):
 @pytest.mark.parametrize("head, name", SAMPLE, ids=ids(SAMPLE))
 def test_heads(head, name, tmp_path):
     net = trains(head, name)
-    if name == "HarDNet39DS":  # tracing takes long; the others are traced on request
+    if name == "HarDNet39DS":  # tracing takes long; the acceptance test traces the others
         exports(net, tmp_path)
 
 

@@ -1,24 +1,19 @@
-"""Every picture we draw, looked at pixel by pixel."""
-
-import os
-import sys
+"""Drawings on pictures, looked at pixel by pixel."""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
 from densebone.errors import UserError
-from densebone.pictures import drawing, plots
+from densebone.pictures import drawing
 from densebone.pictures.drawing import class_colours, draw_boxes, draw_labels
-from densebone.pictures.plots import check_curves, plot_training
-from densebone.pictures.sheets import plot_sheet
 
 GRAY = np.full((120, 160, 3), 128, np.uint8)
 SHAPES = ["circle", "square", "triangle", "star"]
 
 
 def _changed(drawn, image=GRAY):
-    """(top, left, bottom, right) of what differs from the image, bottom and right exclusive."""
+    """(top, left, bottom, right) of the pixels that differ from the image, bottom and right exclusive."""
     rows, columns = np.nonzero((np.asarray(drawn) != image).any(axis=2))
     return rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
 
@@ -94,7 +89,7 @@ CORNERS = {
 @pytest.mark.parametrize("box", CORNERS.values(), ids=CORNERS)
 @pytest.mark.parametrize("name", ["star", "a class with a name that is much longer than the picture is wide"])
 def test_plate_stays_in_the_picture(monkeypatch, box, name):
-    """Drawn on a larger canvas: nothing may reach the margin, and all of the plate must be there."""
+    """The plate lies completely inside the picture, with all of its letters."""
     plates = []
     original = drawing.ImageDraw.ImageDraw.rectangle
 
@@ -280,157 +275,3 @@ def test_label_errors():
         draw_labels(GRAY, HALVES, SHAPES, PALETTE[:2])
     with pytest.raises(UserError, match="opacity is 2; it must be from 0 to 1"):
         draw_labels(GRAY, HALVES, SHAPES, PALETTE, opacity=2)
-
-
-# plot_training
-
-
-def _train(count, **parts):
-    return [
-        {"kind": "train", "iteration": i, "epoch": i / 10, "loss": 5 - i / 40, "lr": 0.1, **parts} for i in range(count)
-    ]
-
-
-def _evals(count):
-    return [{"kind": "eval", "iteration": 20 * i, "epoch": 2 * i, "AP": 0.1 * i, "AP50": 0.2 * i} for i in range(count)]
-
-
-def _panels(monkeypatch, history, path):
-    """The axes that were drawn."""
-    figures = []
-    original = plots.new_figure
-
-    def keep(*args):
-        figures.append(original(*args))
-        return figures[-1]
-
-    monkeypatch.setattr(plots, "new_figure", keep)
-    plot_training(history, path)
-    return figures[0].axes
-
-
-@pytest.mark.parametrize(
-    "history, panels",
-    [
-        (_train(100, loss_cls=1.0) + _evals(4), 2),
-        (_train(100), 1),
-        (_train(1), 1),
-        (_evals(1), 1),
-        (_train(1) + _evals(1), 2),
-    ],
-    ids=["both", "no eval", "one point", "one eval", "one of each"],
-)
-def test_curves(tmp_path, monkeypatch, history, panels):
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'detection'")
-    axes = _panels(monkeypatch, history, tmp_path / "new" / "curve.png")
-    assert len(axes) == panels
-    assert all(panel.get_title() and panel.get_xlabel() and panel.get_ylabel() for panel in axes)
-    with Image.open(tmp_path / "new" / "curve.png") as picture:
-        assert picture.format == "PNG"
-        assert len(picture.convert("RGB").getcolors(10**6)) > 50
-    assert os.listdir(tmp_path / "new") == ["curve.png"]
-
-
-def test_curve_labels_and_values(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'detection'")
-    history = _evals(4) + _train(100, loss_iou=2.0, loss_cls=1.0)[::-1]
-    losses, precision = _panels(monkeypatch, history, tmp_path / "c.png")
-    words = [text.get_text() for text in losses.get_legend().get_texts()]
-    assert words == ["loss", "loss_cls", "loss_iou"]
-    raw = losses.lines[0].get_xydata()
-    np.testing.assert_allclose(raw[[0, -1]], [[0, 5], [99, 5 - 99 / 40]])
-    assert [text.get_text() for text in precision.get_legend().get_texts()] == ["mAP @ 0.5", "mAP @ 0.5:0.95"]
-    np.testing.assert_allclose(precision.lines[0].get_ydata(), [0, 0.2, 0.4, 0.6])
-    assert "mAP @ 0.5 0.600" in precision.get_title()
-
-
-def test_the_curve_of_a_segmentation_run(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the toolkits")
-    history = [{"kind": "eval", "iteration": 10 * i, "mIoU": 0.3 * i, "accuracy": 0.9} for i in range(3)]
-    _, scores = _panels(monkeypatch, _train(20) + history, tmp_path / "c.png")
-    assert [text.get_text() for text in scores.get_legend().get_texts()] == ["mIoU"]
-    np.testing.assert_allclose(scores.lines[0].get_xydata(), [[0, 0], [10, 0.3], [20, 0.6]])
-    assert scores.get_title() == "Validation mIoU (best: mIoU 0.600)"
-    assert scores.get_ylabel() == "mIoU"
-
-
-def test_values_that_are_not_finite_or_missing(tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'detection'")
-    history = _train(10)
-    history += [{"kind": "train", "iteration": 10, "loss": float("nan")}]
-    history += [{"kind": "eval", "iteration": 10, "AP": None, "AP50": 0.5}, {"kind": "note"}]
-    plot_training(history, tmp_path / "c.png")
-    assert (tmp_path / "c.png").stat().st_size > 1000
-
-
-def test_no_global_matplotlib_state(tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'detection'")
-    before = "matplotlib.pyplot" in sys.modules
-    plot_training(_train(3), tmp_path / "c.png")
-    assert ("matplotlib.pyplot" in sys.modules) is before
-
-
-def test_moving_average_by_hand():
-    np.testing.assert_allclose(plots._smooth(np.array([1.0, 2.0, 6.0, 7.0])), [1.5, 3, 5, 6.5])
-    np.testing.assert_allclose(plots._smooth(np.array([1.0, np.nan, 5.0])), [1, 3, 5])
-    assert np.isnan(plots._smooth(np.array([np.nan]))).all()
-
-
-def test_plot_training_errors(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="no row of kind 'train' with a loss or 'eval'"):
-        plot_training([], tmp_path / "c.png")
-    with pytest.raises(UserError, match="has no 'iteration'"):
-        plot_training([{"kind": "train", "loss": 1.0}], tmp_path / "c.png")
-    with pytest.raises(UserError, match=r"c\.pdf: the picture is written as PNG"):
-        plot_training(_train(3), tmp_path / "c.pdf")
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UserError, match="needs matplotlib; run: pip install matplotlib"):
-        plot_training(_train(3), tmp_path / "c.png")
-    assert os.listdir(tmp_path) == []
-    with pytest.raises(UserError, match="needs matplotlib; run: pip install matplotlib"):
-        check_curves()
-
-
-# plot_sheet
-
-
-def test_sheet(tmp_path):
-    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
-    sizes = [(50, 100), (100, 50), (30, 30)]
-    pictures = [np.full((*size, 3), colour, np.uint8) for size, colour in zip(sizes, colours)]
-    plot_sheet(
-        pictures,
-        ["a", "b", "a title that is far too long for the cell that it stands over"],
-        tmp_path / "s.png",
-        columns=2,
-        cell=100,
-    )
-    with Image.open(tmp_path / "s.png") as sheet:
-        pixels = np.asarray(sheet)
-    assert pixels.shape == (8 + 2 * (100 + 14 + 8), 8 + 2 * 108, 3)
-    for colour, (height, width) in zip(colours, [(50, 100), (100, 50), (100, 100)]):
-        assert (pixels == colour).all(axis=2).sum() == height * width
-    assert (pixels[:, :8] == 255).all()
-    assert (pixels[:, -8:] == 255).all()
-    assert (pixels[8:22, 8:108].min(axis=2) < 100).any()  # the first title
-    assert os.listdir(tmp_path) == ["s.png"]
-
-
-def test_sheet_with_fewer_pictures_than_columns(tmp_path):
-    plot_sheet([Image.fromarray(GRAY)], ["one"], tmp_path / "s.png")
-    with Image.open(tmp_path / "s.png") as sheet:
-        assert sheet.width == 256 + 16
-
-
-def test_sheet_errors(tmp_path):
-    with pytest.raises(UserError, match="0 pictures and 0 titles; give at least one"):
-        plot_sheet([], [], tmp_path / "s.png")
-    with pytest.raises(UserError, match="1 pictures and 2 titles"):
-        plot_sheet([GRAY], ["a", "b"], tmp_path / "s.png")
-    with pytest.raises(UserError, match="columns must be at least 1"):
-        plot_sheet([GRAY], ["a"], tmp_path / "s.png", columns=0)
-    with pytest.raises(UserError, match=r"ends in \.png"):
-        plot_sheet([GRAY], ["a"], tmp_path / "s.jpg")
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write into the folder"):
-        plot_sheet([GRAY], ["a"], tmp_path / "file" / "s.png")

@@ -1,7 +1,4 @@
-"""Costs of networks: equal to what was counted on the authors' networks, and to a hand-computed case."""
-
-import csv
-import json
+"""Costs of networks equal those counted on the authors' networks, and a case computed by hand."""
 
 import paddle
 import pytest
@@ -47,7 +44,7 @@ def test_the_learned_form_costs_what_the_official_one_does(variant):
 
 
 class Small(nn.Layer):
-    """A convolution that is used twice, a transposed, a depthwise and a padded one, and a linear layer."""
+    """A convolution that runs twice, a transposed, a depthwise and a padded one, and a linear layer."""
 
     def __init__(self):
         super().__init__()
@@ -110,19 +107,6 @@ def test_a_batch_is_what_a_batch_costs():
     one = profile(net, (64, 32))
     assert (costs.activation_bytes, costs.weight_bytes) == (3 * one.activation_bytes, one.weight_bytes)
     assert costs.intensity > one.intensity
-
-
-def test_files_hold_what_was_counted(tmp_path):
-    costs = profile("condensenetv2_a", (64, 64))
-    costs.save_json(tmp_path / "costs.json")
-    costs.save_csv(tmp_path / "costs.csv")
-    saved = json.loads((tmp_path / "costs.json").read_text())
-    rows = list(csv.DictReader((tmp_path / "costs.csv").open()))
-    assert saved["macs"] == costs.macs == sum(layer["macs"] for layer in saved["layers"])
-    assert saved["macs"] == sum(int(row["macs"]) for row in rows)
-    assert [row["name"] for row in rows] == [layer.name for layer in costs.layers]
-    assert (rows[0]["input_shape"], rows[0]["memory_bound"]) == ("1x3x64x64", "True")
-    assert len(rows) == len(costs.layers) == 93
 
 
 def test_all_classifiers_have_published_accuracy(monkeypatch):

@@ -1,4 +1,4 @@
-"""Pictures of costs: what is marked, and names that do not cover each other."""
+"""Plots of costs: memory-bound layers are marked, and names do not cover each other."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from PIL import Image
 from densebone.errors import UserError
 from densebone.pictures.plots import new_figure
 from densebone.profiling import plots
-from densebone.profiling.costs import LayerCost, Profile
+from densebone.profiling.results import LayerCost, Profile
 
 ORANGE, BLUE = (255, 127, 14), (31, 119, 180)
 

@@ -154,7 +154,7 @@ def test_pictures_that_are_missing_are_counted(sample, tmp_path):
 
 def test_a_box_may_overhang_as_those_of_coco_do():
     from densebone import UserError
-    from densebone.tasks.detection.data import check_annotations
+    from densebone.datasets.coco import check_annotations
 
     content = {
         "categories": [{"id": 1, "name": "cat"}],

@@ -8,6 +8,7 @@ import yaml
 from tiny_pictures import CLASSES, SETTINGS, tree
 
 from densebone.scripts import main, options
+from densebone.tasks.task import task_of
 
 DETECTION = "smoke_ppyoloe_hardnet39ds_192_10e_sample"
 
@@ -63,7 +64,7 @@ def test_what_is_refused(case, tiny, capsys):
     assert not [name for _, _, names in os.walk("output") for name in names]
 
 
-@pytest.mark.parametrize("arguments", [["--top", "3"], ["--json"]])
+@pytest.mark.parametrize("arguments", [["--top", "3"]])
 def test_what_a_detector_does_not_have(arguments, capsys):
     line = refused(capsys, "predict", "-c", DETECTION, "a.jpg", *arguments)
     assert f"{arguments[0]} is for classification, and " in line and line.endswith("is for detection; leave it out")
@@ -93,6 +94,6 @@ def test_what_is_refused_of_an_exported_model(case, tiny, capsys, tmp_path):
 
 
 def test_what_a_configuration_is_for(tiny, tmp_path):
-    assert options.task_of(tmp_path / tiny) == "classification"
-    assert options.task_of(options.find_config(DETECTION)) == "detection"
-    assert options.task_of(options.find_config("smoke_fchardnet70_sample")) == "segmentation"
+    assert task_of(tmp_path / tiny).name == "classification"
+    assert task_of(options.find_config(DETECTION)).name == "detection"
+    assert task_of(options.find_config("smoke_fchardnet70_sample")).name == "segmentation"

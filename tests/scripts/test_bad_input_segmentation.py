@@ -90,11 +90,11 @@ def test_a_configuration_of_neither_task(tiny, capsys, tmp_path):
 def changes(tiny, *given, overrides=()):
     """What the options make of test_config."""
     parser = options.parser("eval", "")
-    options.add_test_config(parser)
+    options.add_task_options(parser, "eval")
     arguments = parser.parse_args(["-c", tiny, *given, *(["-o", *overrides] if overrides else [])])
-    task, job = options.load(arguments)
-    assert task == "segmentation"
-    return options.test_config(arguments, job)
+    task, job = options.open_job(arguments)
+    assert task.name == "segmentation"
+    return options.task_options(arguments, "eval", task, job)["test_config"]
 
 
 def test_options_replace_test_config(tiny):
@@ -106,8 +106,3 @@ def test_options_replace_test_config(tiny):
     assert changes(tiny, "--scales", "0.5", "1", overrides=active) == {"aug_eval": True, "scales": [0.5, 1.0]}
     assert changes(tiny, "--slide", "32", "24") == {"is_slide": True, "crop_size": [32, 24], "stride": [21, 16]}
     assert changes(tiny, "--slide", "32", "24", "8", "4")["stride"] == [8, 4]
-
-
-def test_a_table():
-    rows = [["class", "IoU"], ["road", "0.9"], ["traffic light", "1"]]
-    assert options.table(rows) == "class          IoU\nroad           0.9\ntraffic light    1"

@@ -46,7 +46,7 @@ def tried(monkeypatch):
         write_data=lambda folder: (folder.mkdir(parents=True), (folder / "picture").write_text("picture")),
         try_pair=try_pair,
     )
-    monkeypatch.setattr(trials, "job", lambda toolkit: pretended)
+    monkeypatch.setattr(trials, "heads_of", lambda toolkit: pretended)
     work = trials._try_all
     monkeypatch.setattr(
         trials, "_try_all", lambda rows, *more: tried.extend(r["head"] for r in rows) or work(rows, *more)

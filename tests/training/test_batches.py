@@ -1,4 +1,4 @@
-"""Which pictures an iteration of which process takes. (Reading them is tested with the jobs.)"""
+"""The pictures that each process gets in each iteration. (The tests of the tasks cover reading them.)"""
 
 from itertools import chain
 
@@ -31,7 +31,7 @@ def test_processes_have_shares_without_overlap_that_make_the_whole_batch():
 def test_accumulated_batches_make_the_whole_batch():
     large = list(Batches(EpochSampler(23, 6, seed=3), 0, 7))
     small = list(Batches(EpochSampler(23, 3, seed=3), 0, 7, accumulate=2))
-    assert Batches(EpochSampler(23, 3, seed=3), 0, 7, accumulate=2).per_epoch == 3  # of seven batches, one is left out
+    assert Batches(EpochSampler(23, 3, seed=3), 0, 7, accumulate=2).per_epoch == 3  # one of seven batches is left out
     assert len(small) == len(Batches(EpochSampler(23, 3, seed=3), 0, 7, accumulate=2)) == 14
     assert [a + b for a, b in zip(small[::2], small[1::2])] == large
     assert [key[0] for key in large[2]] == [0] * 6 and [key[0] for key in large[3]] == [1] * 6
@@ -49,7 +49,7 @@ def test_seeds():
 
 
 class Numbers:
-    """A data set of which picture 4 cannot be read."""
+    """A data set whose picture 4 cannot be read."""
 
     def __getitem__(self, key):
         if key[1] == 4:

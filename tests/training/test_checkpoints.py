@@ -1,4 +1,4 @@
-"""Checkpoints are whole or do not count."""
+"""Only whole checkpoints count."""
 
 import json
 import os

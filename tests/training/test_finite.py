@@ -1,4 +1,4 @@
-"""What is not finite is found."""
+"""Losses, gradients and weights that are not finite are reported."""
 
 import numpy as np
 import paddle

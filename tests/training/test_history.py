@@ -1,4 +1,4 @@
-"""The history of a run survives a kill, and is cut where a run is resumed."""
+"""The history of a run survives a kill. A resumed run drops the rows after its iteration."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_curves_are_drawn_when_there_are_rows(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib comes with the toolkits")
     history = History(tmp_path, 0)
     history.draw()
-    assert not list(tmp_path.iterdir())  # nothing of a run that ends before its first row
+    assert not list(tmp_path.iterdir())  # a run that ends before its first row leaves no files
     history.add(rows(1)[0])
     history.add({"kind": "eval", "iteration": 2, "top1": 0.5})
     history.draw()

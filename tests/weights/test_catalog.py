@@ -1,4 +1,4 @@
-"""The catalog is complete, whole, and answers by name."""
+"""The catalog lists every published checkpoint, its fields are well formed, and it finds entries by name and URL."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ URLS = Path(__file__).parents[1] / "data" / "catalog_urls.txt"
 
 
 def published():
-    """The 63 places where checkpoints are published: a URL, and the path in a git tree where that is one."""
+    """The 63 places where checkpoints are published: a URL, and for a git tree the path in it."""
     return [line.split() for line in URLS.read_text().splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""Every published kind of file, in its real container, loads and gives the official network's logits."""
+"""Every published kind of file, in its real container, loads and reproduces the official network's logits."""
 
 import functools
 import json
@@ -13,11 +13,12 @@ import torch_files
 from safetensors.numpy import save_file
 
 import densebone as db
-from densebone.weights.layouts import from_pytorch, recognise
+from densebone.weights.array_conversion import from_pytorch
+from densebone.weights.layouts import recognise
 
 HARDNETS = ("hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85")
 CONDENSED = tuple(f"condensenetv2_{v}" for v in "abc")
-# that are published; other networks and their encoders: tests/necks
+# the published classifiers; tests/necks covers other networks and their encoders
 CLASSIFIERS = (*HARDNETS, "peleenet", *CONDENSED)
 REFERENCE = {name: f"cdnv2_{name[-1]}_converted" for name in CONDENSED}
 
@@ -32,7 +33,7 @@ def official(model):
 
 
 def paddle_names(model):
-    """As PaddleClas, ppim and flytocc have them: the authors' keys, Paddle's names and axes."""
+    """Weights as PaddleClas, ppim and flytocc publish them: the authors' keys, Paddle's names and axes."""
     return from_pytorch(official(model))
 
 
@@ -91,7 +92,7 @@ def key_map(model):
 def pytorchcv_arrays(model):
     arrays = {theirs: official(model)[ours] for theirs, ours in key_map(model).items()}
     stem = "features.init_block.last_conv.conv.weight"
-    if stem in arrays:  # its stem joins the branches in the other order
+    if stem in arrays:  # pytorchcv concatenates the stem's branches in the other order
         arrays[stem] = np.concatenate(np.split(arrays[stem], 2, axis=1)[::-1], axis=1)
     return arrays
 
@@ -136,7 +137,7 @@ KINDS = [
 
 
 SMALL = ("hardnet39ds", "peleenet", "condensenetv2_a")
-# the others' files are tens of megabytes each, and differ in nothing but size: minutes, run with -m acceptance
+# The other files have tens of megabytes each and differ only in size. They take minutes: run with -m acceptance.
 KINDS = [
     pytest.param(*row, marks=[] if row[1] in SMALL else pytest.mark.acceptance, id=f"{row[0].__name__}-{row[1]}")
     for row in sorted(KINDS, key=lambda row: row[1])
@@ -145,7 +146,7 @@ MODELS = [pytest.param(m, marks=[] if m in SMALL else pytest.mark.acceptance) fo
 
 
 def needs(kind, model):
-    """Options without which the file is refused, and with which the network is another than the official one."""
+    """The options that a file needs to be loaded. They make the network differ from the official one."""
     return {"block_activation": "relu"} if kind is pytorchcv and model in ("hardnet68", "hardnet85") else {}
 
 
@@ -156,7 +157,7 @@ def test_a_file_of_this_kind_gives_the_official_logits(kind, model, tmp_path):
     about, arrays = recipe.outputs(reference, "224x224")
     path = kind(model, tmp_path)
     net = db.create_model(model, pretrained=path, **form, **needs(kind, model))
-    if needs(kind, model):  # the same tensors in the official network
+    if needs(kind, model):  # put the same tensors into the official network
         state, net = net.state_dict(), db.create_model(model)
         net.set_state_dict(state)
     net.eval()

@@ -1,4 +1,4 @@
-"""Downloads are whole, right and done once, whatever the network, the disk or a kill does."""
+"""Downloads are complete, correct and done once, whatever happens to the network, the disk or the process."""
 
 import dataclasses
 import hashlib
@@ -43,7 +43,7 @@ def home(tmp_path, monkeypatch):
 
 
 def entry(*urls, file="net-1.pth", integrity=None, **options):
-    """An entry with the SHA-1 of BODY, unless told otherwise."""
+    """An entry with the SHA-1 of BODY, or with the given integrity."""
     integrity = Integrity(sha1=hashlib.sha1(BODY).hexdigest()) if integrity is None else integrity
     return Entry(name="net.test", source="test", file=file, urls=urls, integrity=integrity, **options)
 
@@ -126,7 +126,7 @@ def test_all_bytes_are_there_already(server, home):
     part.write_bytes(BODY)  # killed after the last byte, before the rename
     assert fetch(wanted, FAST).read_bytes() == BODY
     assert len(server.gets) == 1
-    # ... and the length was not known
+    # the same when the server did not say the length
     cache_path(wanted).unlink()
     part.write_bytes(BODY)
     notes = {"url": wanted.urls[0], "validator": '"1"', "total": None}
@@ -211,7 +211,7 @@ def test_the_users_mirror_comes_first(server, monkeypatch):
     fetch(dataclasses.replace(wanted, file="net-2.pth", urls=()), FAST)
     assert [path for path, _ in server.gets] == ["/mirror/net-1.pth", "/a", "/mirror/net-2.pth"]
     fetch(server.put("/a?plain", BODY), FAST)
-    assert [path for path, _ in server.gets[3:]] == ["/a?plain"]  # a mirror has the catalog's files
+    assert [path for path, _ in server.gets[3:]] == ["/a?plain"]  # a mirror holds only the catalog's files
     monkeypatch.setenv("DENSEBONE_MIRROR", "/a/folder")
     with pytest.raises(UserError, match="/a/folder cannot be downloaded; only http"):
         fetch(dataclasses.replace(wanted, file="net-3.pth"), FAST)
@@ -359,7 +359,7 @@ def test_a_disk_that_fills_up(server, home):
     (home / "weights").mkdir(parents=True)
     part = home / "weights" / "net-1.pth.part"
     part.symlink_to("/dev/full")
-    with pytest.raises(UserError, match=r"the disk is full, and net-1.pth.part is not whole yet"):
+    with pytest.raises(UserError, match=r"the disk is full, and net-1.pth.part in .* is incomplete"):
         fetch(entry(server.put("/a", BODY)), FAST)
     assert not (home / "weights" / "net-1.pth").exists()
     part.unlink()

@@ -1,4 +1,4 @@
-"""Files that were made to do harm do none: nothing of theirs runs, and they are refused at once, with a name."""
+"""Hostile files do no harm: nothing in them runs, and the reader refuses them at once and names what they ask for."""
 
 import contextlib
 import io
@@ -16,13 +16,13 @@ import pytest
 import torch_files
 
 from densebone import UserError
-from densebone.weights import pickles
+from densebone.weights import pickle_calls, pickles
 from densebone.weights.reader import read_arrays, read_pickle
 
-SECONDS = 5  # a refusal takes milliseconds; this is for a busy machine
-BYTES = 256 << 20  # of memory beyond what the process has: less than any of the bombs wants
+SECONDS = 5  # a refusal takes milliseconds; this leaves room for a busy machine
+BYTES = 256 << 20  # of memory on top of what the process uses; every bomb needs more
 
-# -- a pickle, written by hand
+# -- pickles, written by hand
 
 
 def text(content):
@@ -79,7 +79,7 @@ def array(shape, dtype=LITTLE, raw=b"\0" * 8):
     return FRESH + several(b"K\1", several(*map(number, shape)), dtype, b"\x89", data(raw)) + b"b"
 
 
-#: hostile values, made with a command that creates a file, and what the refusal has to name
+#: hostile values: a function of a command that creates a file, and the words that the refusal must contain
 VALUES = {
     "os.system": (lambda do: call("os.system", text(do)), "os.system"),
     "posix.system by stack": (
@@ -219,7 +219,7 @@ def in_a_zip(path, body):
 
 @contextlib.contextmanager
 def little_time_and_memory():
-    """Fails when its body takes seconds; what takes memory raises MemoryError, where the system can say so."""
+    """Fails when its body takes seconds. On Linux, a body that takes much memory raises a MemoryError."""
     resource = pytest.importorskip("resource") if sys.platform == "linux" else None
     if resource:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -417,7 +417,7 @@ def test_members_that_overlap_are_refused(tmp_path):
     with zipfile.ZipFile(path) as archive:
         infos = {info.filename: info for info in archive.infolist()}
     raw = bytearray(path.read_bytes())
-    for i in range(20):  # all storages start where the first does, and so are the file many times over
+    for i in range(20):  # all storages start where the first does, so their sum is many times the file
         for entry in re.finditer(rb"PK\x01\x02", bytes(raw)):
             start = entry.start()
             if raw[start + 46 :].startswith(f"archive/data/{i}".encode()):
@@ -488,15 +488,17 @@ def test_names_of_the_file_do_not_break_the_line(tmp_path):
 
 
 def test_the_allow_list_is_what_it_is():
-    """A name more is a decision; what is called here never runs code of the file."""
-    assert set(pickles._CALLS) == {
+    """Adding a name takes a decision: no call in this list may run code of the file."""
+    assert set(pickle_calls.CALLS) == {
         "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.tuple", "builtins.bytes",
         "_codecs.encode", "numpy.dtype", "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
         "numpy.core.numeric._frombuffer", "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
         "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state",
         "torch.nn.parameter.Parameter", "torch.Size", "torch.device",
     }  # fmt: skip
-    assert not any(word in Path(pickles.__file__).read_text() for word in ("Unpickler", "pickle.load", "__import__"))
+    for module in (pickles, pickle_calls):
+        source = Path(module.__file__).read_text()
+        assert not any(word in source for word in ("Unpickler", "pickle.load", "__import__"))
 
 
 def test_the_machine_reads_what_python_reads():
@@ -515,7 +517,7 @@ def test_the_machine_reads_what_python_reads():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
 def test_damaged_files_of_every_container():
-    """A little of `python benchmarks/fuzz_reader.py --files 20000`."""
+    """A short run of `python benchmarks/fuzz_reader.py --files 20000`."""
     script = Path(__file__).parents[2] / "benchmarks" / "fuzz_reader.py"
     run = subprocess.run([sys.executable, str(script), "--files", "500", "--seed", "7"], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -1,10 +1,11 @@
-"""Each layout is recognised by its keys and turned into ours."""
+"""Each layout is recognised by its keys and converted to ours."""
 
 import numpy as np
 import pytest
 
 from densebone import UserError
-from densebone.weights.layouts import from_pytorch, integer_indices, one_framework, recognise
+from densebone.weights.array_conversion import from_pytorch, integer_indices
+from densebone.weights.layouts import one_framework, recognise
 
 
 def pytorch():

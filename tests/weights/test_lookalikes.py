@@ -1,4 +1,4 @@
-"""Equal shapes prove nothing: weights of a look-alike are refused or loaded as what they are, never in silence."""
+"""Equal shapes prove nothing: a look-alike's weights are refused, or loaded with the options that they need."""
 
 import functools
 import json
@@ -11,7 +11,8 @@ import tiny
 
 import densebone as db
 from densebone.backbones.hardnet import links
-from densebone.weights.layouts import LAYOUTS, from_pytorch, recognise
+from densebone.weights.array_conversion import from_pytorch
+from densebone.weights.layouts import LAYOUTS, recognise
 
 FOREIGN = {
     "fchardnet70": "FC-HarDNet",
@@ -41,7 +42,7 @@ def test_relatives_are_recognised(name, layout):
     assert bool(found.apart) == (layout in ours) and bool(found.foreign) != (layout in ours)
 
 
-@functools.lru_cache(maxsize=1)  # what is refused leaves no trace, which the test checks
+@functools.lru_cache(maxsize=1)  # the test checks that a refusal changes nothing, so it can use one network again
 def network(model, out_indices):
     return db.create_backbone(model, out_indices=out_indices) if out_indices else db.create_model(model)
 
@@ -68,7 +69,7 @@ def test_an_encoder_of_fchardnet_alone():
 
 
 def test_paddlesegs_links_are_turned_round_and_nothing_else():
-    """Under the authors' keys its tensors have the authors' shapes, and each layer reads the links in their order."""
+    """Converted PaddleSeg tensors have the authors' shapes, and each layer reads its links in the authors' order."""
     rng = np.random.default_rng(0)
     theirs = {
         key: rng.standard_normal(shape).astype("float32") for key, shape in stored("paddleseg_hardnet")["state_dict"]

@@ -1,4 +1,4 @@
-"""Files are told apart by their content and read as arrays, or refused in one line. See test_hostile.py for traps."""
+"""The reader tells files apart by their content, and reads them or refuses them in one line. Traps: test_hostile.py."""
 
 import argparse
 import json
@@ -254,7 +254,7 @@ def test_paddle_cuts_as_the_reader_puts_together(tmp_path, monkeypatch):
     assert_same(read_arrays(save_pickle(tmp_path / "w", saved, 2)), {"w": whole, "b": np.ones(2)})
 
 
-# -- what is around the weights
+# -- wrappers and prefixes
 
 
 def test_the_best_wrapper_is_taken(tmp_path):
@@ -405,7 +405,7 @@ def test_bfloat16_of_safetensors_is_read(tmp_path):
 
 # -- memory
 
-# Not getrusage: the highest memory that it tells is at least that of the process which started this one.
+# Not getrusage: its maximum is at least that of the parent process.
 MEASURE = """
 import re, sys
 import densebone.weights.reader as reader

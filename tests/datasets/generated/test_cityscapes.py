@@ -1,4 +1,4 @@
-"""Sample sets in the layout of Cityscapes: layout, labels that agree with each other, repeatability."""
+"""Sample sets in the layout of Cityscapes: layout, consistent labels, repeatability."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def _files(folder):
 
 
 def _frames(folder, *splits):
-    """(split, name of the picture) of the pictures."""
+    """Yields (split, name) of every picture."""
     for split in splits:
         for path in sorted((folder / "leftImg8bit" / split).glob("*/*.png")):
             yield split, path.name.removesuffix("_leftImg8bit.png")
@@ -75,7 +75,7 @@ def test_kinds_of_the_pictures(folder):
             with Image.open(path) as picture:
                 assert (picture.format, picture.size) == ("PNG", (128, 64))
                 assert picture.mode in allowed
-            assert path.read_bytes()[24] == (16 if kind == "instanceIds" else 8)  # bits a value, in the PNG's header
+            assert path.read_bytes()[24] == (16 if kind == "instanceIds" else 8)  # bits per value, in the PNG's header
         content = _objects(folder, split, name)
         assert list(content) == ["imgHeight", "imgWidth", "objects"]
         assert (content["imgHeight"], content["imgWidth"]) == (64, 128)
@@ -147,7 +147,7 @@ def test_labels_of_the_test_pictures_are_void(folder):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_every_class_is_seen_often_enough_at_the_defaults(seed):
-    """In 20 pictures every class shows in 4 or more, on 1 / 2000 of the picture: 66 pixels of 256x512."""
+    """Every class covers more than 1 / 2000, 66 pixels of 256x512, of at least 4 pictures in 20."""
     shown = np.zeros(19, int)
     for index in range(20):
         scene, frame = street.lay_out(np.random.default_rng([seed, 1, index]), 256, 512, index)
@@ -159,7 +159,7 @@ def test_every_class_is_seen_often_enough_at_the_defaults(seed):
 
 
 def test_what_is_labelled_is_what_is_painted(folder):
-    """Along the outlines of people, vehicles and signs the picture changes colour, much more than elsewhere."""
+    """Colours change much more along the outlines of people, vehicles and signs than elsewhere."""
     along, elsewhere = [], []
     for split, name in _frames(folder, "train", "val"):
         with Image.open(folder / cityscapes.image_file(split, name)) as picture:
@@ -174,7 +174,7 @@ def test_what_is_labelled_is_what_is_painted(folder):
     assert np.mean(along) > 2.5 * np.mean(elsewhere)
 
 
-# what a scene is made of
+# the parts of a scene
 
 
 def test_view_by_hand():
@@ -234,7 +234,7 @@ def test_another_seed_other_pictures(folder, tmp_path):
     write_cityscapes(tmp_path / "other", **{**ARGUMENTS, "seed": 4})
     first, other = _files(folder), _files(tmp_path / "other")
     pictures = [name for name in first if name.endswith(("leftImg8bit.png", "polygons.json"))]
-    scenes = [name for name in pictures if "gtFine/test" not in name]  # those show the car and nothing else
+    scenes = [name for name in pictures if "gtFine/test" not in name]  # labels of test show only the camera's car
     assert len({first[name] for name in scenes} | {other[name] for name in scenes}) == 2 * len(scenes)
 
 

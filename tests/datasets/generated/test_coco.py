@@ -103,7 +103,7 @@ def test_boxes_lie_in_the_picture_and_fit_the_polygon(folder):
 
 
 def test_boxes_and_areas_fit_a_mask_drawn_another_way(folder):
-    """The polygon is filled at 8 sub-pixels a side by a half-plane walk, not by Pillow."""
+    """A half-plane test on 8 sub-pixels per side, not Pillow, fills the polygon."""
     for image, row in list(_all_objects(folder))[:12]:
         points = np.reshape(row["segmentation"][0], (-1, 2))
         x, y = ((np.arange(8 * image[side]) + 0.5) / 8 for side in ("width", "height"))

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from densebone.errors import UserError
-from densebone.tasks.classification.config import Cosine, Momentum, load
+from densebone.tasks.classification.config import load
+from densebone.tasks.classification.job import Cosine, Momentum
 from densebone.tasks.classification.layouts import ImageNetFolder
+from densebone.tasks.classification.training import checkpoint_facts
 from densebone.tasks.classification.transforms import RandomFlip, RandomResizedCrop
 from densebone.weights import catalog
 
@@ -96,7 +98,7 @@ def test_preprocessing_is_that_of_the_weights(path):
 
 
 def test_what_is_kept_with_a_checkpoint(path):
-    facts = load(path).checkpoint_facts()
+    facts = checkpoint_facts(load(path))
     assert catalog.Preprocessing(**facts.pop("preprocessing")) == load(path).preprocessing
     assert facts == {"model": "hardnet39ds", "num_classes": 10, "classes": [f"class {i}" for i in range(10)]}
 

@@ -9,7 +9,7 @@ from tiny_pictures import SYNSETS, cifar, tree
 
 from densebone.datasets.imagenet import NAMES
 from densebone.errors import UserError
-from densebone.tasks.classification.data import EvalSamples, TrainSamples, check_pictures, class_names, input_size
+from densebone.tasks.classification.data import EvalSamples, TrainSamples, check_pictures, class_names
 from densebone.tasks.classification.layouts import Cifar10, Folder, ImageNetFolder
 from densebone.tasks.classification.transforms import RandomErasing, RandomFlip, RandomResizedCrop
 from densebone.weights import catalog
@@ -105,6 +105,6 @@ def test_pictures_of_many_sizes_are_evaluated_one_by_one(tmp_path):
 
 
 def test_the_size_of_the_input():
-    assert input_size(RECIPE) == (32, 32)
-    assert input_size(catalog.find("centernet_hardnet85.official").preprocessing) == (512, 512)
-    assert input_size(catalog.find("fchardnet70.official").preprocessing) is None
+    assert RECIPE.input_size == (32, 32)
+    assert catalog.find("centernet_hardnet85.official").preprocessing.input_size == (512, 512)
+    assert catalog.find("fchardnet70.official").preprocessing.input_size is None

@@ -137,7 +137,7 @@ def published(monkeypatch, tmp_path):
         save_file(
             {k: np.ascontiguousarray(v) for k, v in recipe.weights(model).items()}, tmp_path / f"{model}.safetensors"
         )
-        monkeypatch.setattr(weights, "locate", lambda source: tmp_path / f"{model}.safetensors")
+        monkeypatch.setattr("densebone.tasks.weights.locate", lambda source: tmp_path / f"{model}.safetensors")
         return name
 
     return stand_in
@@ -147,14 +147,14 @@ def test_published_weights_bring_their_preprocessing_their_form_and_their_claim(
     name = published("condensenetv2_a.ppim", "cdnv2_a_converted")
     settings = {**SETTINGS, "preprocessing": None, "model": {"name": "condensenetv2_a", "options": {"form": "learned"}}}
     (place / "a.yml").write_text(yaml.safe_dump(settings))
-    trained = weights.load_classifier(load("a.yml"), name)
+    trained = weights.load_trained(load("a.yml"), name)
     assert trained.preprocessing == catalog.find(name).preprocessing
     assert (trained.preprocessing.interpolation, trained.options, trained.model.form) == (
         "bicubic", {"form": "condensed"}, "condensed",
     )  # fmt: skip
     assert trained.classes[0] == "tench"
     assert "sets preprocessing" not in capsys.readouterr().err
-    weights.load_classifier(load("a.yml", ["preprocessing={interpolation: bilinear}"]), name)
+    weights.load_trained(load("a.yml", ["preprocessing={interpolation: bilinear}"]), name)
     assert re.search(
         r"note: a\.yml sets preprocessing: shorter side to 256 \(pil, bilinear\), .*; the catalog has for .*bicubic",
         capsys.readouterr().err,
@@ -177,13 +177,13 @@ def test_what_training_kept_is_used(place, network, capsys):
     about = {"epoch": 0, "iteration": 1, **kept}
     checkpoints.save(place / "output" / "mine", "best_model", {".pdparams": network.state_dict()}, about)
     (place / "mine.yml").write_text(yaml.safe_dump({**SETTINGS, "preprocessing": None}))
-    trained = weights.load_classifier(load("mine.yml"))
+    trained = weights.load_trained(load("mine.yml"))
     assert (trained.path.name, trained.preprocessing.resize, trained.classes) == (
         "best_model.pdparams",
         50,
         list("ABCDEFG"),
     )
-    other = weights.load_classifier(load("mine.yml", ["preprocessing.resize=60", "class_names=[1, 2, 3, 4, 5, 6, 7]"]))
+    other = weights.load_trained(load("mine.yml", ["preprocessing.resize=60", "class_names=[1, 2, 3, 4, 5, 6, 7]"]))
     assert (other.preprocessing.resize, other.classes) == (60, list("1234567"))
     assert "they were trained with for best_model.pdparams: shorter side to 50" in capsys.readouterr().err
 
@@ -191,11 +191,11 @@ def test_what_training_kept_is_used(place, network, capsys):
 def test_weights_of_other_classes_are_refused(place, published):
     published("hardnet39ds.official", "hardnet39ds")
     with pytest.raises(UserError, match=r"another number of classes than model\.num_classes, 7; use the configuration"):
-        weights.load_classifier(load("mine.yml"), "hardnet39ds.official")
+        weights.load_trained(load("mine.yml"), "hardnet39ds.official")
     with pytest.raises(UserError, match="weights do not fit"):
-        weights.load_classifier(load("mine.yml", ["model.num_classes=5"]), "w.safetensors")
+        weights.load_trained(load("mine.yml", ["model.num_classes=5"]), "w.safetensors")
     with pytest.raises(UserError, match="there is no trained classifier in output/mine; train one, or give -w"):
-        weights.load_classifier(load("mine.yml"))
+        weights.load_trained(load("mine.yml"))
     picture(place / "odd.png")
     with pytest.raises(UserError, match=r"weights odd\.png do not exist"):
-        weights.load_classifier(load("mine.yml"), "odd.png")
+        weights.load_trained(load("mine.yml"), "odd.png")

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from densebone.tasks.classification.config import SGD, Adam, AdamW, Momentum
+from densebone.tasks.classification.job import SGD, Adam, AdamW, Momentum
 from densebone.tasks.classification.optimizers import build_optimizer, exempt_parameters
 
 RATE, DECAY = 0.1, 0.01

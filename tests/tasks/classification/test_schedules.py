@@ -5,7 +5,7 @@ import math
 import paddle
 import pytest
 
-from densebone.tasks.classification.config import Constant, Cosine, Step
+from densebone.tasks.classification.job import Constant, Cosine, Step
 from densebone.tasks.classification.schedules import Schedule, rate_at
 
 

@@ -9,9 +9,10 @@ pytest.importorskip("paddleseg", reason="needs PaddleSeg: pip install densebone[
 from tiny_segmentation import write_config
 
 from densebone import UserError
-from densebone.scripts.options import shipped_configs, task_of
+from densebone.scripts.options import shipped_configs
 from densebone.tasks.segmentation import config
-from densebone.tasks.segmentation.weights import load_segmenter
+from densebone.tasks.segmentation.weights import load_trained
+from densebone.tasks.task import task_of
 from densebone.training import checkpoints
 
 SHIPPED = [path for path in shipped_configs().values() if path.parent.name == "segmentation"]
@@ -24,7 +25,7 @@ def tiny(tmp_path):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_configuration_is_read(path):
-    assert task_of(path) == "segmentation"
+    assert task_of(path).name == "segmentation"
     job = config.load(path)
     assert job.num_classes == len(job.class_names or range(19)) and job.ignore_index == 255
 
@@ -224,25 +225,25 @@ class Head(paddle.nn.Layer):
 def test_weights_of_the_folder_are_loaded(tiny, tmp_path):
     job = config.load(tiny, [f"save_dir={tmp_path / 'out'}"])
     with pytest.raises(UserError, match=r"there is no trained segmentation model in .*tiny; train one"):
-        load_segmenter(Head(4), job)
+        load_trained(job, model=Head(4))
     trained, model = Head(4), Head(4)
     checkpoints.save(job.folder, "1000", {".pdparams": trained.state_dict()}, {"epoch": 1, "iteration": 1000})
-    assert load_segmenter(model, job) == job.folder / "1000.pdparams"
+    assert load_trained(job, model=model).path == job.folder / "1000.pdparams"
     np.testing.assert_array_equal(model.head.weight.numpy(), trained.head.weight.numpy())
     (job.folder / "1000.json").write_text("{}")
     with pytest.raises(UserError, match=r"1000.pdparams is half written"):
-        load_segmenter(model, job, job.folder / "1000")
+        load_trained(job, job.folder / "1000", model)
 
 
 def test_weights_of_other_classes_and_of_another_model(tiny, tmp_path):
     job = config.load(tiny)
     paddle.save(Head(19).state_dict(), str(tmp_path / "city.pdparams"))
     with pytest.raises(UserError) as caught:
-        load_segmenter(Head(4), job, tmp_path / "city.pdparams")
+        load_trained(job, tmp_path / "city.pdparams", Head(4))
     assert "city.pdparams was trained with 19 classes" in str(caught.value)
     assert "num_classes 4 (key head.weight)" in str(caught.value)
     with pytest.raises(UserError, match=r"weights do not fit: .*city.pdparams"):
-        load_segmenter(Head(4, width=5), job, tmp_path / "city.pdparams")
+        load_trained(job, tmp_path / "city.pdparams", Head(4, width=5))
 
 
 def test_a_model_of_ours_does_not_keep_a_random_last_layer(tiny, tmp_path):
@@ -255,8 +256,8 @@ def test_a_model_of_ours_does_not_keep_a_random_last_layer(tiny, tmp_path):
     paddle.save(model_of(19)[1].state_dict(), str(tmp_path / "city.pdparams"))
     job, model = model_of(4)
     with pytest.raises(UserError, match="was trained with 19 classes, and this configuration has num_classes 4"):
-        load_segmenter(model, job, tmp_path / "city.pdparams")
+        load_trained(job, tmp_path / "city.pdparams", model)
     backbone = {k: v for k, v in model.state_dict().items() if k.startswith("backbone.")}
     paddle.save(backbone, str(tmp_path / "encoder.pdparams"))
     with pytest.raises(UserError, match=r"encoder.pdparams: the layout of these weights is not recognised"):
-        load_segmenter(model, job, tmp_path / "encoder.pdparams")
+        load_trained(job, tmp_path / "encoder.pdparams", model)

@@ -24,7 +24,7 @@ def job_of(root, *overrides):
 
 def refused(root, words, *overrides, part="train"):
     with pytest.raises(UserError, match=words) as caught:
-        data.check_dataset(job_of(root, *overrides), part)
+        data.check_data(job_of(root, *overrides), part)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{part}_dataset")
 
@@ -38,7 +38,7 @@ def label(root, values, mode=None, name="labels/1.png"):
 
 def test_a_good_set(root):
     job = job_of(root)
-    assert data.check_dataset(job, "train") == data.check_dataset(job, "val") == []
+    assert data.check_data(job, "train") == data.check_data(job, "val") == []
 
 
 def test_folders_and_lists(root):
@@ -58,14 +58,14 @@ def test_folders_and_lists(root):
         (root / "train.txt").write_text(text)
         refused(root, words)
     (root / "train.txt").write_text("images/0.jpg,labels/0.png\n")
-    assert data.check_dataset(job_of(root, "train_dataset.separator=','"), "train") == []
+    assert data.check_data(job_of(root, "train_dataset.separator=','"), "train") == []
 
 
 def test_no_evaluation_part(root):
     job = job_of(root)
     del job.dic["val_dataset"]
     with pytest.raises(UserError, match=r"tiny.yml has no val_dataset"):
-        data.check_dataset(job, "val")
+        data.check_data(job, "val")
 
 
 GRAY = np.zeros((32, 64), np.uint8)
@@ -93,7 +93,7 @@ def test_a_palette_counts_by_its_indices(root):
     picture.putpalette([0, 0, 0, 255, 0, 0] + [9] * 762)
     assert picture.mode == "P"
     picture.save(root / "labels" / "1.png")
-    assert data.check_dataset(job_of(root), "train") == []
+    assert data.check_data(job_of(root), "train") == []
     painted = Image.fromarray(np.full((32, 64), 9, np.uint8))
     painted.putpalette([0] * 768)
     painted.save(root / "labels" / "1.png")
@@ -105,7 +105,7 @@ def test_files_that_are_no_pictures(root):
     (root / "images" / "2.jpg").write_bytes(whole[:-100])
     refused(root, "train_dataset: .*2.jpg: is truncated or damaged")
     (root / "images" / "2.jpg").write_bytes(whole + bytes(100))  # what a camera appends does no harm
-    assert data.check_dataset(job_of(root), "train") == []
+    assert data.check_data(job_of(root), "train") == []
     (root / "images" / "2.jpg").write_text("<!DOCTYPE html>")
     refused(root, "2.jpg cannot be read as a picture")
     Image.new("RGB", (64, 32)).save(root / "images" / "2.jpg", "GIF")
@@ -126,7 +126,7 @@ def test_masks_of_0_and_255_and_classes_without_pixels(root):
     for index in range(3):
         label(root, np.where(np.arange(64) < 32, 0, 255).astype(np.uint8), name=f"labels/{index}.png")
     two = ["model.num_classes=2", "train_dataset.num_classes=2", "val_dataset.num_classes=2", "class_names=[road, car]"]
-    (note,) = data.check_dataset(job_of(root, *two), "train")
+    (note,) = data.check_data(job_of(root, *two), "train")
     assert "no pixel of 1 (car) in the 3 labels" in note
     assert "must hold 1 in place of 255" in note
     for index in range(3):
@@ -136,7 +136,7 @@ def test_masks_of_0_and_255_and_classes_without_pixels(root):
 
 def test_the_labels_that_are_read_are_spread(root, monkeypatch):
     monkeypatch.setattr(data, "LABELS_READ", 2)
-    (note,) = data.check_dataset(job_of(root), "train")
+    (note,) = data.check_data(job_of(root), "train")
     assert "the values of 2 of the 3 labels were checked" in note
     label(root, np.uint8(9), name="labels/2.png")
     refused(root, "2.png has the value 9")
@@ -147,9 +147,9 @@ def test_crops_larger_than_every_picture(root):
     refused(
         root, r"crop of 256 x 256 is .* is 64 x 32 pixels, 1.5 times that at most, and fills 7 %", crop + "[256, 256]"
     )
-    assert data.check_dataset(job_of(root, crop + "[128, 64]"), "train") == []  # 96 x 48 fill 56 %
+    assert data.check_data(job_of(root, crop + "[128, 64]"), "train") == []  # 96 x 48 fill 56 %
     resized = "train_dataset.transforms.0={type: Resize, target_size: [256, 256]}"
-    assert data.check_dataset(job_of(root, resized, crop + "[256, 256]"), "train") == []
+    assert data.check_data(job_of(root, resized, crop + "[256, 256]"), "train") == []
 
 
 def city(folder, names=("a_000000_000001", "a_000000_000002"), kind="labelTrainIds"):
@@ -174,16 +174,16 @@ def city_job(folder):
 
 def refused_city(folder, words):
     with pytest.raises(UserError, match=words) as caught:
-        data.check_dataset(city_job(folder), "train")
+        data.check_data(city_job(folder), "train")
     assert "\n" not in str(caught.value)
 
 
 def test_cityscapes(tmp_path):
     folder = city(tmp_path / "city")
-    (note,) = data.check_dataset(city_job(folder), "train")
+    (note,) = data.check_data(city_job(folder), "train")
     assert "no pixel of 0 (road), 1 (sidewalk)" in note
     with pytest.raises(UserError, match=r"leftImg8bit/val holds no CITY/\*_leftImg8bit.png"):
-        data.check_dataset(city_job(folder), "val")
+        data.check_data(city_job(folder), "val")
     labels = sorted((folder / "gtFine").rglob("*.png"))
     ids = labels[1].with_name(labels[1].name.replace("labelTrainIds", "labelIds"))
     labels[1].rename(ids)

@@ -160,7 +160,7 @@ def test_the_model_stays_in_its_mode_and_the_configuration_says_how(job):
 
 def test_evaluate_writes_what_it_found(job, tmp_path):
     paddle.save(job.builder.model.state_dict(), str(tmp_path / "mine.pdparams"))
-    result = evaluate(job, tmp_path / "mine.pdparams", WAYS["flipped"])
+    result = evaluate(job, tmp_path / "mine.pdparams", test_config=WAYS["flipped"])
     file = job.folder / "evaluation.json"
     assert (result["file"], result["weights"]) == (str(file), str(tmp_path / "mine.pdparams"))
     written = json.loads(file.read_text())

@@ -17,7 +17,7 @@ from tiny_segmentation import write_config
 
 from densebone.scripts.options import find_config
 from densebone.tasks.segmentation.config import load
-from densebone.tasks.segmentation.weights import load_segmenter
+from densebone.tasks.segmentation.weights import load_trained
 
 AUTHORS, PADDLESEG = "fchardnet70_cityscapes_1024x1024_90k", "fchardnet70_paddleseg_cityscapes_1024x1024_160k"
 
@@ -39,7 +39,7 @@ def job(name, *overrides):
 def test_the_authors_weights_see_the_same_picture(files):
     given = job(AUTHORS)
     model = given.builder.model
-    assert load_segmenter(model, given, str(files / "authors.npz")) == files / "authors.npz"
+    assert load_trained(given, str(files / "authors.npz"), model).path == files / "authors.npz"
     official = db.create_model("fchardnet70", pretrained=str(files / "authors.npz"))
     model.eval(), official.eval()
     x = tiny.images((1, 3, 64, 96))
@@ -53,8 +53,8 @@ def test_a_name_of_the_catalog_is_taken_from_the_cache(files, monkeypatch, tmp_p
     monkeypatch.setenv("DENSEBONE_OFFLINE", "1")
     given = job(PADDLESEG)
     with pytest.raises(db.UserError, match=r"fchardnet70.paddleseg is not in the cache, .* DENSEBONE_OFFLINE is set"):
-        load_segmenter(given.builder.model, given, "fchardnet70.paddleseg")
-    load_segmenter(given.builder.model, given, str(files / "paddleseg.npz"))
+        load_trained(given, "fchardnet70.paddleseg", given.builder.model)
+    load_trained(given, str(files / "paddleseg.npz"), given.builder.model)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_name_of_the_catalog_is_taken_from_the_cache(files, monkeypatch, tmp_p
 def test_what_they_were_not_trained_for_is_refused(files, config, overrides, file, message):
     given = job(config, *overrides)
     with pytest.raises(db.UserError, match=message) as caught:
-        load_segmenter(given.builder.model, given, str(files / file))
+        load_trained(given, str(files / file), given.builder.model)
     assert file in str(caught.value)
 
 

@@ -1,0 +1,40 @@
+"""What a detection configuration describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .. import task
+
+
+@dataclass
+class Job(task.Job):
+    """What a detection configuration describes.
+
+    Attributes:
+        path: the file.
+        cfg: PaddleDetection's global configuration, which its trainer and its components read.
+        given_weights: what an override said in PaddleDetection's spelling, `-o weights=FILE`; else None.
+    """
+
+    task: ClassVar[str] = "detection"
+    path: Path
+    cfg: Any
+    given_weights: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its extension, or the configuration's `filename`."""
+        return self.cfg.filename
+
+    @property
+    def save_dir(self) -> str:  # type: ignore[override]
+        """Results go to save_dir/NAME."""
+        return self.cfg.save_dir
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        """Classes of the detector."""
+        return self.cfg.num_classes

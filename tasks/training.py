@@ -1,0 +1,50 @@
+"""What every training run takes, and what comes before it: the data, the folder, the checkpoint to go on from.
+
+`train` of each task takes:
+
+    job        from the task's `config.load`
+    resume     "auto" goes on from the last whole checkpoint of the job's folder, or starts when there is none; a path
+               names the checkpoint; None starts anew
+    evaluate   evaluate after every snapshot, and keep the best as best_model
+    amp        mixed precision, on a GPU
+    vdl        log to VisualDL, into save_dir/NAME/vdl
+    seed       of the whole run, 0 to 2^32 - 1; None takes the checkpoint's when resuming, else a random one
+    overwrite  delete an earlier run's checkpoints in the folder instead of refusing to start
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from ..errors import UserError
+from ..pictures.plots import check_curves
+from ..training import checkpoints
+from .data import check_parts
+from .task import Job
+
+
+def begin(
+    job: Job, resume: str | None, evaluate: bool, seed: int | None, overwrite: bool
+) -> tuple[Path | None, dict[str, Any]]:
+    """Checks all that could stop a run after hours, before anything is built.
+
+    Args:
+        job, resume, seed, overwrite: as above.
+        evaluate: whether the run evaluates, so that its evaluation data is checked too.
+
+    Returns:
+        (FOLDER/NAME of the checkpoint, what was saved with it), or (None, {}) to start anew.
+
+    Raises:
+        UserError: seed out of range; curves cannot be drawn here; data that cannot be trained on; a checkpoint that is
+            missing or half written; a folder that holds another run or cannot be written to.
+    """
+    check_curves()
+    if seed is not None and not 0 <= seed < 2**32:
+        raise UserError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
+    if paddle.distributed.get_rank() == 0:
+        check_parts(job, *("train", "val")[: 1 + evaluate])
+    return checkpoints.starting_point(job.folder, resume, overwrite)

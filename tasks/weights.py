@@ -1,0 +1,28 @@
+"""Which weights a job uses: the file given, or what training left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..training import checkpoints
+from ..weights.catalog import is_published, is_url
+from ..weights.loader import locate
+from .task import TASKS, Job
+
+
+def find_weights(job: Job, weights: str | Path | None = None, configured: str | None = None) -> Path:
+    """The weights file to use.
+
+    Args:
+        job: its folder holds what training left, and its task names it in messages.
+        weights: a path, with or without .pdparams; or the name of published weights or their URL, which are downloaded
+            once. None takes best_model, else model_final, else the last whole snapshot of save_dir/NAME, else
+            `configured`.
+        configured: the path that the configuration names.
+
+    Raises:
+        UserError: there is no such file, or it is half written.
+    """
+    if weights is not None and (is_url(weights) or is_published(str(weights))):
+        return Path(locate(weights))
+    return checkpoints.find_weights(job.folder, weights, configured, what=TASKS[job.task].trained)
