@@ -1,11 +1,13 @@
-"""What every network of densebone is: stages that end at strides 2, 4, 8, 16 and 32, and perhaps a head.
+"""The base class of every backbone and classifier: stages that end at strides 2, 4, 8, 16 and 32, perhaps a head.
 
-A family's class builds its layers under the official state-dict keys, implements `stage` and `head`, and inherits the
-rest: both forms (classifier, backbone), channels and strides, freezing, gradient checkpointing, checks of the input.
+A family's class builds its layers under the official state-dict keys and implements `stage` and `head`. It inherits the
+rest: both forms (classifier and backbone), channels and strides, freezing, gradient checkpointing, checks of the input.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from itertools import chain
+from typing import Any
 
 import paddle
 from paddle import nn
@@ -23,31 +25,34 @@ class Network(nn.Layer):
     """A classifier, or a backbone that returns feature maps.
 
     Args:
-        in_channels (int): channels of the image, at least 1. Default 3.
-        num_classes (int): outputs of the classifier's last layer, at least 1. Ignored by a backbone. Default 1000.
-        out_indices (sequence of int | None): None makes a classifier. Otherwise ascending numbers from 0..4 (0..5 for
-            hardnet70, 0..3 for centernet_hardnet85_base): map i is the last one at stride 2 ** (i + 1). Stages past the
-            last one asked for are not built.
-        freeze_at (int): stages 0..freeze_at learn nothing, neither weights nor batch-norm statistics; -1 freezes
-            none, the number of the last stage all. Default -1.
-        freeze_norm (bool): every batch norm uses its stored statistics and does not learn. Default False.
-        recompute (bool): in training, dense blocks keep only their input and are run again in the backward pass:
-            less memory for more time (docs/training.md has the figures). Default False.
-        stages (int): how many stages the family's variant has; its constructor says so.
+        in_channels: channels of the image, at least 1.
+        num_classes: outputs of the classifier's last layer, at least 1. A backbone ignores it.
+        out_indices: None builds a classifier. Otherwise ascending numbers from 0..4 (0..5 for hardnet70, 0..3 for
+            centernet_hardnet85_base): map i is the last one at stride 2 ** (i + 1). Stages after the last requested
+            map are not built.
+        freeze_at: stages 0..freeze_at do not learn, neither weights nor batch-norm statistics. -1 freezes nothing, the
+            number of the last stage freezes all.
+        freeze_norm: all batch norms use their stored statistics and do not learn.
+        recompute: gradient checkpointing. In training, dense blocks keep only their input and run again in the
+            backward pass: less memory, more time (docs/training.md has the figures).
+        stages: number of stages of the variant. The family's constructor sets it.
 
-    A family's constructor calls `super().__init__` first, builds stages 0..`last_stage`, then, if `with_head`, the
-    head, and calls `finish` last.
+    A family's constructor calls `super().__init__` first, then builds stages 0..`last_stage` and, if `with_head`, the
+    head. It calls `finish` last.
     """
+
+    #: number of classes of the published classifiers' data set, ImageNet
+    published_classes = 1000
 
     def __init__(
         self,
-        in_channels=3,
-        num_classes=1000,
-        out_indices=None,
-        freeze_at=-1,
-        freeze_norm=False,
-        recompute=False,
-        stages=STAGES,
+        in_channels: int = 3,
+        num_classes: int = 1000,
+        out_indices: Sequence[int] | None = None,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        recompute: bool = False,
+        stages: int = STAGES,
     ):
         super().__init__()
         check_count("in_channels", in_channels)
@@ -56,58 +61,59 @@ class Network(nn.Layer):
         if not isinstance(freeze_at, int) or isinstance(freeze_at, bool) or not -1 <= freeze_at < stages:
             raise UserError(f"freeze_at is {freeze_at!r}; it must be -1 (freeze nothing) or a stage 0..{stages - 1}")
         self.in_channels = in_channels
-        self.out_indices = None if out_indices is None else check_indices(out_indices, "out_indices", stages)
-        self.last_stage = stages - 1 if out_indices is None else self.out_indices[-1]
+        #: tuple of int, or None for a classifier
+        self.out_indices: Any = None if out_indices is None else check_indices(out_indices, "out_indices", stages)
+        self.last_stage = stages - 1 if self.out_indices is None else self.out_indices[-1]
         self.with_head = out_indices is None
         self.num_classes = num_classes if self.with_head else None
         self.freeze_at = freeze_at
         self.freeze_norm = freeze_norm
         self.recompute = recompute
         #: the engine that `deploy` made this copy for, or None
-        self.deployed = None
+        self.deployed: str | None = None
 
-    #: the name of the model in the registry, where the network knows it
-    model = ""
-    #: classes of the published classifiers' data set, ImageNet
-    published_classes = 1000
+    @property
+    def model(self) -> str:
+        """The name of the model in the registry, or an empty text when the network does not know it."""
+        return ""
 
-    def stage(self, index):
+    def stage(self, index: int) -> list[nn.Layer]:
         """The layers of stage `index`, in the order in which they run."""
         raise NotImplementedError
 
-    def after_map(self, index):
-        """How many of the last layers of stage `index` run after its map was taken."""
+    def after_map(self, index: int) -> int:
+        """How many of the last layers of stage `index` run after its map is taken."""
         return 0
 
-    def head(self, x):
+    def head(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, C, H, W), the last map -> (N, num_classes)."""
         raise NotImplementedError
 
-    def last_linear(self):
-        """The prefix of the state-dict keys of the classifier's layer that has num_classes outputs."""
+    def last_linear(self) -> str:
+        """The prefix of the state-dict keys of the classifier's last layer, which has num_classes outputs."""
         raise NotImplementedError
 
-    def as_classifier(self):
+    def as_classifier(self) -> "Network":
         """A new classifier of the same variant, with 1000 classes."""
         raise NotImplementedError
 
-    def classifier_only_keys(self):
+    def classifier_only_keys(self) -> frozenset[str]:
         """State-dict keys that the classifier has and this backbone lacks; empty for a classifier."""
         if self.with_head:
             return frozenset()
-        with unique_name.guard():  # parameters built later keep the names that optimizer states go by
+        with unique_name.guard():  # parameters built later keep their names, which optimizer states refer to
             return frozenset(self.as_classifier().state_dict()) - frozenset(self.state_dict())
 
-    def added_keys(self):
-        """State-dict keys that no classifier has; without a value in the weights they stay as they start."""
+    def added_keys(self) -> frozenset[str]:
+        """State-dict keys that no classifier has. When the weights lack them, they keep their initial values."""
         return frozenset()
 
-    def misfit_hint(self, keys):
-        """What to do about weights that do not fit, when their keys show it: a clause, or an empty text."""
+    def misfit_hint(self, keys: Iterable[str]) -> str:
+        """Advice for weights that do not fit, when their keys show why: a clause, or an empty text."""
         return ""
 
-    def finish(self):
-        """Reads channels and strides off the layers and freezes what was asked for."""
+    def finish(self) -> None:
+        """Reads channels and strides from the layers, then freezes what the constructor's arguments name."""
         channels, strides, stride = [], [], 1
         for index in range(self.last_stage + 1):
             layers = self.stage(index)
@@ -118,17 +124,17 @@ class Network(nn.Layer):
             strides.append(stride)
         #: the smallest width and height of an image, in pixels
         self.min_side = max(MIN_SIDE, stride)
-        kept = range(self.last_stage + 1) if self.with_head else self.out_indices
+        kept = range(self.last_stage + 1) if self.out_indices is None else self.out_indices
         #: channels and strides of the maps, in the order in which they are returned
-        self.channels = [channels[i] for i in kept]
-        self.strides = [strides[i] for i in kept]
+        self.channels: list[int] = [channels[i] for i in kept]
+        self.strides: list[int] = [strides[i] for i in kept]
         if self.freeze_norm:
             freeze_norms(self)
         stages = range(min(self.freeze_at, self.last_stage) + 1)
         for layer in chain.from_iterable(self.stage(index) for index in stages):
             freeze(layer)
 
-    def forward_features(self, x):
+    def forward_features(self, x: paddle.Tensor) -> list[paddle.Tensor]:
         """(N, in_channels, H, W) -> list of (N, C_i, H_i, W_i), one for each stage that was built."""
         self._check_input(x)
         maps = []
@@ -146,38 +152,33 @@ class Network(nn.Layer):
             x = recompute(layer, x) if use_recompute else layer(x)
         return x
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor | list[paddle.Tensor]:
         """Classifier: (N, in_channels, H, W) -> logits (N, num_classes). Backbone: -> list of (N, C_i, H_i, W_i),
-        map i at stride `strides[i]` with `channels[i]` channels. H and W are `min_side`, 32 for most, or more.
+        map i at stride `strides[i]` with `channels[i]` channels. H and W are at least `min_side`, which is 32 for most
+        networks.
         """
         maps = self.forward_features(x)
         return self.head(maps[-1]) if self.with_head else self.select(maps)
 
-    def select(self, maps):
+    def select(self, maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
         """The maps of all stages -> those that a backbone returns."""
         return [maps[i] for i in self.out_indices]
 
-    def deploy(self, engine):
-        """A copy for inference on `engine`, in eval mode, that computes the same to 1e-5 relative.
+    def deploy(self, engine: str) -> "Network":
+        """A copy for inference on `engine`, in eval mode. Its outputs agree to 1e-5 relative.
 
         Args:
-            engine (str): one of `ENGINES`: where the copy will run.
+            engine: where the copy will run, one of `ENGINES`.
 
         Raises:
-            UserError: unknown engine, or this network is such a copy itself.
+            UserError: unknown engine, or this network is such a copy already.
         """
-        if engine not in ENGINES:
-            raise UserError(f"engine is {engine!r}; give one of {', '.join(ENGINES)}")
-        if self.deployed:
-            raise UserError(f"this network is a copy for {self.deployed} already; deploy the one that it was made from")
-        copy = deepcopy(self)
-        copy.eval()
+        copy = _inference_copy(self, engine)
         copy._fold(engine)
-        copy.deployed = engine
         return copy
 
-    def _fold(self, engine):
-        """Replaces layers, in place, by others that compute the same faster on `engine`. Here: none does."""
+    def _fold(self, engine: str) -> None:
+        """Replaces layers, in place, by equivalent ones that run faster on `engine`. The base class replaces none."""
 
     def _check_input(self, x):
         if len(x.shape) != 4:
@@ -187,49 +188,64 @@ class Network(nn.Layer):
                 f"input has {x.shape[1]} channels (shape {list(x.shape)}); this network was built for "
                 f"in_channels={self.in_channels}, give it such images or build it with in_channels={x.shape[1]}"
             )
-        # In a static graph the sides may be tensors, of which Python cannot ask this.
+        # In a static graph the sides may be tensors, which Python cannot compare.
         if paddle.in_dynamic_mode() and min(x.shape[2:]) < self.min_side:
             raise UserError(f"input is {x.shape[2]} x {x.shape[3]} pixels; both sides must be {self.min_side} or more")
 
 
-def deploy_networks(layer, engine):
-    """Replaces every `Network` below `layer`, such as the backbone of a detector, by its `deploy(engine)`, in place."""
+def deploy_networks(layer: nn.Layer, engine: str) -> None:
+    """Replaces every `Network` below `layer`, such as a detector's backbone, by its `deploy(engine)`, in place."""
     for parent in layer.sublayers(include_self=True):
         for name, child in list(parent.named_children()):
             if isinstance(child, Network):
                 setattr(parent, name, child.deploy(engine))
 
 
-def deployed_copy(layer, engine):
-    """A copy of a whole network that stands on a `Network`, in eval mode, as `Network.deploy` makes one.
+def deployed_copy(layer: nn.Layer, engine: str) -> Any:
+    """A copy for inference of a network that is built on a `Network`, as `Network.deploy` makes one.
+
+    Args:
+        layer: has an attribute `deployed`, the engine that it was copied for, or None.
+        engine: where the copy will run, one of `ENGINES`.
 
     Raises:
-        UserError: unknown engine, or the layer is such a copy itself.
+        UserError: unknown engine, or the layer is such a copy already.
     """
-    check_choice("engine", engine, ENGINES)
+    copy = _inference_copy(layer, engine)
+    deploy_networks(copy, engine)
+    return copy
+
+
+def _inference_copy(layer, engine):
+    """A copy in eval mode that says which engine it is for."""
+    if engine not in ENGINES:
+        raise UserError(f"engine is {engine!r}; give one of {', '.join(ENGINES)}")
     if layer.deployed:
         raise UserError(f"this network is a copy for {layer.deployed} already; deploy the one that it was made from")
     copy = deepcopy(layer)
     copy.eval()
-    deploy_networks(copy, engine)
     copy.deployed = engine
     return copy
 
 
-def check_choice(name, value, allowed):
-    """Raises UserError unless `value` is one of the allowed texts."""
+def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
+    """Raises UserError unless `value` is one of the allowed values."""
     if value not in allowed:
         raise UserError(f"{name} is {value!r}; here it must be {' or '.join(map(repr, allowed))}")
 
 
-def check_count(name, value):
+def check_count(name: str, value: int) -> None:
     """Raises UserError unless `value` is an int of 1 or more."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(f"{name} is {value!r}; it must be a whole number of 1 or more")
 
 
-def check_indices(indices, name, count):
-    """`indices` as a tuple; UserError unless it is one or more ascending, different whole numbers below `count`."""
+def check_indices(indices: Sequence[int], name: str, count: int) -> tuple[int, ...]:
+    """`indices` as a tuple.
+
+    Raises:
+        UserError: they are not one or more different whole numbers from 0..count - 1 in ascending order.
+    """
     valid = isinstance(indices, (list, tuple)) and len(indices) > 0
     valid = valid and all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < count for i in indices)
     if not valid or list(indices) != sorted(set(indices)):

@@ -1,146 +1,42 @@
 """CondenseNetV2: sparse feature reactivation for deep networks (Yang et al., arXiv 2104.04382).
 
-Follows the authors' network in every number and in the names of the state dict, so that their weights load, in both of
-its forms: `learned`, dense convolutions that training prunes, and `condensed`, what `condense` makes of it. Differs in
-form, not in result: the condensed form keeps the places of an SFR's outputs as integers, where theirs multiplies every
-pixel by a matrix of zeros and ones; the last pool is global, where theirs fits images of 224 pixels alone; and pruning
-is told how far training is by `set_progress`, network by network, where theirs keeps one number for the process.
+The network has two forms: `learned`, with dense convolutions that training prunes, and `condensed`, which `condense`
+makes from it. Both have the authors' numbers and state-dict keys, so their weights load. The results are the same. The
+code differs in three ways:
+
+- The condensed form stores the output channels of an SFR as integers. The authors' code multiplies every pixel by a
+  matrix of zeros and ones.
+- The last pool is global. The authors' only fits images of 224 pixels.
+- `set_progress` tells each network how far training is. The authors' code keeps one number per process.
 """
 
-import numpy as np
+from collections.abc import Iterable
+from typing import Any
+
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from ..errors import UserError
 from . import pruning
 from .base import STAGES, Network, check_choice, check_count
+from .condensed_layers import CondensedGroupConv, CondensedReactivation, NormConv
+from .folding import fold
 from .layers import conv
 from .pruning import LearnedGroupConv, LearnedReactivation
+from .variants import CondenseNetV2Variant
 
-FORMS = ("condensed", "learned")
-
-
-class NormConv(nn.Layer):
-    """Batch norm, activation, convolution without bias."""
-
-    def __init__(self, norm, activation, convolution):
-        super().__init__()
-        self.norm = norm
-        self.activation = activation
-        self.conv = convolution
-
-    def forward(self, x):
-        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
-        return self.conv(self.activation(self.norm(x)))
-
-
-class ChannelNumbers(nn.Layer):
-    """Holds numbers of channels, `index`, that stay whole numbers in a network of any floating type."""
-
-    def __init__(self, index):
-        super().__init__()
-        self.register_buffer("index", index)
-
-    def _apply(self, func, device, dtype, blocking, include_sublayers=True):
-        # Paddle's Layer.to(dtype=...) would also turn the channel numbers into floating-point ones, in place.
-        index = self._buffers.pop("index")
-        super()._apply(func, device, dtype, blocking, include_sublayers)
-        self._buffers["index"] = func(index, device, None, blocking)
-
-
-class CondensedConv(ChannelNumbers):
-    """Batch norm, activation and grouped 1x1 convolution, with the numbers of the channels that it reads or writes.
-
-    Args:
-        in_channels, out_channels (int): `groups` divides both.
-        groups (int): of the convolution.
-        activation (Layer): between batch norm and convolution.
-        places (int): length of `index`.
-    """
-
-    def __init__(self, in_channels, out_channels, groups, activation, places):
-        super().__init__(paddle.arange(places, dtype="int64"))
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.norm = nn.BatchNorm2D(in_channels, epsilon=1e-5)
-        self.activation = activation
-        self.conv = conv(in_channels, out_channels, 1, groups=groups, fan=out_channels)
-
-    def group_rows(self):
-        """Yields (group, the slice of its output channels, its channel numbers), as NumPy has them."""
-        index = self.index.numpy().reshape(self.groups, -1)
-        rows = self.out_channels // self.groups
-        for group in range(self.groups):
-            yield group, slice(group * rows, (group + 1) * rows), index[group]
-
-
-class CondensedGroupConv(CondensedConv):
-    """LGC, condensed: each group picks its input channels, and the outputs are shuffled."""
-
-    def __init__(self, in_channels, out_channels, groups, activation):
-        super().__init__(in_channels, out_channels, groups, activation, places=in_channels)
-
-    def forward(self, x):
-        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
-        x = paddle.index_select(x, self.index, axis=1)
-        return F.channel_shuffle(self.conv(self.activation(self.norm(x))), self.groups)
-
-    def dense_weight(self):
-        """Array (out_channels, in_channels, 1, 1): the weight that reads all input channels and is shuffled already."""
-        weight = self.conv.weight.numpy()[:, :, 0, 0]
-        dense = np.zeros((self.out_channels, self.in_channels), weight.dtype)
-        for group, rows, channels in self.group_rows():
-            np.add.at(dense[group :: self.groups], (slice(None), channels), weight[rows])
-        return dense[..., None, None]
-
-    def channel_norm(self):
-        """A batch norm over the input channels instead of the places, or None where places of one channel differ."""
-        index = self.index.numpy()
-        norm = nn.BatchNorm2D(index.size, epsilon=self.norm._epsilon)
-        norm.to(dtype=str(self.norm.weight.numpy().dtype))
-        for name in ("weight", "bias", "_mean", "_variance"):
-            places = getattr(self.norm, name).numpy()
-            channels = getattr(norm, name).numpy().copy()
-            channels[index] = places
-            if not np.array_equal(channels[index], places):
-                return None
-            getattr(norm, name).set_value(channels)
-        return norm
-
-
-class CondensedReactivation(CondensedConv):
-    """SFR, condensed: each group adds its outputs to output channels of its own."""
-
-    def __init__(self, in_channels, out_channels, groups, activation):
-        super().__init__(in_channels, out_channels, groups, activation, places=out_channels)
-
-    def forward(self, x):
-        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
-        x = F.channel_shuffle(self.activation(self.norm(x)), self.in_channels // self.groups)
-        x = self.conv(x)
-        sums = paddle.zeros_like(x)
-        sums.stop_gradient = x.stop_gradient  # Paddle 2.6 takes both gradients of index_add or none
-        return paddle.index_add(sums, self.index, 1, x)
-
-    def dense_weight(self):
-        """Array (out_channels, in_channels, 1, 1): the weight of the one convolution that does all of it."""
-        weight = self.conv.weight.numpy()[:, :, 0, 0]
-        dense = np.zeros((self.out_channels, self.in_channels), weight.dtype)
-        for group, rows, channels in self.group_rows():
-            np.add.at(dense[:, group :: self.groups], channels, weight[rows])
-        return dense[..., None, None]
-
-
-LAYERS = {
+#: form -> the layer classes of LGC and SFR
+LAYERS: dict[str, tuple[type[nn.Layer], type[nn.Layer]]] = {
     "condensed": (CondensedGroupConv, CondensedReactivation),
     "learned": (LearnedGroupConv, LearnedReactivation),
 }
+FORMS = tuple(LAYERS)
 
 
 class SqueezeExcitation(nn.Layer):
-    """Scales each channel by a number from 0 to 1 that depends on the means of all of them."""
+    """Scales each channel by a number from 0 to 1 that is computed from the means of all channels."""
 
-    def __init__(self, channels, reduction):
+    def __init__(self, channels: int, reduction: int):
         super().__init__()
         self.fc = nn.Sequential(
             nn.Linear(channels, channels // reduction, bias_attr=False),
@@ -149,15 +45,23 @@ class SqueezeExcitation(nn.Layer):
             nn.Sigmoid(),
         )
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, channels, H, W) -> the same shape."""
         return x * self.fc(x.mean([2, 3])).unsqueeze([2, 3])
 
 
 class DenseLayer(nn.Layer):
-    """1x1 and grouped 3x3 convolution make new channels; SFR refreshes the old ones from them."""
+    """A 1x1 and a grouped 3x3 convolution compute new channels; an SFR updates the old channels from them."""
 
-    def __init__(self, in_channels, growth_rate, variant, form, activation, attention):
+    def __init__(
+        self,
+        in_channels: int,
+        growth_rate: int,
+        variant: CondenseNetV2Variant,
+        form: str,
+        activation: nn.Layer,
+        attention: bool,
+    ):
         super().__init__()
         for name in ("groups", "bottleneck"):
             check_count(name, getattr(variant, name))
@@ -178,7 +82,7 @@ class DenseLayer(nn.Layer):
         self.sfr = reactivation(growth_rate, in_channels, groups, activation)
         self.se = SqueezeExcitation(growth_rate, 1) if attention else None
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, in_channels, H, W) -> (N, in_channels + growth_rate, H, W)."""
         new = self.conv_2(self.conv_1(x))
         if self.se is not None:
@@ -191,7 +95,7 @@ class DenseBlock(nn.Sequential):
 
     recomputable = True
 
-    def __init__(self, in_channels, number, variant, form):
+    def __init__(self, in_channels: int, number: int, variant: CondenseNetV2Variant, form: str):
         super().__init__()
         activation = nn.Hardswish() if number >= variant.hard_swish_from else nn.ReLU()
         growth_rate = variant.growth_rates[number]
@@ -206,17 +110,24 @@ class CondenseNetV2(Network):
     """CondenseNetV2 as a classifier or a backbone.
 
     Args:
-        variant (CondenseNetV2Variant): a row of `variants.CONDENSENETS`, or one of your own.
-        form (str): "condensed" (default), small and fast, or "learned", what training from random weights starts
-            with: it is pruned by `set_progress` and then turned into the other by `condense`.
-        out_norm (bool): a batch norm and ReLU of its own on every map that a backbone returns, since this network's
-            maps are sums that no activation has seen. They learn whatever is frozen. Default False.
-        stem_stride (int): 2 (default), or 1 for a first convolution that keeps the resolution, as the authors have it
-            for pictures of 32 pixels: all maps are twice as large, at four times the cost.
+        variant: a row of `variants.CONDENSENETS`, or one of your own.
+        form: "condensed" is small and fast. "learned" is for training from random weights: `set_progress` prunes it,
+            then `condense` turns it into the condensed form.
+        out_norm: adds a batch norm and ReLU to every map that a backbone returns, because this network's maps are sums
+            without an activation. These batch norms always learn, whatever is frozen.
+        stem_stride: 2, or 1 for a first convolution that keeps the resolution, as the authors use it for images of 32
+            pixels. With 1 all maps are twice as large, at four times the cost.
         **options: those of `Network`.
     """
 
-    def __init__(self, variant, form="condensed", out_norm=False, stem_stride=2, **options):
+    def __init__(
+        self,
+        variant: CondenseNetV2Variant,
+        form: str = "condensed",
+        out_norm: bool = False,
+        stem_stride: int = 2,
+        **options: Any,
+    ):
         super().__init__(**options)
         if form not in FORMS:
             raise UserError(f"form is {form!r}; give {' or '.join(FORMS)}")
@@ -240,11 +151,9 @@ class CondenseNetV2(Network):
         self.finish()
         self.out_norms = None
         if out_norm:  # after `finish`, which freezes
-            norms = {str(i): nn.Sequential(nn.BatchNorm2D(c), nn.ReLU()) for i, c in self._returned()}
+            returned = zip(self.out_indices, self.channels)
+            norms = {str(i): nn.Sequential(nn.BatchNorm2D(c), nn.ReLU()) for i, c in returned}
             self.out_norms = nn.LayerDict(norms)
-
-    def _returned(self):
-        return zip(self.out_indices, self.channels)
 
     def _build_head(self, width):
         variant = self.variant
@@ -256,16 +165,16 @@ class CondenseNetV2(Network):
         self.fc_act = nn.Hardswish()
         self.classifier = nn.Linear(variant.fc_channels, self.num_classes)
 
-    def as_classifier(self):
+    def as_classifier(self) -> "CondenseNetV2":
         """A new classifier of the same variant and form, with 1000 classes."""
         return CondenseNetV2(self.variant, self.form, in_channels=self.in_channels)
 
-    def added_keys(self):
-        """Those of the batch norms on the returned maps."""
+    def added_keys(self) -> frozenset[str]:
+        """The keys of the batch norms on the returned maps."""
         return frozenset(key for key in self.state_dict() if key.startswith("out_norms."))
 
-    def misfit_hint(self, keys):
-        """Which form the weights are of, when it is the other one."""
+    def misfit_hint(self, keys: Iterable[str]) -> str:
+        """Says so when the weights are of the other form."""
         leaves = {key.rpartition(".")[2] for key in keys}
         if self.form == "condensed" and "_mask" in leaves:
             return (
@@ -276,32 +185,32 @@ class CondenseNetV2(Network):
             return 'these are weights of the condensed form, which has lost what it pruned: use form="condensed"'
         return ""
 
-    def stage(self, index):
+    def stage(self, index: int) -> list[nn.Layer]:
         """The layers of stage `index`, in the order in which they run."""
         before = f"transition_{index}" if index else "init_conv"
         return [getattr(self.features, name) for name in (before, f"denseblock_{index + 1}")]
 
-    def last_linear(self):
-        """The prefix of the keys of the layer that has num_classes outputs."""
+    def last_linear(self) -> str:
+        """The prefix of the keys of the classifier's last layer, which has num_classes outputs."""
         return "classifier"
 
-    def head(self, x):
+    def head(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, C, H, W), the last map -> logits (N, num_classes)."""
         features = self.features
         x = features.pool_last(features.relu_last(features.norm_last(x)))
         return self.classifier(self.fc_act(self.fc(features.se_last(x).flatten(1))))
 
-    def select(self, maps):
+    def select(self, maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
         """The maps of all stages -> those that a backbone returns."""
-        if self.out_norms is None:  # not super().select: Paddle's to_static would come back here
+        if self.out_norms is None:  # not super().select: under Paddle's to_static it calls this method again
             return [maps[i] for i in self.out_indices]
         return [self.out_norms[str(i)](maps[i]) for i in self.out_indices]
 
-    def set_progress(self, progress):
-        """Prunes a learned network as far as `progress` of its training asks; see `pruning.set_progress`.
+    def set_progress(self, progress: float) -> None:
+        """Prunes a learned network to the share that is due at `progress` of its training; see `pruning.set_progress`.
 
         Raises:
-            UserError: the network is condensed or deployed; progress out of range or falling.
+            UserError: the network is condensed or deployed; progress is out of range or has gone backwards.
         """
         if self.form != "learned":
             raise UserError('this network is condensed, there is nothing left to prune; build it with form="learned"')
@@ -309,10 +218,9 @@ class CondenseNetV2(Network):
             raise UserError(f"this network is a copy for {self.deployed}; prune the one that it was made from")
         pruning.set_progress(self, progress)
 
-    def lasso_loss(self):
-        """0-D tensor: the group-lasso term of a learned network, to be added to the loss with a weight of your choice
-        (the CondenseNet paper has 1e-5). It drives whole lines of a group's weights to 0, and is 0 once pruning is
-        done.
+    def lasso_loss(self) -> paddle.Tensor:
+        """The group-lasso term of a learned network, a 0-D tensor. Add it to the loss with a weight of your choice; the
+        CondenseNet paper has 1e-5. It drives whole lines of a group's weights to 0. Once pruning is done, it is 0.
 
         Raises:
             UserError: the network is condensed.
@@ -321,7 +229,5 @@ class CondenseNetV2(Network):
             raise UserError('this network is condensed and has no lasso_loss; build it with form="learned"')
         return pruning.lasso_loss(self)
 
-    def _fold(self, engine):
-        from .condensing import fold  # which needs this file
-
+    def _fold(self, engine: str) -> None:
         fold(self, engine)

@@ -1,44 +1,33 @@
-"""From the learned form of CondenseNetV2 to the condensed one, and from either to what an engine runs fastest.
+"""Turns the learned form of CondenseNetV2 into the condensed one.
 
-A pruned learned convolution is a grouped one in disguise: sorting its channels by group leaves a dense block per group.
-`condense` does that to a network, `condense_arrays` to the arrays of a file; both keep the outputs to rounding. Folding
-goes the other way for an engine that likes few large convolutions better than many small ones and the shuffles between:
-see docs/condensenetv2.md for what was measured.
+A fully pruned convolution, sorted by group, is a grouped convolution: each group reads its own channels through a dense
+block of weights. `condense` converts a network, `condense_arrays` the arrays of a file. The outputs stay the same up to
+rounding.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 
 import numpy as np
-import paddle
 from paddle import nn
 
 from ..errors import UserError
-from .condensenetv2 import (
-    ChannelNumbers,
-    CondensedGroupConv,
-    CondensedReactivation,
-    CondenseNetV2,
-    DenseLayer,
-    NormConv,
-)
-from .pruning import LearnedConv, LearnedGroupConv, learned_convs
-
-STATISTICS = ("weight", "bias", "_mean", "_variance")
-# Blocks whose LGC is folded into a convolution that reads all channels, by engine; see docs/condensenetv2.md.
-DENSE_BLOCKS = {"onnxruntime": (), "openvino": (0, 1, 2), "paddle": (0, 1, 2, 3, 4)}
+from .condensed_layers import STATISTICS, CondensedGroupConv, CondensedReactivation, set_weight
+from .condensenetv2 import CondenseNetV2, DenseLayer
+from .pruning import LearnedGroupConv, learned_convs
 
 
-def condense(layer):
+def condense(layer: nn.Layer) -> nn.Layer:
     """A copy of a learned CondenseNetV2 in its condensed form, with the same outputs.
 
     Args:
-        layer (Layer): the network, or a model that holds it, such as a detector; stays as it is.
+        layer: the network, or a model that contains it, such as a detector. It does not change.
 
     Returns:
         Layer of the same class, with `form` "condensed" and the official keys of that form.
 
     Raises:
-        UserError: there is no learned network in it, or one that is not fully pruned.
+        UserError: the layer contains no learned network, or one that is not fully pruned.
     """
     if not _learned(layer):
         raise UserError(
@@ -61,7 +50,7 @@ def _learned(layer):
 
 
 def _check_pruned(alive):
-    """Raises UserError unless, in each convolution, each of the n groups keeps one in n of its lines."""
+    """Raises UserError unless, in each convolution, each of the n groups keeps 1/n of its lines."""
     unfinished = {name: kept for name, kept in alive.items() if (kept.sum(1) != kept.shape[1] // kept.shape[0]).any()}
     if unfinished:
         name, kept = next(iter(unfinished.items()))
@@ -72,12 +61,12 @@ def _check_pruned(alive):
         )
 
 
-def condense_group_conv(weight, alive):
-    """LGC: (index, weight) of the condensed form.
+def condense_group_conv(weight: np.ndarray, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The (index, weight) of a condensed LGC.
 
     Args:
-        weight (array): (out_channels, in_channels, 1, 1).
-        alive (array): (groups, in_channels) booleans, in_channels / groups of them true in each row.
+        weight: (out_channels, in_channels, 1, 1).
+        alive: (groups, in_channels) booleans; in_channels / groups of each row are true.
     """
     groups = len(alive)
     kept = [np.flatnonzero(row) for row in alive]
@@ -85,12 +74,12 @@ def condense_group_conv(weight, alive):
     return np.concatenate(kept).astype("int64"), np.concatenate(rows)
 
 
-def condense_reactivation(weight, alive):
-    """SFR: (index, weight) of the condensed form.
+def condense_reactivation(weight: np.ndarray, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The (index, weight) of a condensed SFR.
 
     Args:
-        weight (array): (out_channels, in_channels, 1, 1).
-        alive (array): (groups, out_channels) booleans, out_channels / groups of them true in each row.
+        weight: (out_channels, in_channels, 1, 1).
+        alive: (groups, out_channels) booleans; out_channels / groups of each row are true.
     """
     groups = len(alive)
     kept = [np.flatnonzero(row) for row in alive]
@@ -99,7 +88,7 @@ def condense_reactivation(weight, alive):
 
 
 def _condensed(learned):
-    """The condensed layer that a fully pruned learned one becomes."""
+    """The condensed form of a fully pruned learned layer. Takes over the layer's batch norm."""
     out_channels, in_channels = learned.conv.weight.shape[:2]
     is_group_conv = isinstance(learned, LearnedGroupConv)
     function = condense_group_conv if is_group_conv else condense_reactivation
@@ -107,7 +96,7 @@ def _condensed(learned):
     kind = CondensedGroupConv if is_group_conv else CondensedReactivation
     layer = kind(in_channels, out_channels, learned.groups, learned.activation)
     layer.index.set_value(index)
-    layer.conv = _holding(layer.conv, weight)
+    layer.conv = set_weight(layer.conv, weight)
     layer.conv.weight.stop_gradient = learned.conv.weight.stop_gradient
     if is_group_conv:
         for name in STATISTICS:
@@ -118,24 +107,17 @@ def _condensed(learned):
     return layer
 
 
-def _holding(convolution, weight):
-    """The convolution with this weight (array), in its type."""
-    convolution.to(dtype=str(weight.dtype))
-    convolution.weight.set_value(weight)
-    return convolution
-
-
-def condense_arrays(arrays):
-    """The arrays of a learned network, or of a model that holds one, in the condensed form.
+def condense_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights of a learned network, or of a model that contains one, in the condensed form.
 
     Args:
-        arrays (dict of str to array): in our layout.
+        arrays: key -> array, in densebone's layout.
 
     Returns:
-        dict of str to array: the same keys without `_mask`, `_stage` and `_count`, with `index`.
+        The same keys, with `index` instead of `_mask`, `_stage` and `_count`.
 
     Raises:
-        UserError: no learned convolutions, or some that are not fully pruned.
+        UserError: there are no learned convolutions, or some are not fully pruned.
     """
     prefixes = [key[: -len("._mask")] for key in arrays if key.endswith("._mask")]
     if not prefixes:
@@ -178,70 +160,3 @@ def _alive(arrays, prefix):
     if not (lines == lines[:1]).all():
         raise UserError(f"{prefix}._mask differs within a group; this is not the mask of a learned convolution")
     return lines[0]
-
-
-@paddle.no_grad()
-def fold(network, engine):
-    """Replaces the layers of a CondenseNetV2, in place, by those that `engine` runs fastest; for inference alone.
-
-    Nothing was found that runs faster than the condensed form in Paddle as it is.
-    """
-    for number in range(network.last_stage + 1):
-        for layer in network.stage(number)[1].children():
-            if isinstance(layer.conv_1, LearnedConv):
-                layer.conv_1, layer.sfr = _dense(layer.conv_1), _dense(layer.sfr)
-            elif engine != "eager":
-                layer.sfr = _fixed(layer.sfr.norm, layer.sfr.activation, layer.sfr.dense_weight())
-                if number in DENSE_BLOCKS[engine] and (norm := layer.conv_1.channel_norm()) is not None:
-                    layer.conv_1 = _fixed(norm, layer.conv_1.activation, layer.conv_1.dense_weight())
-                else:
-                    layer.conv_1 = PickingGroupConv(layer.conv_1)
-            if engine == "paddle":
-                layer.conv_2.conv = _ungrouped(layer.conv_2.conv)
-
-
-def _dense(learned):
-    return _fixed(learned.norm, learned.activation, (learned.conv.weight * learned._mask).numpy())
-
-
-def _fixed(norm, activation, weight):
-    """Batch norm, activation and the convolution of a given weight, in eval mode."""
-    out_channels, in_channels, side, _ = weight.shape
-    convolution = nn.Conv2D(in_channels, out_channels, side, padding=side // 2, bias_attr=False)
-    layer = NormConv(norm, activation, _holding(convolution, weight))
-    layer.eval()
-    return layer
-
-
-class Pick(ChannelNumbers):
-    """The channels of the given numbers."""
-
-    def forward(self, x):
-        """(N, channels, H, W) -> (N, numbers, H, W)."""
-        return paddle.index_select(x, self.index, axis=1)
-
-
-class PickingGroupConv(nn.Sequential):
-    """A condensed LGC that also shuffles by picking channels: paddle2onnx aborts on channel_shuffle."""
-
-    def __init__(self, group_conv):
-        places = paddle.arange(group_conv.out_channels, dtype="int64")
-        shuffled = places.reshape([group_conv.groups, -1]).transpose([1, 0]).flatten()
-        convolution = NormConv(group_conv.norm, group_conv.activation, group_conv.conv)
-        super().__init__(Pick(group_conv.index), convolution, Pick(shuffled))
-        self.eval()
-
-
-def _ungrouped(convolution):
-    """A grouped convolution as one whose weight holds zeros between the groups."""
-    weight, groups = convolution.weight.numpy(), convolution._groups
-    out_channels, members, side, _ = weight.shape
-    rows = out_channels // groups
-    whole = np.zeros((out_channels, members * groups, side, side), weight.dtype)
-    for group in range(groups):
-        whole[group * rows : (group + 1) * rows, group * members : (group + 1) * members] = weight[
-            group * rows : (group + 1) * rows
-        ]
-    result = _holding(nn.Conv2D(members * groups, out_channels, side, padding=side // 2, bias_attr=False), whole)
-    result.eval()
-    return result

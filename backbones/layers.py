@@ -1,5 +1,8 @@
-"""Layers that the families share. Every layer that a network runs in sequence carries `out_channels` and `stride`
-where it changes them, so that a network's channels and strides are read off its layers (see `base.py`)."""
+"""Layers that the families share, and functions that freeze, recompute and merge layers.
+
+A layer that changes the number of channels has `out_channels`, and one that changes the resolution has `stride`.
+`base.Network` reads a network's channels and strides from these.
+"""
 
 import numpy as np
 import paddle
@@ -7,12 +10,25 @@ import paddle.nn.functional as F
 from paddle import nn
 
 
-def conv(in_channels, out_channels, kernel_size, stride=1, padding=None, groups=1, bias=False, fan=None):
-    """A 2-D convolution, padded by kernel_size // 2 unless told otherwise, with He initialisation over its real fan-in
-    or, if given, over `fan`.
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    padding: int | str | list[int] | None = None,
+    groups: int = 1,
+    bias: bool = False,
+    fan: int | None = None,
+) -> nn.Conv2D:
+    """A 2-D convolution with He initialisation.
 
-    Paddle's own default divides by all input channels even when the convolution is grouped, which starts a
-    depthwise layer with weights that are too small by the square root of its width.
+    Args:
+        in_channels, out_channels, kernel_size, stride, groups: as in `nn.Conv2D`.
+        padding: as in `nn.Conv2D`; None pads by kernel_size // 2.
+        bias: whether it has a bias.
+        fan: the fan for the initialisation; None is the fan-in. Paddle's own default divides by all input channels
+            even for a grouped convolution. The initial weights of a depthwise layer are then too small by the square
+            root of its width.
     """
     layer = nn.Conv2D(
         in_channels,
@@ -29,32 +45,32 @@ def conv(in_channels, out_channels, kernel_size, stride=1, padding=None, groups=
 
 
 class ConvNorm(nn.Layer):
-    """Convolution without bias, batch norm and, if given, an activation; or, without batch norm, convolution with bias.
+    """Convolution, batch norm and an optional activation.
 
     Args:
-        in_channels, out_channels (int): channels.
-        kernel_size (int): side of the square kernel; default 3.
-        stride (int): default 1.
-        padding (int | None): default None, kernel_size // 2.
-        groups (int): default 1; `in_channels` makes it depthwise.
-        activation (Layer | None): applied last. Default None.
-        conv_name (str): attribute that holds the convolution, because state-dict keys are the official ones.
-        norm (bool): False leaves the batch norm out and gives the convolution a bias. Default True.
-        epsilon (float): of the batch norm. Default 1e-5.
+        in_channels, out_channels: channels.
+        kernel_size: side of the square kernel.
+        stride: of the convolution.
+        padding: as in `nn.Conv2D`; None pads by kernel_size // 2.
+        groups: of the convolution; `in_channels` makes it depthwise.
+        activation: applied last.
+        conv_name: attribute that holds the convolution, because the state-dict keys are the official ones.
+        norm: False leaves the batch norm out and gives the convolution a bias.
+        epsilon: of the batch norm.
     """
 
     def __init__(
         self,
-        in_channels,
-        out_channels,
-        kernel_size=3,
-        stride=1,
-        padding=None,
-        groups=1,
-        activation=None,
-        conv_name="conv",
-        norm=True,
-        epsilon=1e-5,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        padding: int | str | list[int] | None = None,
+        groups: int = 1,
+        activation: nn.Layer | None = None,
+        conv_name: str = "conv",
+        norm: bool = True,
+        epsilon: float = 1e-5,
     ):
         super().__init__()
         self.out_channels = out_channels
@@ -65,18 +81,18 @@ class ConvNorm(nn.Layer):
         self.norm = nn.BatchNorm2D(out_channels, epsilon=epsilon) if norm else None
         self.activation = activation
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
         x = getattr(self, self._conv_name)(x)
         x = x if self.norm is None else self.norm(x)
         return x if self.activation is None else self.activation(x)
 
-    def merge(self):
-        """Folds the batch norm's stored statistics into the convolution, which gets a bias, in place."""
+    def merge(self) -> None:
+        """Folds the batch norm's stored statistics into the convolution, in place. The convolution gets a bias."""
         if self.norm is None:
             return
         convolution, norm = getattr(self, self._conv_name), self.norm
-        # in float64: rounding would add up over a hundred layers
+        # in float64: float32's rounding errors would add up over a hundred layers
         weight, scale, shift, mean, variance = (
             tensor.numpy().astype("float64")
             for tensor in (convolution.weight, norm.weight, norm.bias, norm._mean, norm._variance)
@@ -89,32 +105,32 @@ class ConvNorm(nn.Layer):
         self.norm = None
 
 
-def merge_norms(layer):
+def merge_norms(layer: nn.Layer) -> None:
     """Folds the batch norm of every `ConvNorm` below `layer` into its convolution, in place.
 
-    The outputs of eval mode stay the same; the layers are then those that are built with `norm=False`.
+    The outputs in eval mode stay the same. The layers are then as if built with `norm=False`.
     """
     for child in layer.sublayers(include_self=True):
         if isinstance(child, ConvNorm):
             child.merge()
-        elif getattr(child, "norm", None) is True:  # a network that says how it was built
+        elif getattr(child, "norm", None) is True:  # a network that was built with norm=True
             child.norm = False
 
 
 class FrozenBatchNorm2D(nn.Layer):
     """Batch norm that always uses its stored statistics and never learns, with the keys of `nn.BatchNorm2D`.
 
-    A type of its own, so that a later conversion to synchronised batch norm leaves it frozen.
+    It is not a subclass of Paddle's batch norm, so a later conversion to synchronised batch norm leaves it frozen.
     """
 
-    def __init__(self, norm):
+    def __init__(self, norm: nn.Layer):
         super().__init__()
         self._epsilon = norm._epsilon
         self.weight, self.bias = norm.weight, norm.bias
         self.weight.stop_gradient = self.bias.stop_gradient = True
         self._mean, self._variance = norm._mean, norm._variance
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, C, H, W) -> the same shape."""
         return F.batch_norm(
             x,
@@ -128,7 +144,7 @@ class FrozenBatchNorm2D(nn.Layer):
         )
 
 
-def freeze_norms(layer):
+def freeze_norms(layer: nn.Layer) -> None:
     """Replaces every batch norm below `layer` by a frozen one, in place."""
     for name, child in layer.named_children():
         if isinstance(child, nn.layer.norm._BatchNormBase):
@@ -137,22 +153,24 @@ def freeze_norms(layer):
             freeze_norms(child)
 
 
-def freeze(layer):
+def freeze(layer: nn.Layer) -> None:
     """Stops the gradient of every parameter below `layer` and freezes its batch norms, in place."""
     freeze_norms(layer)
     for parameter in layer.parameters():
         parameter.stop_gradient = True
 
 
-def recompute(layer, x):
-    """layer(x), keeping only `x` for the backward pass, which runs the layer once more (gradient checkpointing).
+def recompute(layer: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
+    """layer(x) with gradient checkpointing: keeps only `x`, and the backward pass runs the layer once more.
 
-    Batch-norm statistics move once per step, as without it: the first of the two passes leaves them alone.
+    Batch-norm statistics change once per step, as without it: the first of the two passes does not change them.
     """
     learns = any(not parameter.stop_gradient for parameter in layer.parameters())
     if not layer.training or not paddle.is_grad_enabled() or (x.stop_gradient and not learns):
         return layer(x)
-    if x.stop_gradient:  # all before it is frozen: Paddle's recompute would give its parameters no gradient either
+    if (
+        x.stop_gradient
+    ):  # frozen layers come before: Paddle's recompute would give this layer's parameters no gradient either
         x = x.detach()
         x.stop_gradient = False
     from paddle.distributed.fleet.utils import recompute as paddle_recompute  # slow to import, rarely needed
@@ -173,7 +191,7 @@ def recompute(layer, x):
     return paddle_recompute(run, x, preserve_rng_state=False)
 
 
-def resize_to(x, like, align_corners):
-    """(N, C, h, w), bilinearly resized to height and width of `like`, also where a static graph leaves them open."""
+def resize_to(x: paddle.Tensor, like: paddle.Tensor, align_corners: bool) -> paddle.Tensor:
+    """Resizes (N, C, h, w) bilinearly to the height and width of `like`. Works in a static graph of unknown sizes."""
     size = like.shape[2:] if paddle.in_dynamic_mode() else paddle.shape(like)[2:]
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)

@@ -1,11 +1,13 @@
 """PeleeNet: a mobile network of plain convolutions with two-way dense layers (Wang et al., arXiv 1804.06882).
 
-Follows the authors' network in every number and in the names of the state dict, so that their weights load. Differs in
-one thing: the stem's pooling rounds up, as its convolutions do, so that images of any size run; where half the side is
-even, which all sides that the authors' stem accepts are, this changes nothing.
+All numbers and state-dict keys are those of the authors' network, so their weights load. One thing differs: the stem's
+pool rounds up, like its convolutions, so images of any size run. The authors' stem accepts only sides whose half is
+even, and for these the result is the same.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import paddle
 from paddle import nn
@@ -13,20 +15,27 @@ from paddle import nn
 from ..errors import UserError
 from .base import STAGES, Network, check_choice
 from .layers import ConvNorm
+from .variants import PeleeNetVariant
 
 
-def conv_relu(in_channels, out_channels, kernel_size, stride=1, **norm):
-    """Convolution, batch norm, ReLU; `norm` are the options `norm` and `epsilon` of `ConvNorm`."""
+def conv_relu(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, **norm: Any) -> ConvNorm:
+    """Convolution, batch norm, ReLU; **norm are the options `norm` and `epsilon` of `ConvNorm`."""
     return ConvNorm(in_channels, out_channels, kernel_size, stride, activation=nn.ReLU(), **norm)
 
 
 class Stem(nn.Layer):
-    """The stem. Its first convolution, `stem1`, is a stage of its own, so `forward` takes that one's output."""
+    """The stem. Its first convolution, `stem1`, is a stage of its own, so `forward` takes the output of `stem1`.
+
+    Args:
+        in_channels: channels of the image.
+        channels: of the output.
+        whole: whether to build the layers after `stem1`.
+        unit: builds each convolution with its norm and ReLU.
+    """
 
     stride = 2  # of `forward`
 
-    def __init__(self, in_channels, channels, whole=True, unit=conv_relu):
-        """`whole` says whether to build what follows `stem1`; `unit` builds each convolution with its norm and ReLU."""
+    def __init__(self, in_channels: int, channels: int, whole: bool = True, unit: Callable[..., nn.Layer] = conv_relu):
         super().__init__()
         self.out_channels = channels
         self.stem1 = unit(in_channels, channels, 3, stride=2)
@@ -34,18 +43,22 @@ class Stem(nn.Layer):
             self.stem2a = unit(channels, channels // 2, 1)
             self.stem2b = unit(channels // 2, channels, 3, stride=2)
             self.stem3 = unit(2 * channels, channels, 1)
-            self.pool = nn.MaxPool2D(2, 2, ceil_mode=True)  # else an odd side has one row less than stem2b gives
+            self.pool = nn.MaxPool2D(
+                2, 2, ceil_mode=True
+            )  # rounding down, an odd side would give one row fewer than stem2b
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, channels, H, W) -> (N, channels, ceil(H / 2), ceil(W / 2))."""
         return self.stem3(paddle.concat([self.pool(x), self.stem2b(self.stem2a(x))], 1))
 
 
 class DenseLayer(nn.Layer):
-    """Two branches, with one 3x3 convolution and with two, behind a 1x1 convolution each; both are appended to the
-    input."""
+    """Appends the outputs of two branches to the input. Each starts with a 1x1 convolution; one 3x3 convolution follows
+    in the first branch, two in the second."""
 
-    def __init__(self, in_channels, growth_rate, bottleneck_width, unit=conv_relu):
+    def __init__(
+        self, in_channels: int, growth_rate: int, bottleneck_width: int, unit: Callable[..., nn.Layer] = conv_relu
+    ):
         super().__init__()
         half = growth_rate // 2
         middle = int(half * bottleneck_width / 4) * 4
@@ -55,7 +68,7 @@ class DenseLayer(nn.Layer):
         self.branch2b = unit(middle, half, 3)
         self.branch2c = unit(half, half, 3)
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, in_channels, H, W) -> (N, in_channels + growth_rate, H, W)."""
         one = self.branch1b(self.branch1a(x))
         two = self.branch2c(self.branch2b(self.branch2a(x)))
@@ -67,7 +80,14 @@ class DenseBlock(nn.Sequential):
 
     recomputable = True
 
-    def __init__(self, in_channels, growth_rate, layers, bottleneck_width, unit=conv_relu):
+    def __init__(
+        self,
+        in_channels: int,
+        growth_rate: int,
+        layers: int,
+        bottleneck_width: int,
+        unit: Callable[..., nn.Layer] = conv_relu,
+    ):
         super().__init__()
         for i in range(layers):
             layer = DenseLayer(in_channels + i * growth_rate, growth_rate, bottleneck_width, unit)
@@ -79,19 +99,26 @@ class PeleeNet(Network):
     """PeleeNet as a classifier or a backbone.
 
     Args:
-        variant (PeleeNetVariant): a row of `variants.PELEENETS`, or one of your own.
-        ceil_mode (bool): the pools between stages round odd sides up, as in Caffe, where the authors trained their
-            detector: 304 pixels give 19 and 10 at strides 16 and 32. Default False, down as in the classifier: 9.
-        norm (bool): False builds the network with batch norm merged into its convolutions, which have a bias then, as
-            the authors publish their detector; `layers.merge_norms` makes the same of a trained one. Default True.
-        norm_epsilon (float): of the batch norms: 1e-5 in the authors' classifier, which is the default, 1e-3 in their
-            detector.
+        variant: a row of `variants.PELEENETS`, or one of your own.
+        ceil_mode: True rounds odd sides up in the pools between stages, as in Caffe, where the authors trained their
+            detector: 304 pixels give 19 at stride 16 and 10 at stride 32. False rounds down as in the classifier: 19
+            and 9.
+        norm: False builds the network without batch norm and with a bias in every convolution, as the authors publish
+            their detector. `layers.merge_norms` turns a trained network into this form.
+        norm_epsilon: of the batch norms: 1e-5 in the authors' classifier, 1e-3 in their detector.
         **options: those of `Network`.
     """
 
     model = "peleenet"
 
-    def __init__(self, variant, ceil_mode=False, norm=True, norm_epsilon=1e-5, **options):
+    def __init__(
+        self,
+        variant: PeleeNetVariant,
+        ceil_mode: bool = False,
+        norm: bool = True,
+        norm_epsilon: float = 1e-5,
+        **options: Any,
+    ):
         super().__init__(**options)
         check_choice("norm", norm, (True, False))
         if isinstance(norm_epsilon, bool) or not isinstance(norm_epsilon, (int, float)) or not 0 < norm_epsilon < 1:
@@ -116,11 +143,11 @@ class PeleeNet(Network):
             self.classifier = nn.Linear(width, self.num_classes)
         self.finish()
 
-    def as_classifier(self):
+    def as_classifier(self) -> "PeleeNet":
         """A new classifier of the same variant, with 1000 classes."""
         return PeleeNet(self.variant, in_channels=self.in_channels, norm=self.norm)
 
-    def stage(self, index):
+    def stage(self, index: int) -> list[nn.Layer]:
         """The layers of stage `index`, in the order in which they run."""
         if index == 0:
             return [self.features.stemblock.stem1]
@@ -128,10 +155,10 @@ class PeleeNet(Network):
         before = "stemblock" if index == 1 else f"transition{index - 1}_pool"
         return [getattr(self.features, name) for name in (before, *names)]
 
-    def last_linear(self):
-        """The prefix of the keys of the layer that has num_classes outputs."""
+    def last_linear(self) -> str:
+        """The prefix of the keys of the classifier's last layer, which has num_classes outputs."""
         return "classifier"
 
-    def head(self, x):
+    def head(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, C, H, W), the last map -> logits (N, num_classes)."""
         return self.classifier(self.dropout(x.mean([2, 3])))

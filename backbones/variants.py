@@ -1,6 +1,6 @@
-"""The variants of the three families, as data: one table a family, without Paddle.
+"""The variants of the three families, as data: one table per family. Does not import Paddle.
 
-`registry` builds the networks from these rows. A new variant is one row here.
+`registry` builds the networks from these rows. To add a variant, add a row here.
 """
 
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ class HarDNetVariant:
         stem_channels: widths of the stem convolutions: two, which halve the image once, or four, which halve it twice.
         growth_rates: of each block (`k` in the paper).
         layers: number of layers in each block.
-        channels: of the 1x1 convolution after each block; None where there is none.
-        downsample_after: whether the resolution is halved after that convolution.
-        growth_multiplier: a layer's width is multiplied by it once per link after the first (`m` in the paper).
+        channels: of the 1x1 convolution after each block; None for no convolution.
+        downsample_after: for each block, whether the resolution is halved after that convolution.
+        growth_multiplier: multiplies a layer's width once per link after the first (`m` in the paper).
         depthwise: each 3x3 convolution becomes 1x1 then depthwise 3x3, and pools become depthwise convolutions.
         activation: "relu6" or "relu", after every batch norm that has one.
-        average_pool: the pools take averages instead of maxima; that of a stem counts the zeros of its padding.
+        average_pool: average pools instead of max pools. The stem's pool counts the zeros of its padding.
         ceil_first_pool: the first pool between blocks rounds odd sides up; the others round down.
-        dropout: before the classifier's linear layer.
-        inner_dropout: before the last 1x1 convolution.
+        dropout: rate before the classifier's linear layer.
+        inner_dropout: rate before the last 1x1 convolution.
     """
 
-    stem_channels: tuple
-    growth_rates: tuple
-    layers: tuple
-    channels: tuple
-    downsample_after: tuple
+    stem_channels: tuple[int, ...]
+    growth_rates: tuple[int, ...]
+    layers: tuple[int, ...]
+    channels: tuple[int | None, ...]
+    downsample_after: tuple[bool, ...]
     growth_multiplier: float = 1.7
     depthwise: bool = False
     activation: str = "relu6"
@@ -39,9 +39,9 @@ class HarDNetVariant:
     inner_dropout: float = 0.0
 
 
-# Figures of the paper's table 2 and of the authors' networks; hardnet70 is the encoder of their FC-HarDNet-70,
+# Numbers from the paper's table 2 and the authors' networks. hardnet70 is the encoder of their FC-HarDNet-70,
 # centernet_hardnet85_base that of their CenterNet-HarDNet-85, which ends at stride 16.
-HARDNETS = {
+HARDNETS: dict[str, HarDNetVariant] = {
     "hardnet39ds": HarDNetVariant(
         stem_channels=(24, 48),
         growth_rates=(16, 20, 64, 160),
@@ -106,21 +106,21 @@ class PeleeNetVariant:
 
     Args:
         stem_channels: width of the stem.
-        growth_rate: channels that each dense layer adds, half from each of its two branches (`k` in the paper).
+        growth_rate: channels that each dense layer adds, half of them from each of its two branches (`k` in the paper).
         layers: number of dense layers in each block.
-        bottleneck_widths: of each block; a branch's 1x1 convolution has this times growth_rate / 2 channels.
-        dropout: before the classifier's linear layer.
+        bottleneck_widths: for each block: a branch's 1x1 convolution has bottleneck_width * growth_rate / 2 channels.
+        dropout: rate before the classifier's linear layer.
     """
 
     stem_channels: int = 32
     growth_rate: int = 32
-    layers: tuple = (3, 4, 8, 6)
-    bottleneck_widths: tuple = (1, 2, 4, 4)
+    layers: tuple[int, ...] = (3, 4, 8, 6)
+    bottleneck_widths: tuple[int, ...] = (1, 2, 4, 4)
     dropout: float = 0.05
 
 
-# Figures of the paper's table 1 and of the authors' network.
-PELEENETS = {"peleenet": PeleeNetVariant()}
+# Numbers from the paper's table 1 and the authors' network.
+PELEENETS: dict[str, PeleeNetVariant] = {"peleenet": PeleeNetVariant()}
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,18 @@ class CondenseNetV2Variant:
 
     Args:
         layers: number of layers in each of the five blocks.
-        growth_rates: channels that a layer of each block adds (`k` in the paper).
-        groups: of every convolution of a layer, and the share of a learned one's weights that is pruned is 1 - 1/groups
-            (`G` and `C` in the paper); divides all channels.
+        growth_rates: for each block, the channels that a layer adds (`k` in the paper).
+        groups: of every convolution of a layer. Training prunes 1 - 1/groups of a learned convolution's weights (`G`
+            and `C` in the paper). All numbers of channels are multiples of it.
         fc_channels: of the linear layer before the classifier.
-        bottleneck: a layer's first convolution has this times its growth rate channels.
-        hard_swish_from: the first block with hard-swish, those before have ReLU.
+        bottleneck: a layer's first convolution has bottleneck * growth_rate channels.
+        hard_swish_from: the first block with hard-swish; earlier blocks have ReLU.
         attention_from: the first block whose layers have squeeze-and-excitation.
-        last_reduction: of the squeeze-and-excitation in the head.
+        last_reduction: reduction of the squeeze-and-excitation in the head.
     """
 
-    layers: tuple
-    growth_rates: tuple
+    layers: tuple[int, ...]
+    growth_rates: tuple[int, ...]
     groups: int
     fc_channels: int
     bottleneck: int = 4
@@ -149,8 +149,8 @@ class CondenseNetV2Variant:
     last_reduction: int = 16
 
 
-# Figures of the paper's table 2 and of the authors' networks.
-CONDENSENETS = {
+# Numbers from the paper's table 2 and the authors' networks.
+CONDENSENETS: dict[str, CondenseNetV2Variant] = {
     "condensenetv2_a": CondenseNetV2Variant(
         layers=(1, 1, 4, 6, 8), growth_rates=(8, 8, 16, 32, 64), groups=8, fc_channels=828
     ),

@@ -156,7 +156,7 @@ def read_list(
 
 
 def _names_in_order(path, folder, count):
-    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(EXTENSIONS))
+    names = sorted(name for name in os.listdir(folder) if is_picture_name(name))
     if len(names) != count:
         raise UserError(
             f"{path} has {count} lines of one word, and {folder} has {len(names)} pictures; one each is due"

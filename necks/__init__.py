@@ -1,4 +1,4 @@
-"""What detectors and segmenters add to a backbone, in plain Paddle.
+"""Necks, decoders and heads for the maps of a backbone, in plain Paddle, and whole networks that are built from them.
 
-Its modules are used one by one. Imports backbones, system and errors.
+Import the modules directly; this file is empty. Imports backbones, system and errors.
 """

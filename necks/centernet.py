@@ -1,9 +1,11 @@
 """CenterNet-HarDNet: a detector that finds objects as peaks of a map (Zhou et al., arXiv 1904.07850) on HarDNet.
 
-Follows the network of HarDNet's authors in every number. Its encoder is the backbone `centernet_hardnet85_base` under
-the official keys, the names of what follows are ours. Neck and head also serve other backbones and PaddleDetection.
+All numbers are those of the network by HarDNet's authors. The encoder is the backbone `centernet_hardnet85_base` under
+the official keys; the keys of neck and head are densebone's own. Neck and head also work with other backbones and in
+PaddleDetection.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import paddle
@@ -13,54 +15,58 @@ from ..backbones.base import check_count, deployed_copy
 from ..backbones.hardnet import HarDBlock, HarDNet, dense_conv
 from ..backbones.layers import conv, freeze_norms, recompute, resize_to
 from ..errors import UserError
-from .variants import CENTERNETS
+from .variants import CENTERNETS, CenterNetVariant
 
-#: the score that an untrained heatmap has everywhere, before the sigmoid: 0.1 after it
+#: the logit of an untrained heatmap everywhere; its sigmoid is 0.1
 PRIOR_BIAS = -2.19
 
 
 class WithContext(nn.Layer):
-    """Concatenates a map with its 9x9 averages, which count the zeros around it, and with its values divided by their
-    sum over the map plus 0.1: three times the channels."""
+    """Triples the channels: concatenates a map, its 9x9 averages and its normalised values.
+
+    The averages count the zeros of the padding. The normalised values are the map divided by its sum over height and
+    width plus 0.1.
+    """
 
     def __init__(self):
         super().__init__()
         self.average = nn.AvgPool2D(9, stride=1, padding=4, exclusive=False)
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, C, H, W) -> (N, 3 C, H, W)."""
         share = x / (x.sum(axis=[2, 3], keepdim=True) + 0.1)
         return paddle.concat([x, self.average(x), share], 1)
 
 
 class CenterNetNeck(nn.Layer):
-    """From the deepest map down one stride and up again to the first map.
+    """Goes one stride below the deepest map, then up again to the first map.
 
-    Down: 1x1, average pool, context, HarDBlock. Up, to each map: resize, concatenate with it, 1x1, context, HarDBlock.
-    Some channels of the 1x1's do not go on but straight to the output, resized to the first map.
+    Down: 1x1 convolution, average pool, context, HarDBlock. Up, at each map: resize, concatenate with the map, 1x1
+    convolution, context, HarDBlock. At each map some channels of the 1x1 convolution skip the rest: they are resized to
+    the first map and go straight to the output.
 
     Args:
-        channels (list of int): of the backbone's maps, highest resolution first; one or more.
-        bottom (list of int): channels of the 1x1, growth rate and layers of the block at the bottom.
-        widths (list of int): channels of the 1x1 at each map that go on, from the deepest map up.
-        shortcuts (list of int): those that go straight to the output, in the same order.
-        growth_rates, layers (list of int): of the HarDBlock at each map, in the same order.
-        growth_multiplier (float): of the HarDBlocks. Default 1.7.
-        recompute (bool): in training, HarDBlocks keep only their input and run again in the backward pass.
+        channels: of the backbone's maps, highest resolution first; one map or more.
+        bottom: channels of the 1x1 convolution, growth rate and layers of the block below the deepest map.
+        widths: for each map, the channels of the 1x1 convolution that go to the block, from the deepest map up.
+        shortcuts: for each map, those that go straight to the output, in the same order.
+        growth_rates, layers: of the HarDBlock at each map, in the same order.
+        growth_multiplier: of the HarDBlocks.
+        recompute: gradient checkpointing of the HarDBlocks.
 
-    The defaults are the authors' figures for HarDNet-85; for fewer than three maps the first ones of each are taken.
+    The defaults are the authors' numbers for HarDNet-85. With fewer than three maps, only their first entries are used.
     """
 
     def __init__(
         self,
-        channels,
-        bottom=(256, 80, 8),
-        widths=(224, 160, 96),
-        shortcuts=(32, 32, 0),
-        growth_rates=(64, 48, 28),
-        layers=(8, 8, 4),
-        growth_multiplier=1.7,
-        recompute=False,
+        channels: Sequence[int],
+        bottom: Sequence[int] = (256, 80, 8),
+        widths: Sequence[int] = (224, 160, 96),
+        shortcuts: Sequence[int] = (32, 32, 0),
+        growth_rates: Sequence[int] = (64, 48, 28),
+        layers: Sequence[int] = (8, 8, 4),
+        growth_multiplier: float = 1.7,
+        recompute: bool = False,
     ):
         super().__init__()
         steps = len(channels)
@@ -87,7 +93,7 @@ class CenterNetNeck(nn.Layer):
             below = self.blocks[-1].out_channels
         self.out_channels = below + sum(self.shortcuts)
 
-    def forward(self, maps):
+    def forward(self, maps: list[paddle.Tensor]) -> paddle.Tensor:
         """List of (N, C_i, H_i, W_i), highest resolution first -> (N, out_channels, H_0, W_0)."""
         x = self._run(self.bottom, self.context(self.pool(self.project(maps[-1]))))
         straight = []
@@ -97,7 +103,7 @@ class CenterNetNeck(nn.Layer):
                 x, aside = x[:, :-shortcut], x[:, -shortcut:]
                 straight.append(aside)
             x = self._run(block, self.context(x))
-        # the highest resolution first, as the authors' weights want it
+        # highest resolution first: the authors' weights depend on this order
         return paddle.concat([*(resize_to(aside, x, True) for aside in reversed(straight)), x], 1)
 
     def _run(self, block, x):
@@ -108,30 +114,30 @@ class CenterNetHead(nn.Layer):
     """Two branches of 3x3 convolution, ReLU and 1x1 convolution, all with bias.
 
     Args:
-        in_channels (int): channels of the map.
-        num_classes (int): channels of the heatmap. Default 80.
-        heatmap_channels (int): between the heatmap's convolutions. Default 320, four times COCO's classes; the authors
-            take max(128, 4 x num_classes).
-        box_channels (int): the same for the boxes. Default 128.
+        in_channels: channels of the map.
+        num_classes: channels of the heatmap.
+        heatmap_channels: channels between the heatmap's convolutions. The default is four times COCO's classes; the
+            authors use max(128, 4 x num_classes).
+        box_channels: channels between the boxes' convolutions.
     """
 
-    def __init__(self, in_channels, num_classes=80, heatmap_channels=320, box_channels=128):
+    def __init__(self, in_channels: int, num_classes: int = 80, heatmap_channels: int = 320, box_channels: int = 128):
         super().__init__()
         check_count("num_classes", num_classes)
         self.heatmap = branch(in_channels, heatmap_channels, num_classes)
         self.boxes = branch(in_channels, box_channels, 4)
         self.heatmap[2].bias.set_value(paddle.full([num_classes], PRIOR_BIAS))
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         """(N, C, H, W) -> (heatmap (N, num_classes, H, W), boxes (N, 4, H, W)).
 
         The sigmoid of the heatmap is the score of an object's centre. The four values of a box are its width, its
-        height, and its centre's x and y less those of the place, all in pixels of the map.
+        height, and the offset x, y of its centre from this position, all in pixels of the map.
         """
         return self.heatmap(x), self.boxes(x)
 
 
-def branch(in_channels, channels, out_channels):
+def branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
     """3x3 convolution, ReLU, 1x1 convolution."""
     return nn.Sequential(
         conv(in_channels, channels, 3, bias=True), nn.ReLU(), conv(channels, out_channels, 1, bias=True)
@@ -139,21 +145,29 @@ def branch(in_channels, channels, out_channels):
 
 
 class CenterNetHarDNet(nn.Layer):
-    """CenterNet-HarDNet as its authors have it, encoder included.
+    """The authors' CenterNet-HarDNet, including the encoder.
 
     Args:
-        variant (CenterNetVariant): a row of `variants.CENTERNETS`, or one of your own.
-        num_classes (int | None): default None, the variant's.
-        in_channels (int): channels of the image. Default 3. The published weights are for blue, green, red.
-        freeze_at (int): stages 0..freeze_at of the encoder learn nothing; -1 (default) freezes none, 3 all.
-        freeze_norm (bool): batch norms use their stored statistics and do not learn. Default False.
-        recompute (bool): gradient checkpointing of the HarDBlocks. Default False.
+        variant: a row of `variants.CENTERNETS`, or one of your own.
+        num_classes: None is the variant's.
+        in_channels: channels of the image. The published weights are for BGR images.
+        freeze_at: stages 0..freeze_at of the encoder do not learn; -1 freezes nothing, 3 the whole encoder.
+        freeze_norm: all batch norms use their stored statistics and do not learn.
+        recompute: gradient checkpointing of the HarDBlocks.
     """
 
-    #: what it is for, in words
+    #: the task that the network solves
     task = "detection"
 
-    def __init__(self, variant, num_classes=None, in_channels=3, freeze_at=-1, freeze_norm=False, recompute=False):
+    def __init__(
+        self,
+        variant: CenterNetVariant,
+        num_classes: int | None = None,
+        in_channels: int = 3,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        recompute: bool = False,
+    ):
         super().__init__()
         self.variant = variant
         self.in_channels = in_channels
@@ -175,21 +189,21 @@ class CenterNetHarDNet(nn.Layer):
         if freeze_norm:
             freeze_norms(self)
         #: the engine that `deploy` made this copy for, or None
-        self.deployed = None
+        self.deployed: str | None = None
 
     @property
-    def model(self):
+    def model(self) -> str:
         """The name of the variant in `variants.CENTERNETS`, or an empty text."""
         return next((name for name, variant in CENTERNETS.items() if variant == self.variant), "")
 
-    def last_linear(self):
-        """The prefix of the keys of the layer that has num_classes outputs."""
+    def last_linear(self) -> str:
+        """The prefix of the keys of the last layer with num_classes outputs."""
         return "head.heatmap.2"
 
-    def forward(self, x):
-        """(N, in_channels, H, W), sides of 32 or more -> what `CenterNetHead` gives, at a quarter of the sides."""
+    def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """(N, in_channels, H, W), sides of 32 or more -> the outputs of `CenterNetHead`, at stride 4."""
         return self.head(self.neck(self.backbone(x)))
 
-    def deploy(self, engine):
-        """A copy for inference on `engine`, as `Network.deploy` makes of a backbone."""
+    def deploy(self, engine: str) -> "CenterNetHarDNet":
+        """A copy for inference on `engine`, as `Network.deploy` makes it of a backbone."""
         return deployed_copy(self, engine)

@@ -1,8 +1,11 @@
-"""FC-HarDNet: a decoder of HarDBlocks for the maps of any backbone, and the whole network for segmentation.
+"""FC-HarDNet (Chao et al., arXiv 1909.00948): a decoder of HarDBlocks for any backbone, and networks for segmentation.
 
-Chao et al., arXiv 1909.00948. FC-HarDNet-70 follows the authors' network in every number; its encoder is the backbone
-`hardnet70` under the official keys, the names of the decoder are ours.
+All numbers of FC-HarDNet-70 are those of the authors' network. Its encoder is the backbone `hardnet70` under the
+official keys; the decoder's keys are densebone's own.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import paddle
 from paddle import nn
@@ -10,30 +13,31 @@ from paddle import nn
 from ..backbones.base import check_count, deployed_copy
 from ..backbones.hardnet import HarDBlock, HarDNet, dense_conv
 from ..backbones.layers import conv, freeze_norms, recompute, resize_to
+from ..backbones.variants import HarDNetVariant
 from ..errors import UserError
-from .variants import FCHARDNETS
+from .variants import FCHARDNETS, FCHarDNetVariant
 
 
 class FCHarDNetDecoder(nn.Layer):
     """From the deepest map up: resize to the next map, concatenate with it, halve the channels (1x1), HarDBlock.
 
     Args:
-        channels (list of int): of the backbone's maps, highest resolution first; two or more.
-        growth_rates, layers (list of int): of the HarDBlock that ends at each map but the deepest, in the same order.
-            Default: those of FC-HarDNet-70, of which the first ones are taken.
-        growth_multiplier (float): of the HarDBlocks. Default 1.7.
-        align_corners (bool): of the resizing. Default True.
-        recompute (bool): in training, HarDBlocks keep only their input and run again in the backward pass.
+        channels: of the backbone's maps, highest resolution first; two maps or more.
+        growth_rates, layers: of the HarDBlock at each map except the deepest, in the same order. The defaults are those
+            of FC-HarDNet-70. Only the first entries are used when there are fewer maps.
+        growth_multiplier: of the HarDBlocks.
+        align_corners: of the resizing.
+        recompute: gradient checkpointing of the HarDBlocks.
     """
 
     def __init__(
         self,
-        channels,
-        growth_rates=(10, 16, 18, 24),
-        layers=(4, 4, 8, 8),
-        growth_multiplier=1.7,
-        align_corners=True,
-        recompute=False,
+        channels: Sequence[int],
+        growth_rates: Sequence[int] = (10, 16, 18, 24),
+        layers: Sequence[int] = (4, 4, 8, 8),
+        growth_multiplier: float = 1.7,
+        align_corners: bool = True,
+        recompute: bool = False,
     ):
         super().__init__()
         steps = len(channels) - 1
@@ -53,7 +57,7 @@ class FCHarDNetDecoder(nn.Layer):
             width = self.blocks[-1].out_channels
         self.out_channels = width
 
-    def forward(self, maps):
+    def forward(self, maps: list[paddle.Tensor]) -> paddle.Tensor:
         """List of (N, C_i, H_i, W_i), highest resolution first -> (N, out_channels, H_0, W_0)."""
         x = maps[-1]
         for i, (reduce, block) in enumerate(zip(self.reduce, self.blocks)):
@@ -64,27 +68,27 @@ class FCHarDNetDecoder(nn.Layer):
 
 
 class FCHarDNet(nn.Layer):
-    """Segmentation by the decoder of FC-HarDNet on any backbone.
+    """A segmentation network: any backbone with FC-HarDNet's decoder.
 
     Args:
-        backbone (Layer): returns a list of maps, highest resolution first.
-        num_classes (int): default 19.
-        align_corners (bool): of all resizing. Default True, as the authors have it.
-        freeze_norm (bool): batch norms use their stored statistics and do not learn. Default False.
-        recompute (bool): gradient checkpointing of the decoder's blocks; the backbone has its own. Default False.
-        channels (list of int | None): of the backbone's maps. Default None: its `channels`.
-        decoder (dict | None): other options of `FCHarDNetDecoder`.
+        backbone: returns a list of maps, highest resolution first.
+        num_classes: number of classes.
+        align_corners: of all resizing. The authors use True.
+        freeze_norm: all batch norms use their stored statistics and do not learn.
+        recompute: gradient checkpointing of the decoder's blocks. The backbone has its own option.
+        channels: of the backbone's maps; None reads them from `backbone.channels`.
+        decoder: other options of `FCHarDNetDecoder`.
     """
 
     def __init__(
         self,
-        backbone,
-        num_classes=19,
-        align_corners=True,
-        freeze_norm=False,
-        recompute=False,
-        channels=None,
-        decoder=None,
+        backbone: nn.Layer,
+        num_classes: int = 19,
+        align_corners: bool = True,
+        freeze_norm: bool = False,
+        recompute: bool = False,
+        channels: Sequence[int] | None = None,
+        decoder: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         check_count("num_classes", num_classes)
@@ -100,48 +104,48 @@ class FCHarDNet(nn.Layer):
         if freeze_norm:
             freeze_norms(self)
         #: the engine that `deploy` made this copy for, or None
-        self.deployed = None
+        self.deployed: str | None = None
 
-    def forward(self, x):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(N, in_channels, H, W) -> logits (N, num_classes, H, W). H and W are 64 or more for FC-HarDNet-70."""
         return self.segment(x)
 
-    def segment(self, x):
-        """What `forward` does, for adapters: Paddle's to_static takes a `super().forward` for their own."""
+    def segment(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The body of `forward`, for subclasses: under Paddle's to_static, `super().forward` calls theirs again."""
         return resize_to(self.classifier(self.decoder(self.backbone(x))), x, self.align_corners)
 
-    def deploy(self, engine):
-        """A copy for inference on `engine`, as `Network.deploy` makes of a backbone."""
+    def deploy(self, engine: str) -> "FCHarDNet":
+        """A copy for inference on `engine`, as `Network.deploy` makes it of a backbone."""
         return deployed_copy(self, engine)
 
 
 class FCHarDNet70(FCHarDNet):
-    """FC-HarDNet as its authors have it, encoder included.
+    """The authors' FC-HarDNet, including the encoder.
 
     Args:
-        variant (FCHarDNetVariant): a row of `variants.FCHARDNETS`, or one of your own.
-        num_classes (int | None): default None, the variant's.
-        in_channels (int): channels of the image. Default 3. The published weights are for blue, green, red.
-        align_corners (bool), stride_padding (str), stem_stride (int): True, "both" and 2 (default) are the authors'.
-            The weights of PaddleSeg's HarDNet were trained with False, "same" and 1.
-        freeze_at (int): stages 0..freeze_at of the encoder learn nothing; -1 (default) freezes none, 5 all.
-        freeze_norm, recompute (bool): of encoder and decoder. Default False.
+        variant: a row of `variants.FCHARDNETS`, or one of your own.
+        num_classes: None is the variant's.
+        in_channels: channels of the image. The published weights are for BGR images.
+        align_corners, stride_padding, stem_stride: the defaults are the authors'. The weights of PaddleSeg's HarDNet
+            were trained with False, "same" and 1.
+        freeze_at: stages 0..freeze_at of the encoder do not learn; -1 freezes nothing, 5 the whole encoder.
+        freeze_norm, recompute: as in `FCHarDNet`, for encoder and decoder.
     """
 
-    #: what it is for, in words
+    #: the task that the network solves
     task = "segmentation"
 
     def __init__(
         self,
-        variant,
-        num_classes=None,
-        in_channels=3,
-        align_corners=True,
-        stride_padding="both",
-        stem_stride=2,
-        freeze_at=-1,
-        freeze_norm=False,
-        recompute=False,
+        variant: FCHarDNetVariant,
+        num_classes: int | None = None,
+        in_channels: int = 3,
+        align_corners: bool = True,
+        stride_padding: str = "both",
+        stem_stride: int = 2,
+        freeze_at: int = -1,
+        freeze_norm: bool = False,
+        recompute: bool = False,
     ):
         encoder = HarDNet(
             variant.encoder,
@@ -154,12 +158,12 @@ class FCHarDNet70(FCHarDNet):
             recompute=recompute,
         )
         num_classes = variant.num_classes if num_classes is None else num_classes
-        figures = {
+        options = {
             "growth_rates": variant.encoder.growth_rates,
             "layers": variant.encoder.layers,
             "growth_multiplier": variant.encoder.growth_multiplier,
         }
-        super().__init__(encoder, num_classes, align_corners, freeze_norm, recompute, decoder=figures)
+        super().__init__(encoder, num_classes, align_corners, freeze_norm, recompute, decoder=options)
         self.variant = variant
         self.in_channels = in_channels
         self.with_head = True
@@ -167,15 +171,15 @@ class FCHarDNet70(FCHarDNet):
         self.stride_padding, self.stem_stride = stride_padding, stem_stride
 
     @property
-    def model(self):
+    def model(self) -> str:
         """The name of the variant in `variants.FCHARDNETS`, or an empty text."""
         return next((name for name, variant in FCHARDNETS.items() if variant == self.variant), "")
 
-    def last_linear(self):
-        """The prefix of the keys of the layer that has num_classes outputs."""
+    def last_linear(self) -> str:
+        """The prefix of the keys of the last layer with num_classes outputs."""
         return "classifier"
 
 
-def range_of_maps(encoder):
-    """The numbers of an encoder's maps that FC-HarDNet's decoder reads: all but the one at stride 2."""
+def range_of_maps(encoder: HarDNetVariant) -> tuple[int, ...]:
+    """The indices of the encoder's maps that FC-HarDNet's decoder reads: all except the one at stride 2."""
     return tuple(range(1, sum(encoder.downsample_after) + 2))

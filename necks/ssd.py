@@ -1,4 +1,6 @@
-"""What SSD (Liu et al., arXiv 1512.02325) adds to a backbone: maps smaller than its last one; and HarDNet-SSD512."""
+"""The necks of SSD (Liu et al., arXiv 1512.02325) and HarDNet-SSD512: they append smaller maps to a backbone's."""
+
+from collections.abc import Iterable, Sequence
 
 import paddle
 from paddle import nn
@@ -9,25 +11,31 @@ from ..errors import UserError
 
 
 class SSDExtraMaps(nn.Layer):
-    """Appends maps of falling size to a backbone's maps.
+    """Appends smaller and smaller maps to a backbone's maps.
 
-    Each extra map is made from the one before it by a 1x1 convolution and a 3x3 one, both with batch norm and ReLU
-    unless told otherwise, so that a detector can also be trained from random weights.
+    A 1x1 and a 3x3 convolution compute each extra map from the one before it. Both have batch norm and ReLU, so a
+    detector can also be trained from random weights.
 
     Args:
-        channels (list of int), strides (list of int): of the backbone's maps, in the order in which they arrive.
-        extra_maps (list of [middle, out, stride, padding]): channels after the 1x1 convolution, channels of the map,
-            and stride (1 or 2) and padding (0 or 1) of the 3x3 convolution. Stride 2 with padding 1 halves the sides,
-            rounding up; stride 1 without padding takes 2 off each: 9 -> 5 -> 3 -> 1 is [.., 2, 1], [.., 2, 1],
-            [.., 1, 0].
-        norm (bool): False builds them as the paper has them: no batch norm, convolutions with bias. Default True.
+        channels, strides: of the backbone's maps, in the order of `forward`'s input.
+        extra_maps: a row [middle, out, stride, padding] per map: channels after the 1x1 convolution, channels of the
+            map, and stride (1 or 2) and padding (0 or 1) of the 3x3 convolution. Stride 2 with padding 1 halves the
+            sides, rounding up. Stride 1 without padding subtracts 2 from each side. So 9 -> 5 -> 3 -> 1 is
+            [.., 2, 1], [.., 2, 1], [.., 1, 0].
+        norm: False builds them as in the paper: no batch norm, convolutions with bias.
     """
 
-    def __init__(self, channels, strides, extra_maps, norm=True):
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        extra_maps: Iterable[Sequence[int]],
+        norm: bool = True,
+    ):
         super().__init__()
         self.channels, self.strides = list(channels), list(strides)
         self.extra_maps = nn.LayerList()
-        self._least_sides = []  # that a map must have for the next to be made from it
+        self._least_sides: list[int] = []  # side that a map needs, so that the next can be computed from it
         for row in extra_maps:
             if len(row) != 4 or row[2] not in (1, 2) or row[3] not in (0, 1) or min(row[:2]) < 1:
                 raise UserError(
@@ -45,41 +53,50 @@ class SSDExtraMaps(nn.Layer):
             self.channels.append(out)
             self.strides.append(self.strides[-1] * stride)
 
-    def forward(self, maps):
-        """list of (N, C_i, H_i, W_i) -> the same list with the extra maps behind it; UserError for too small ones."""
-        maps = list(maps)
-        for extra, needed in zip(self.extra_maps, self._least_sides):
-            height, width = maps[-1].shape[2:]
-            # In a static graph the sides may be unknown. Paddle itself lets an empty map through, and crashes later.
-            if paddle.in_dynamic_mode() and min(height, width) < needed:
-                raise UserError(
-                    f"the image is too small for {len(self.extra_maps)} extra maps: one of {height} x {width} has no "
-                    f"room for a 3x3 convolution without padding; give larger images or fewer extra_maps"
-                )
-            maps.append(extra(maps[-1]))
-        return maps
+    def forward(self, maps: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
+        """List of (N, C_i, H_i, W_i) -> the same list, followed by the extra maps.
+
+        Raises:
+            UserError: the image is too small.
+        """
+        return _with_extra_maps(maps, self.extra_maps, self._least_sides, "a 3x3 convolution without padding")
+
+
+def _with_extra_maps(maps, layers, least_sides, convolution):
+    """The maps, followed by one from each layer, which reads the map before it. UserError when a side is too small."""
+    maps = list(maps)
+    for layer, needed in zip(layers, least_sides):
+        height, width = maps[-1].shape[2:]
+        # In a static graph the sides may be unknown. Paddle itself accepts an empty map and crashes later.
+        if paddle.in_dynamic_mode() and min(height, width) < needed:
+            raise UserError(
+                f"the image is too small for {len(layers)} extra maps: one of {height} x {width} has no room for "
+                f"{convolution}; give larger images or fewer extra_maps"
+            )
+        maps.append(layer(maps[-1]))
+    return maps
 
 
 class L2Norm(nn.Layer):
-    """Scales the channels at every place to length 1, then each by a factor that is learned (ParseNet, arXiv
-    1506.04579). SSD does it to its first map, whose values are larger than those of the others.
+    """Scales the channel vector at every position to length 1, then each channel by a learned factor (ParseNet, arXiv
+    1506.04579). SSD applies it to its first map, whose values are larger than those of the other maps.
 
     Args:
-        channels (int): of the map.
-        scale (float): the factor of every channel at the start. Default 20.
+        channels: of the map.
+        scale: the initial factor of every channel.
     """
 
-    def __init__(self, channels, scale=20.0):
+    def __init__(self, channels: int, scale: float = 20.0):
         super().__init__()
         self.weight = self.create_parameter([channels], default_initializer=nn.initializer.Constant(scale))
 
-    def forward(self, x):
-        """(N, channels, H, W) -> the same shape; where all channels are 0, they stay so."""
-        length = paddle.sqrt(paddle.sum(x * x, 1, keepdim=True) + 1e-20)  # the root of 0 alone has no gradient
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(N, channels, H, W) -> the same shape. Where all channels are 0, they stay 0."""
+        length = paddle.sqrt(paddle.sum(x * x, 1, keepdim=True) + 1e-20)  # the square root of 0 has no gradient
         return x / (length + 1e-10) * self.weight.reshape([1, -1, 1, 1])
 
 
-#: rows of `HarDNetSSDMaps`: 16x16, 8x8, 4x4, 2x2 and 1x1 behind the 32x32 of stride 16 at 512 pixels
+#: rows of `HarDNetSSDMaps`. At 512 pixels they follow the 32x32 map of stride 16 with 16x16, 8x8, 4x4, 2x2 and 1x1.
 EXTRA_MAPS_512 = (
     (256, 512, 3, 2, 1),
     (128, 256, 3, 2, 1),
@@ -90,26 +107,33 @@ EXTRA_MAPS_512 = (
 
 
 class HarDNetSSDMaps(nn.Layer):
-    """What HarDNet-SSD512 predicts from: two maps of the backbone and five smaller ones.
+    """The maps that HarDNet-SSD512's predictors read: two maps of the backbone and five smaller ones.
 
-    As the authors' code has it (github.com/PingoLH/PytorchSSD @a2a0a26; their paper, arXiv 1909.00948, leaves these
-    layers open): the first map goes through `L2Norm`; the last through a bridge of a 3x3 max pool of stride 1, a 3x3
-    and a 1x1 convolution, both with batch norm and ReLU; the extra maps have bias and ReLU and no batch norm. Differs
-    in how convolutions start: He's initialisation for all, where the authors leave those of extra maps to PyTorch.
+    The paper (arXiv 1909.00948) does not describe these layers, so they follow the authors' code
+    (github.com/PingoLH/PytorchSSD @a2a0a26). The first map goes through `L2Norm`. The last map goes through a bridge: a
+    3x3 max pool of stride 1, a 3x3 and a 1x1 convolution, both with batch norm and ReLU. The extra maps have bias and
+    ReLU and no batch norm. One thing differs: all convolutions start with He's initialisation, where the authors use
+    PyTorch's default for the extra maps.
 
     Args:
-        channels, strides (list of int): of the backbone's two maps.
-        bridge_channels (int): between the bridge's two convolutions; as many as the map has (640) for HarDNet-68, 960
-            where the map has 720 for HarDNet-85.
-        bridge_dilation (int): of the bridge's 3x3 convolution: 4 for HarDNet-68, 1 for HarDNet-85.
-        extra_maps (list of [middle, out, kernel_size, stride, padding]): channels after a 1x1 convolution, and
-            channels, side of the kernel, stride and padding of the convolution that makes the map. Default: those of
-            512 pixels.
-        scale (float): of `L2Norm` at the start. Default 20.
+        channels, strides: of the backbone's two maps.
+        bridge_channels: between the bridge's two convolutions: 640 for HarDNet-68, whose map has 640 channels, and 960
+            for HarDNet-85, whose map has 720.
+        bridge_dilation: of the bridge's 3x3 convolution: 4 for HarDNet-68, 1 for HarDNet-85.
+        extra_maps: a row [middle, out, kernel_size, stride, padding] per map: channels after a 1x1 convolution, then
+            channels, kernel size, stride and padding of the convolution that computes the map. The default is for
+            images of 512 pixels.
+        scale: the initial factor of `L2Norm`.
     """
 
     def __init__(
-        self, channels, strides, bridge_channels=640, bridge_dilation=4, extra_maps=EXTRA_MAPS_512, scale=20.0
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        bridge_channels: int = 640,
+        bridge_dilation: int = 4,
+        extra_maps: Iterable[Sequence[int]] = EXTRA_MAPS_512,
+        scale: float = 20.0,
     ):
         super().__init__()
         if len(channels) != 2:
@@ -137,6 +161,7 @@ class HarDNetSSDMaps(nn.Layer):
         )
         #: channels and strides of the maps, in the order in which they are returned
         self.channels, self.strides = list(channels), list(strides)
+        self._least_sides: list[int] = []  # side that a map needs, so that the next can be computed from it
         self.extra_maps = nn.LayerList([self._extra_map(row) for row in extra_maps])
 
     def _extra_map(self, row):
@@ -153,25 +178,19 @@ class HarDNetSSDMaps(nn.Layer):
             conv(middle, out, kernel_size, stride, padding, bias=True),
             nn.ReLU(),
         )
-        layer.least_side = kernel_size - 2 * padding  # that a map must have for this one to be made from it
+        self._least_sides.append(kernel_size - 2 * padding)
         self.channels.append(out)
         self.strides.append(self.strides[-1] * stride)
         return layer
 
-    def forward(self, maps):
-        """[(N, C, H, W), (N, D, h, w)] -> list of seven or as many as there are; UserError for too small ones.
+    def forward(self, maps: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
+        """[(N, C, H, W), (N, D, h, w)] -> list of seven maps, or two more than there are rows of extra_maps.
 
         At 512 pixels: 64x64, 32x32, 16x16, 8x8, 4x4, 2x2, 1x1.
+
+        Raises:
+            UserError: the image is too small.
         """
         first, last = maps
         maps = [self.norm(first), self.bridge(last)]
-        for extra in self.extra_maps:
-            height, width = maps[-1].shape[2:]
-            # In a static graph the sides may be unknown. Paddle itself lets an empty map through, and crashes later.
-            if paddle.in_dynamic_mode() and min(height, width) < extra.least_side:
-                raise UserError(
-                    f"the image is too small for {len(self.extra_maps)} extra maps: one of {height} x {width} has no "
-                    f"room for the next convolution; give larger images or fewer extra_maps"
-                )
-            maps.append(extra(maps[-1]))
-        return maps
+        return _with_extra_maps(maps, self.extra_maps, self._least_sides, "the next convolution")

@@ -1,4 +1,4 @@
-"""The whole networks that stand on a backbone, as data, without Paddle."""
+"""The variants of the whole networks for segmentation and detection, as data. Does not import Paddle."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ class FCHarDNetVariant:
 
     Args:
         encoder: the HarDNet whose block maps the decoder reads.
-        num_classes: of the published weights' data set, Cityscapes.
+        num_classes: number of classes of the published weights' data set, Cityscapes.
     """
 
     encoder: HarDNetVariant
     num_classes: int = 19
 
 
-FCHARDNETS = {"fchardnet70": FCHarDNetVariant(HARDNETS["hardnet70"])}
+FCHARDNETS: dict[str, FCHarDNetVariant] = {"fchardnet70": FCHarDNetVariant(HARDNETS["hardnet70"])}
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ class CenterNetVariant:
 
     Args:
         encoder: the HarDNet whose block maps at strides 4, 8 and 16 the neck reads.
-        num_classes: of the published weights' data set, COCO.
+        num_classes: number of classes of the published weights' data set, COCO.
     """
 
     encoder: HarDNetVariant
     num_classes: int = 80
 
 
-CENTERNETS = {"centernet_hardnet85": CenterNetVariant(HARDNETS["centernet_hardnet85_base"])}
+CENTERNETS: dict[str, CenterNetVariant] = {
+    "centernet_hardnet85": CenterNetVariant(HARDNETS["centernet_hardnet85_base"])
+}

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import UserError, suggest
+from ..system import quiet
 
 COMMANDS = {
     "list": "models and shipped configurations",
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 2 for a user's mistake, which is printed in one line; 130 after Ctrl-C; else the command's.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a command here, once it was imported
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: densebone COMMAND ...   (densebone COMMAND --help tells more)\n")
         print("\n".join(f"  {name:12} {what}" for name, what in COMMANDS.items()))
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"densebone {__version__}")
         return 0
+    # a script that `run` executes prints what it likes
+    if argv[0] != "run" and not {"-v", "--verbose"} & set(argv):
+        quiet.silence()
     try:
         if argv[0] not in COMMANDS:
             raise UserError(f"there is no command {argv[0]!r}; {suggest(argv[0], COMMANDS)}")

@@ -15,7 +15,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 def plain_parser(command: str, doc: str | None) -> ArgumentParser:
     """A parser whose help is the command's docstring."""
-    return ArgumentParser(prog=f"densebone {command}", description=doc, formatter_class=RawDescriptionHelpFormatter)
+    result = ArgumentParser(prog=f"densebone {command}", description=doc, formatter_class=RawDescriptionHelpFormatter)
+    result.add_argument("-v", "--verbose", action="store_true", help="show the messages of Paddle and the toolkits too")
+    return result
 
 
 def parser(command: str, doc: str | None, config_needed: bool = True) -> ArgumentParser:

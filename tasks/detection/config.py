@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
 import yaml
 
 from ...errors import UserError, suggest
+from ...system import quiet
 from ..configuration import anchored_keys, apply_override, gpu_to_use
 from .job import Job
 
@@ -76,8 +79,9 @@ def import_toolkit() -> tuple[ModuleType, ModuleType]:
         UserError: PaddleDetection cannot be imported.
     """
     try:
-        import ppdet.core.workspace as workspace
-        import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)
+        with quiet.prints_dropped("Warning: Unable to use numba") if quiet.is_silent() else nullcontext():
+            import ppdet.core.workspace as workspace
+            import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)
     except ImportError as error:
         raise UserError(
             f'PaddleDetection cannot be imported ({error}); pip install "densebone[detection]", or put a checkout '
@@ -85,7 +89,21 @@ def import_toolkit() -> tuple[ModuleType, ModuleType]:
         ) from error
     from ...integrations import paddledet
 
+    if quiet.is_silent():
+        _silence_toolkit()
     return workspace, paddledet
+
+
+def _silence_toolkit():
+    """Keeps PaddleDetection's lines of losses, its warnings, and the scores of pycocotools."""
+    from pycocotools import coco, cocoeval
+
+    quiet.mute_prints(coco)
+    quiet.mute_prints(cocoeval, " Average")
+    for name in list(logging.Logger.manager.loggerDict):
+        if name.startswith("ppdet"):
+            for handler in logging.getLogger(name).handlers:
+                quiet.keep_records(handler, "Epoch: ")
 
 
 def _check_keys(cfg, path):

@@ -39,18 +39,15 @@ def predict(
     opacity: float = 0.5,
     city_ids: bool = False,
 ) -> dict[str, Any]:
-    """Predicts on pictures and writes, for each, below `output`:
+    """Predicts on pictures and writes, below `output`:
 
     - NAME.png: the picture with the classes' colours over it and a legend below;
     - labels/NAME.png: the class numbers, an 8-bit PNG with a palette, of the picture's size;
     - submission/NAME_pred_labelIds.png with `city_ids`: Cityscapes' ids, for its evaluation server;
-
-    and predictions.json: a list of {file_name, width, height, classes: {name: share of the pixels}}.
+    - predictions.json: a list of {file_name, width, height, classes: {name: share of the pixels}}.
 
     Args:
-        job: from `segmentation.config.load`.
-        paths: files, folders (with their sub-folders) and glob patterns.
-        output: folder to write to.
+        job, paths, output: as in `detection.prediction.predict`.
         weights: as in `segmentation.weights.load_trained`.
         engine: options of `engines.open_network`; the model then runs on that engine.
         test_config: as in `segmentation.evaluation.inference_settings`.
@@ -68,12 +65,9 @@ def predict(
     _check(job, opacity, city_ids)
     settings, output = inference_settings(job, test_config), Path(output)
     pictures, skipped = readable_pictures(paths, output)
-    places = _places(pictures, output)
-    model = load_trained(job, weights).model
-    model.eval()
-    model = model if engine is None else on_engine(model, engine)
+    places, file = _places(pictures, output), output / "predictions.json"
+    model = _open_model(job, weights, engine)
     names, colours = class_names(job), palette(job)
-    file = output / "predictions.json"
     with prediction_file(file) as rows:
         for path, place in zip(tqdm(pictures, desc="predicting", unit="picture"), places):
             image = read_image(path)
@@ -84,8 +78,7 @@ def predict(
                 continue
             save_png(draw_labels(image, labels, names, colours, opacity, job.ignore_index), output / place)
             _write_labels(labels, colours, output, place, city_ids)
-            row = {"file_name": str(path), "width": image.shape[1], "height": image.shape[0]}
-            rows.add({**row, "classes": _shares(labels, names)})
+            rows.add(_row(path, labels, names))
         if not rows.rows:
             raise none_usable(skipped, "used")
     return {
@@ -102,6 +95,13 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     """The lines that the command prints of a result of `predict`."""
     server = f"; for the server: {result['submission']}" if result["submission"] else ""
     return [f"{result['images']} pictures in {result['output']}, the classes' numbers in {result['labels']}{server}"]
+
+
+def _open_model(job, weights, engine):
+    """The trained model in eval mode, on an engine where one is asked for."""
+    model = load_trained(job, weights).model
+    model.eval()
+    return model if engine is None else on_engine(model, engine)
 
 
 def labels_of(model: Any, job: Job, image: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
@@ -207,7 +207,8 @@ def _with_palette(labels, colours):
     return picture
 
 
-def _shares(labels, names):
-    """{name: share of the pixels} of the classes that are there."""
-    counts = np.bincount(labels.ravel(), minlength=len(names))
-    return {name: round(count / labels.size, 6) for name, count in zip(names, counts.tolist()) if count}
+def _row(path, labels, names):
+    """The row of a picture in predictions.json, with the share of the pixels for each class that is there."""
+    counts = np.bincount(labels.ravel(), minlength=len(names)).tolist()
+    shares = {name: round(count / labels.size, 6) for name, count in zip(names, counts) if count}
+    return {"file_name": str(path), "width": labels.shape[1], "height": labels.shape[0], "classes": shares}

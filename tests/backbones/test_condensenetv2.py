@@ -13,16 +13,12 @@ from paddle import nn
 from tiny_condense import TINY, build, randomise
 
 import densebone as db
-from densebone.backbones.condensenetv2 import (
-    CondensedGroupConv,
-    CondensedReactivation,
-    DenseLayer,
-    SqueezeExcitation,
-)
+from densebone.backbones.condensed_layers import CondensedGroupConv, CondensedReactivation
+from densebone.backbones.condensenetv2 import DenseLayer, SqueezeExcitation
 from densebone.backbones.variants import CONDENSENETS
 
-# Parameters of the condensed and the learned form; GMACs and millions of convolution inputs and outputs (CIO) of one
-# 3x224x224 image in the condensed form; channels at strides 2..32; name of the reference.
+# Parameters of the condensed and of the learned form; for one 3x224x224 image in the condensed form, GMACs and millions
+# of convolution inputs and outputs (CIO); channels at strides 2..32; name of the reference.
 PUBLISHED = {
     "condensenetv2_a": (2038444, 3350244, 0.0431, 4.453, [24, 32, 96, 288, 800], "cdnv2_a"),
     "condensenetv2_b": (3592662, 6311412, 0.1405, 10.222, [24, 72, 216, 600, 1176], "cdnv2_b"),
@@ -59,7 +55,7 @@ def test_macs_and_cio_of_the_condensed_form_are_the_published_ones(model):
     assert (macs, cio) == (official["macs"], official["cio"])
 
 
-# Layers in NumPy, in double precision, channel by channel.
+# The layers in NumPy, in double precision, channel by channel.
 
 
 def relu(x):
@@ -118,7 +114,7 @@ def test_a_condensed_layer_by_hand(kind, function, in_channels, out_channels, gr
     paddle.seed(0)
     layer = randomise(kind(in_channels, out_channels, groups, activation), seed=groups)
     index = layer.index.numpy()
-    assert len(np.unique(index)) < index.size  # one place is read, or written, twice and another never
+    assert len(np.unique(index)) < index.size  # a channel is read or written twice, another never
     layer.eval()
     x = tiny.images((2, in_channels, 3, 5))
     expected = function(layer, x.numpy(), by_hand)
@@ -129,7 +125,7 @@ def test_a_condensed_layer_by_hand(kind, function, in_channels, out_channels, gr
 @pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("kind", [CondensedGroupConv, CondensedReactivation])
 def test_the_dense_weight_is_the_whole_layer(kind, repeated):
-    """Of a layer without activation, its batch norm as it starts."""
+    """For a layer without activation and with an initial batch norm."""
     paddle.seed(0)
     layer = kind(12, 8, 4, nn.Identity())
     places = layer.index.shape
@@ -196,7 +192,7 @@ def test_a_condensed_network_starts_with_all_channels_read_once():
             assert tensor.tolist() == list(range(tensor.size)), key
 
 
-# Normalised maps.
+# Batch norms on the returned maps.
 
 
 @pytest.mark.parametrize("form", ["condensed", "learned"])
@@ -232,7 +228,7 @@ def test_out_norm_of_a_classifier_is_refused():
         build(out_norm=True)
 
 
-# Types.
+# Floating-point types.
 
 
 def test_channel_numbers_stay_integers_when_the_network_changes_its_type():

@@ -1,4 +1,4 @@
-"""Condensing and folding change the layers and not the outputs."""
+"""Condensing and folding change the layers but not the outputs."""
 
 import numpy as np
 import paddle
@@ -10,14 +10,9 @@ from tiny_condense import arrays, build, pruned, randomise
 
 import densebone as db
 from densebone.backbones.base import ENGINES
-from densebone.backbones.condensenetv2 import CondensedGroupConv, CondensedReactivation, NormConv
-from densebone.backbones.condensing import (
-    DENSE_BLOCKS,
-    PickingGroupConv,
-    condense_arrays,
-    condense_group_conv,
-    condense_reactivation,
-)
+from densebone.backbones.condensed_layers import CondensedGroupConv, CondensedReactivation, NormConv
+from densebone.backbones.condensing import condense_arrays, condense_group_conv, condense_reactivation
+from densebone.backbones.folding import DENSE_BLOCKS, PickingGroupConv
 from densebone.backbones.layers import FrozenBatchNorm2D
 from densebone.backbones.pruning import LearnedConv, learned_convs
 
@@ -189,7 +184,7 @@ def test_a_single_unfinished_layer_is_named():
         db.condense(learned)
 
 
-# Arrays of a file.
+# The arrays of a file.
 
 
 def same(got, expected):
@@ -290,7 +285,7 @@ def test_a_mask_that_differs_within_a_group_is_refused(name):
 
 
 def networks(**options):
-    """{name: a tiny network in eval mode}: condensed, learned and pruned, learned and not pruned."""
+    """{name: a tiny network in eval mode}: condensed; learned and pruned; learned and not pruned."""
     learned = pruned(**options)
     dense = randomise(build("learned", **options))
     dense.eval()
@@ -298,7 +293,7 @@ def networks(**options):
 
 
 def check_deployed(net, engine):
-    """Deploys; the copy is in eval mode, computes the same, and the network stays as it is."""
+    """Deploys the network. The copy is in eval mode and computes the same; the network itself does not change."""
     before, kinds = arrays(net), [type(layer) for layer in net.sublayers()]
     x = tiny.images()
     expected = run(net, x)
@@ -351,7 +346,7 @@ def test_a_layer_whose_places_differ_keeps_its_gather(name):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_places_that_several_groups_share_are_added(engine):
-    """Random indices: a channel is read, or written, by several groups, or twice by one, or by none."""
+    """With random indices several groups read or write the same channel, one group twice, or none at all."""
     net = randomise(build(out_indices=ALL))
     net.eval()
     check_deployed(net, engine)
@@ -371,7 +366,7 @@ def test_the_other_families_deploy_as_they_are(model, engine):
 
 @pytest.mark.parametrize("engine", ["tensorrt", "", None, "Paddle"])
 def test_an_unknown_engine_is_refused(engine):
-    with pytest.raises(db.UserError, match=f"^engine is {engine!r}; give one of eager, paddle, onnxruntime, openvino$"):
+    with pytest.raises(db.UserError, match=f"^engine is {engine!r}; give one of openvino, onnxruntime, paddle, eager$"):
         build().deploy(engine)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every model of the registry, whatever its family."""
+"""Tests that every model of the registry passes, whatever its family."""
 
 import functools
 import itertools
@@ -11,16 +11,16 @@ import tiny
 import densebone as db
 from densebone.backbones.layers import FrozenBatchNorm2D
 
-# whole networks, and an encoder that ends at stride 16: tests/necks
+# tested in tests/necks: whole networks, and an encoder that ends at stride 16
 ELSEWHERE = ("fchardnet70", "centernet_hardnet85", "centernet_hardnet85_base")
 MODELS = tuple(name for name in db.list_models() if name not in ELSEWHERE)
-# every name, and the options of the families that make another network
+# every model, and the family options that change the network
 CASES = [
     *((name, {}) for name in MODELS),
     ("peleenet", {"ceil_mode": True}),
     ("condensenetv2_a", {"form": "learned"}),
 ]
-# for what takes long: one of each kind of layer, the others differ in size alone
+# for slow tests: one model per kind of layer; the others differ only in size
 KINDS = [("hardnet39ds", {}), ("peleenet", {"ceil_mode": True}), ("condensenetv2_a", {"out_norm": True})]
 
 
@@ -178,7 +178,7 @@ def test_to_static_equals_eager(model, options):
         np.testing.assert_allclose(m.numpy(), e, rtol=1e-4, atol=1e-5)
 
 
-# one of each family: the blocks are the same
+# one model per family; the others have the same blocks
 @pytest.mark.parametrize("options", [{}, {"freeze_at": 0}, {"freeze_norm": True}], ids=str)
 @pytest.mark.parametrize(
     "model, form",
@@ -213,7 +213,7 @@ def test_recompute_changes_nothing_but_the_memory(model, form, options):
         np.testing.assert_allclose(state_again[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
 
 
-# Freezing in detail, on the tiny network, whose stages are written out in tests/helpers/tiny.py.
+# Freezing in detail, on the tiny network. tests/helpers/tiny.py lists its stages.
 
 
 def learning(net):
@@ -252,6 +252,6 @@ def test_freezing_survives_the_conversion_to_synchronised_batch_norm():
     before = tiny.snapshot(net)
     net.train()
     x = tiny.images()
-    for layer in net.stage(0) + net.stage(1):  # the rest runs on a GPU alone
+    for layer in net.stage(0) + net.stage(1):  # the other stages only run on a GPU
         x = layer(x)
     assert x.stop_gradient and tiny.changed(before, net) == set()

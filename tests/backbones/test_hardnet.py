@@ -10,7 +10,7 @@ import densebone as db
 from densebone.backbones.hardnet import HarDBlock, layer_width, links
 from densebone.backbones.variants import HARDNETS
 
-# Parameters; GMACs and millions of convolution inputs and outputs (CIO) of one 3x224x224 image; channels at
+# Parameters; GMACs and millions of convolution inputs and outputs (CIO) for one 3x224x224 image; channels at
 # strides 2..32.
 PUBLISHED = {
     "hardnet39ds": (3488228, 0.4295, 9.818, [48, 96, 320, 640, 1024]),
@@ -21,7 +21,7 @@ PUBLISHED = {
 
 
 def test_no_variant_is_missing():
-    encoders = ["hardnet70", "centernet_hardnet85_base"]  # figures are published of the whole networks: tests/necks
+    encoders = ["hardnet70", "centernet_hardnet85_base"]  # only the whole networks have published numbers: tests/necks
     assert [*PUBLISHED, *encoders] == list(HARDNETS)
     assert sorted([*PUBLISHED, "hardnet70"]) == db.list_models("hardnet*")
 

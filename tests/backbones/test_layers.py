@@ -1,4 +1,4 @@
-"""Layers that the families share: gradient checkpointing above all."""
+"""The layers that the families share, mostly gradient checkpointing."""
 
 import math
 
@@ -21,7 +21,7 @@ OPTIONS = (
 
 
 def count_runs(net):
-    """A list with how often each dense block has run, kept up to date."""
+    """A list that counts how often each dense block has run; it is updated as the network runs."""
     blocks = [layer for layer in net.base if getattr(layer, "recomputable", False)]
     runs = [0] * len(blocks)
     for i, block in enumerate(blocks):

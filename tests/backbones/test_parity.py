@@ -1,4 +1,4 @@
-"""Every classifier computes what the authors' network computes, on the same weights, layer by layer."""
+"""Every classifier computes the same as the authors' network with the same weights, layer by layer."""
 
 import numpy as np
 import paddle
@@ -8,7 +8,7 @@ import recipe
 import densebone as db
 
 ODD = ("224x224", "256x320", "235x301")
-# name of the reference: our model, its options, sizes
+# name of the reference: model, its options, sizes
 REFERENCES = {
     **{name: (name, {}, ODD) for name in ("hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85")},
     "peleenet": ("peleenet", {}, ("224x224", "256x320", "304x304")),
@@ -16,7 +16,7 @@ REFERENCES = {
     **{f"cdnv2_{v}_converted": (f"condensenetv2_{v}", {}, ("224x224", "256x320")) for v in "abc"},
 }
 RUNS = [(name, size) for name, (_, _, sizes) in REFERENCES.items() for size in sizes]
-# Here rounding itself is larger: our network in float64 is 5e-4 standard deviations away from the authors' float32.
+# Rounding errors are larger here: densebone's network in float64 is 5e-4 standard deviations from theirs in float32.
 ILL_CONDITIONED = {("cdnv2_c_converted", "256x320"): 2e-3}
 
 
@@ -56,7 +56,7 @@ def run(net, about, logits_of=None):
 
 
 def check(name, value, feature, arrays, tolerance=recipe.TOLERANCE):
-    """The map has the reference's shape, and its values at the reference's places."""
+    """The map has the reference's shape and, at the stored positions, the reference's values."""
     assert list(value.shape) == feature["shape"], name
     difference = value.ravel()[arrays[f"idx:{name}"]] - arrays[f"val:{name}"]
     assert np.abs(difference).max() <= tolerance * feature["std"], name
@@ -67,7 +67,7 @@ def test_logits_and_every_map(loaded):
     for size in REFERENCES[name][2]:
         about, arrays = recipe.outputs(name, size)
         converted = name.endswith("_converted")
-        # the authors' converted network pools the first 7x7 places, whatever the size
+        # the authors' converted network pools only the first 7x7 positions, whatever the size
         logits, maps = run(
             net, about, (lambda x: net.head(net.forward_features(x)[-1][..., :7, :7])) if converted else None
         )
@@ -95,7 +95,7 @@ def test_condense_gives_the_logits_of_the_authors_converter(variant):
     learned.eval()
     net = db.condense(learned)
     index = {key: value for key, value in recipe.weights(f"cdnv2_{variant}_converted").items() if key.endswith("index")}
-    for key, value in index.items():  # masks and indices of the recipe name the same channels
+    for key, value in index.items():  # the recipe's masks and indices name the same channels
         assert np.array_equal(net.state_dict()[key].numpy(), value if value.ndim == 1 else value.argmax(1)), key
     logits, _ = run(net, about)
     assert np.abs(logits - arrays["logits"]).max() <= recipe.TOLERANCE * about["output"]["std"]
@@ -125,7 +125,7 @@ def test_keys_shapes_and_parameters_are_the_official_ones(loaded):
         if last != "num_batches_tracked":
             is_matrix = last in ("weight", "index") and len(shape) == 2
             official[f"{prefix}.{leaf.get(last, last)}"] = shape[::-1] if is_matrix else shape
-            if is_matrix and last == "index":  # ours are the positions of the ones
+            if is_matrix and last == "index":  # densebone stores the positions of the ones
                 official[key] = shape[:1]
     ours = {key: list(value.shape) for key, value in net.state_dict().items()}
     assert ours == official

@@ -1,4 +1,4 @@
-"""PeleeNet: its layers by hand, its published figures, sides of every kind."""
+"""PeleeNet: its layers by hand, its published numbers, images of all kinds of sizes."""
 
 import paddle
 import pytest

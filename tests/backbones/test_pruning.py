@@ -1,4 +1,4 @@
-"""Pruning by hand, its bookkeeping, and what users get wrong."""
+"""Pruning by hand, its bookkeeping, and mistakes that users make."""
 
 import json
 import math
@@ -50,12 +50,12 @@ def test_a_stage_starts_exactly_at_its_share_of_training(factor, starts):
 
 @pytest.mark.parametrize("factor", [4, 6, 8])
 def test_a_stage_starts_at_the_step_that_reaches_its_share(factor):
-    """Steps are counted as epoch * steps + step out of all; none is a rounding error late or early."""
+    """Progress is (epoch * steps + step) / all steps. Rounding errors make no stage start a step late or early."""
     steps = 2 * (factor - 1) * 10
     assert [pruning_stage(i / steps, factor) for i in range(steps // 2 + 1)] == [i // 10 for i in range(steps // 2 + 1)]
 
 
-# By hand: 4 channels, 2 groups. A learned convolution is found below a layer, so each is put into one.
+# By hand: 4 channels, 2 groups. Pruning looks for learned convolutions below a layer, so each is put into one.
 
 
 def learned(kind, weight, groups):
@@ -79,7 +79,7 @@ WEIGHT = [
 
 
 def test_lgc_by_hand():
-    """Rows 0 and 2 read columns with sums 2 4 3 8, rows 1 and 3 those with 5 2 4 4."""
+    """The columns' sums are 2 4 3 8 over rows 0 and 2, and 5 2 4 4 over rows 1 and 3."""
     holder, layer = learned("lgc", WEIGHT, 2)
     set_progress(holder, 0.49)
     assert mask(layer) == [[1, 1, 1, 1]] * 4 and (float(layer._stage), float(layer._count)) == (0, 0)
@@ -90,7 +90,7 @@ def test_lgc_by_hand():
 
 
 def test_sfr_by_hand():
-    """Columns 0 and 2 feed rows with sums 4 6 1 3, columns 1 and 3 those with 6 3 6 3."""
+    """The rows' sums are 4 6 1 3 over columns 0 and 2, and 6 3 6 3 over columns 1 and 3."""
     holder, layer = learned("sfr", WEIGHT, 2)
     set_progress(holder, 0.5)
     assert mask(layer) == [[1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
@@ -114,7 +114,7 @@ def test_what_is_lost_stays_lost(kind):
     holder, layer = learned(kind, weight, 3)
     set_progress(holder, 0.25)
     assert layer.alive().astype(int).tolist() == [[1, 0, 1, 0, 1, 1], [1, 1, 0, 1, 0, 1], [1, 0, 1, 0, 1, 1]]
-    # now the lost ones would be the largest, and 5 and 4 the smallest
+    # now the dropped ones would be the largest, and 5 and 4 the smallest
     after = np.where(np.array(weight) == 1, 100, 6 - np.array(weight)).astype("float32")
     layer.conv.weight.set_value(after[..., None, None])
     set_progress(holder, 0.4)
@@ -134,7 +134,7 @@ def test_a_mask_that_differs_within_a_group_is_refused(kind):
         set_progress(holder, 0.5)
 
 
-# The whole network: 4 groups, so that stages start at 1/6, 1/3 and 1/2.
+# The whole network: 4 groups, so stages start at 1/6, 1/3 and 1/2.
 
 
 def books(net):
@@ -220,7 +220,7 @@ def test_what_the_mask_hides_neither_shows_nor_learns():
         assert gradient.any() and not gradient[conv._mask.numpy() == 0].any(), name
 
 
-# What users get wrong.
+# Mistakes that users make.
 
 
 @pytest.mark.parametrize("progress", [-0.1, 1.1, "x", None, math.nan, math.inf, True, [0.5]], ids=str)
@@ -269,7 +269,7 @@ def test_keys_of_the_state_dict_are_the_official_ones():
 
 @pytest.mark.parametrize("progress", [0.3, 0.4, 0.7])
 def test_a_new_network_goes_on_from_a_checkpoint(progress):
-    """All that pruning depends on is in the state dict."""
+    """The state dict has all that pruning depends on."""
     saved = build("learned")
     saved.set_progress(0.3)
     again = build("learned", seed=1)
@@ -310,7 +310,7 @@ def test_a_checkpoint_of_a_later_stage_does_not_go_back():
 
 
 def lasso_by_hand(conv):
-    """Sum over groups and lines of a line's Euclidean length in the group, 0.001 where it is less."""
+    """The sum over groups and lines of a line's Euclidean length in the group, but at least 0.001 each."""
     weight = (conv.conv.weight * conv._mask).numpy()[:, :, 0, 0].astype("float64")
     if isinstance(conv, LearnedReactivation):
         weight = weight.T  # columns are output channels now, rows input channels
@@ -371,7 +371,7 @@ def test_no_lasso_once_all_is_pruned():
 
 @pytest.fixture
 def rows(monkeypatch):
-    """A list of (progress, stages that it led to), one for each call of set_progress."""
+    """A list of (progress, stages after it), one for each call of set_progress."""
     rows = []
 
     def spy(layer, progress):
@@ -435,13 +435,13 @@ def test_a_data_set_of_unknown_length_is_refused():
         model.fit(paddle.io.DataLoader(Stream()), verbose=0, callbacks=[db.PruningProgress()])
 
 
-# Training for real, in processes of their own (tests/helpers/train_learned.py).
+# Real training, in separate processes (tests/helpers/train_learned.py).
 
 EPOCHS, STEPS = 12, 8
 
 
 def start(out, *arguments, launcher=()):
-    """Starts the training in a process group of its own; what it prints can be read line by line."""
+    """Starts the training in its own process group; its output can be read line by line."""
     command = [sys.executable, *launcher, train_learned.__file__, out, "--steps", STEPS, *arguments]
     return subprocess.Popen(
         [str(part) for part in command], cwd=out, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
@@ -450,7 +450,7 @@ def start(out, *arguments, launcher=()):
 
 
 def finish(process, out, limit=300):
-    """The rest of the lines of JSON that it prints, when it ended well."""
+    """The remaining lines of JSON that the process prints; fails unless it exits with status 0."""
     try:
         printed, _ = process.communicate(timeout=limit)
     finally:
@@ -470,7 +470,7 @@ def masks_of(arrays):
 
 
 def check_training(rows, out, epochs):
-    """One row for each epoch; pruned on time and to exactly 1 / groups; condensing keeps the logits."""
+    """There is a row per epoch; pruning is on time and leaves exactly 1 / groups; condensing keeps the logits."""
     assert [row["epoch"] for row in rows] == list(range(epochs))
     stages = [pruning_stage((epoch + (STEPS - 1) / STEPS) / epochs, 4) for epoch in range(epochs)]
     assert [row["alive"] for row in rows] == [1 - stage / 4 for stage in stages]
@@ -487,7 +487,7 @@ def check_training(rows, out, epochs):
     condensed = db.condense(net)
     for key, value in condense_arrays(arrays).items():
         assert np.array_equal(condensed.state_dict()[key].numpy(), value), key
-    pictures, labels = train_learned.data(64, seed=1)  # not those of the training
+    pictures, labels = train_learned.data(64, seed=1)  # not the training images
     logits, same = (n(paddle.to_tensor(pictures)).numpy() for n in (net, condensed))
     assert np.abs(same - logits).max() < 1e-4 * np.abs(logits).max()
     return (logits.argmax(1) == labels).mean()
@@ -495,7 +495,7 @@ def check_training(rows, out, epochs):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(rows, folder) of a training that nothing interrupted."""
+    """(rows, folder) of an uninterrupted training."""
     out = tmp_path_factory.mktemp("trained")
     return finish(start(out, "--epochs", EPOCHS), out), out
 
@@ -554,7 +554,7 @@ def test_two_processes_keep_the_same(tmp_path):
     differ = {key for key in first if not np.array_equal(first[key], second[key])}
     assert differ <= statistics and differ  # each saw half of every batch
 
-    # networks that started with different weights hold the masks of the first all the same
+    # networks that started with different weights have the masks of the first process too
     first, second = (final(tmp_path, f"independent_{rank}") for rank in (0, 1))
     assert not np.array_equal(first[f"{FIRST}.conv.weight"], second[f"{FIRST}.conv.weight"])
     own = train_learned.build(seed=0)

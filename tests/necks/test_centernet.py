@@ -1,4 +1,4 @@
-"""CenterNet-HarDNet-85 computes what its authors' network computes, and no look-alike loads into it or out of it."""
+"""CenterNet-HarDNet-85 computes the same as the authors' network, and weights of similar networks are refused."""
 
 import json
 
@@ -35,7 +35,7 @@ def our_name(official):
 
 @pytest.fixture(scope="module")
 def weights():
-    """The authors' state dict, drawn."""
+    """Random weights under the authors' state-dict keys."""
     drawn = recipe.weights(NAME)
     assert recipe.digest(drawn) == recipe.description(NAME)["weights_sha256"][recipe.SALT]
     return drawn
@@ -50,7 +50,7 @@ def official(weights):
 
 @pytest.fixture(scope="module")
 def encoder(weights):
-    """The encoder's file as the authors publish it: keys without base."""
+    """The encoder's weights as the authors publish them: keys without base."""
     return {key.removeprefix("base."): value for key, value in weights.items() if key.startswith("base.")}
 
 
@@ -86,7 +86,7 @@ def test_heads_and_every_map(official):
 
 
 def test_odd_sides_are_rounded_as_the_authors_network_rounds_them(official):
-    stored = np.load(recipe.DATA / "centernet" / "odd_75x110.npz")  # what their code gives for these weights
+    stored = np.load(recipe.DATA / "centernet" / "odd_75x110.npz")  # the output of the authors' code for these weights
     heatmap, boxes = run(official, paddle.to_tensor(recipe.image((1, 3, 75, 110))))
     assert heatmap.shape == (1, 80, 19, 28) and boxes.shape == (1, 4, 19, 28)
     for value, expected, std in ((heatmap[:, ::4], "hm", 0), (boxes, "wh", 1)):
@@ -193,7 +193,7 @@ def test_maps_of_the_encoder_at_odd_sides(size):
 
 
 def test_its_own_encoder_is_loaded_when_it_is_said(encoder):
-    """Its keys and shapes are those of PaddleDetection's HarDNet, which is another network."""
+    """Its keys and shapes are also those of PaddleDetection's HarDNet, which is a different network."""
     net = db.create_backbone(BASE, (1, 2, 3), pretrained=encoder)
     own, other = tiny.snapshot(net), db.create_backbone(BASE, (1, 2, 3))
     before = tiny.snapshot(other)

@@ -1,4 +1,4 @@
-"""FC-HarDNet-70 computes what its authors' network computes, and with other options what PaddleSeg's computes."""
+"""FC-HarDNet-70 computes the same as the authors' network and, with other options, the same as PaddleSeg's."""
 
 import json
 
@@ -53,7 +53,7 @@ def official():
 
 
 def run(net, about):
-    """(logits, {name: output} of every layer that gives one map) on the reference's image."""
+    """(logits, {name: output} of every layer that returns one map) for the reference's image."""
     maps = {}
 
     def keep(name):
@@ -125,7 +125,7 @@ def test_keys_and_parameters(official):
 
 
 def test_cost():
-    """At 256x512, a sixteenth of the figures at 1024x2048, where every map is as exactly divisible."""
+    """At 256x512 the cost is 1/16 of that at 1024x2048, because all sides are divisible at both sizes."""
     macs, cio = cost.count(db.create_model("fchardnet70"), paddle.zeros([1, 3, 256, 512]))
     published = recipe.description("fchardnet70")["cost"][1]
     assert published["input"] == [1, 3, 1024, 2048]

@@ -1,4 +1,4 @@
-"""Pelee's detector: its maps by hand, and all of it against the authors' Caffe graph."""
+"""Pelee's detector: its maps by hand, and the whole detector against the authors' Caffe graph."""
 
 import copy
 
@@ -14,7 +14,7 @@ from densebone.backbones.layers import merge_norms
 from densebone.necks.pelee import PeleeMaps, ResidualBlock
 from densebone.weights.caffe import convert
 
-# layers of the reference's graph and of ours
+# layer of the reference's graph -> layer of densebone's
 LAYERS = {
     "stem3": "backbone.backbone.features.stemblock.stem3",
     **{f"stage{i}_tb": f"backbone.backbone.features.transition{i}" for i in range(1, 5)},
@@ -24,7 +24,7 @@ LAYERS = {
 
 
 def trained(layer, seed=0):
-    """The same layer with batch norms that have seen something, so that a wrong one shows."""
+    """The same layer with random batch norms, so a wrong one changes the result."""
     generator = np.random.default_rng(seed)
     for key, tensor in layer.state_dict().items():
         if ".norm." in key or key.startswith("norm."):
@@ -156,7 +156,7 @@ def test_every_layer_and_output_is_that_of_the_authors_graph(merged, reference):
 
 
 def numpy_priors(min_sizes, max_sizes):
-    """All boxes by the paper's rule: (5142, 4), fractions of the image."""
+    """All priors by the paper's rule: (5142, 4), as fractions of the image."""
     rows = []
     for side, low, high in zip((19, 19, 10, 5, 3, 1), min_sizes, max_sizes):
         shapes = [(low, low), ((low * high) ** 0.5,) * 2]
@@ -199,7 +199,7 @@ def test_parameters(merged, reference):
 
 
 def unmerged_weights(factor=999.98):
-    """(arrays of an unmerged network by LAYER.NUMBER, arrays of the merged network that it is), after Caffe's rules."""
+    """(arrays of an unmerged network by LAYER.NUMBER, arrays of the same network merged), by Caffe's rules."""
     generator = np.random.default_rng(0)
     merged = pelee.weights()
     unmerged = {}

@@ -1,4 +1,4 @@
-"""The extra maps of SSD, and the maps of HarDNet-SSD512."""
+"""The extra maps of SSD and the maps of HarDNet-SSD512."""
 
 import numpy as np
 import paddle

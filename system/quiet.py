@@ -1,0 +1,87 @@
+"""Silences what other libraries print and a user can do nothing about, each message at its source.
+
+The commands call `silence` before they import anything heavy. With -v they do not, and every message appears. Errors,
+and warnings that are not listed here, are never touched.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.metadata
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+# Python warnings, by their beginning: Paddle's at import, of batch norms in training, of functions as in PyTorch.
+_WARNINGS = ("No ccache found", "When training, we now always track", r"\s*Non compatible API")
+# Log records of the root logger, by their beginning: ONNX Runtime's on a model that is preprocessed already.
+_RECORDS = ("Please consider to run pre-processing", "Please consider pre-processing")
+
+_silent = False
+
+
+def silence() -> None:
+    """Silences the known messages in this process. Call it before Paddle and the toolkits are imported."""
+    global _silent
+    if _silent:
+        return
+    _silent = True
+    for beginning in _WARNINGS:
+        warnings.filterwarnings("ignore", beginning)
+    drop_records(logging.getLogger(), *_RECORDS)
+    # Warnings of Paddle's C++ code are for its developers. Only a build for GPUs also warns of drivers that do not fit.
+    if not _is_installed("paddlepaddle-gpu"):
+        os.environ.setdefault("GLOG_minloglevel", "2")
+
+
+def is_silent() -> bool:
+    """Whether `silence` was called."""
+    return _silent
+
+
+def drop_records(logger: logging.Logger, *beginnings: str) -> None:
+    """Drops the logger's own records whose message begins in one of these ways."""
+    logger.addFilter(lambda record: not record.getMessage().startswith(beginnings))
+
+
+def keep_records(handler: logging.Handler, *beginnings: str) -> None:
+    """Lets a handler pass warnings, errors, and those INFO records whose message begins in one of these ways."""
+    handler.addFilter(lambda r: r.levelno >= logging.WARNING or r.getMessage().startswith(beginnings))
+
+
+@contextmanager
+def prints_dropped(*beginnings: str) -> Iterator[None]:
+    """Within the block, `print` drops texts that begin in one of these ways. For modules that print when imported."""
+    plain = builtins.print
+
+    def filtered(*values: Any, **options: Any) -> None:
+        if not (values and str(values[0]).startswith(beginnings)):
+            plain(*values, **options)
+
+    builtins.print = filtered
+    try:
+        yield
+    finally:
+        builtins.print = plain
+
+
+def mute_prints(module: ModuleType, *keep: str) -> None:
+    """Gives a module a `print` that passes only texts which begin in one of the ways `keep`."""
+
+    def filtered(*values: Any, **options: Any) -> None:
+        if keep and values and str(values[0]).startswith(keep):
+            print(*values, **options)
+
+    vars(module)["print"] = filtered
+
+
+def _is_installed(distribution):
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
