@@ -1,38 +1,42 @@
-"""Whether an exported network computes what Paddle computes: pictures to try it on, and the largest difference."""
+"""Does an exported network compute what Paddle computes? The random inputs to try, and the largest difference."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-#: largest difference from eager, over the standard deviation of the output; rounding alone gives a tenth of the first
+#: precision -> largest allowed difference from Paddle, in standard deviations of the output. In fp32 rounding alone
+#: gives a tenth of this.
 TOLERANCES = {"fp32": 1e-4, "bf16": 0.25}
-#: of outputs that are whole numbers, such as classes: the share that may differ, those on the edge between two
+#: for integer outputs such as classes: the share of values that may differ, those where two classes score alike
 UNEQUAL = 1e-3
 
 
-def check_shapes(channels, least):
-    """Two batches of pictures, (N, C, H, W), for an export that takes any size of `least` pixels or more."""
+def check_shapes(channels: int, least: int) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+    """Two input shapes (N, C, H, W) to check an export on that takes any batch size and any side from `least` pixels."""
     side = max(least, 64)
     return (1, channels, 2 * side + 32, 2 * side), (2, channels, 2 * side, 3 * side)
 
 
-def random_images(shape, seed=0):
-    """Normal numbers, float32."""
+def random_images(shape: Sequence[int], seed: int = 0) -> np.ndarray:
+    """Normally distributed numbers, float32."""
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def check_outputs(expected, found, tolerance):
-    """Largest difference of any output, over its standard deviation; of whole numbers, the share that differs.
+def check_outputs(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], tolerance: float) -> float:
+    """The largest difference of any output from the expected one, in standard deviations of that output.
 
-    For an output that is all but constant, a hundredth of its largest value stands for the standard deviation.
+    When an output is nearly constant, a hundredth of its largest value replaces the standard deviation. For an integer
+    output, the difference is the share of values that are not equal.
 
     Raises:
-        RuntimeError: a difference above `tolerance`, or outputs of other shapes.
+        RuntimeError: a difference is above `tolerance`, or the shapes differ.
     """
     if [out.shape for out in expected] != [out.shape for out in found]:
         raise RuntimeError(f"returns {[out.shape for out in found]} where Paddle returns {[o.shape for o in expected]}")
-    return max(_check(number, *pair, tolerance) for number, pair in enumerate(zip(expected, found)))
+    return max(_check_output(number, *pair, tolerance) for number, pair in enumerate(zip(expected, found)))
 
 
-def _check(number, expected, found, tolerance):
+def _check_output(number, expected, found, tolerance):
     if np.issubdtype(expected.dtype, np.integer):
         share = float((expected != found).mean())
         if share > UNEQUAL:
@@ -40,7 +44,7 @@ def _check(number, expected, found, tolerance):
         return share
     scale = max(float(expected.std()), 0.01 * float(abs(expected).max()), 1e-30)
     difference = float(abs(found.astype(np.float64) - expected).max()) / scale
-    if not difference <= tolerance:  # nan too
+    if not difference <= tolerance:  # `not <=` also catches nan
         raise RuntimeError(
             f"output {number} differs from Paddle's by {difference:.1e} of its standard deviation, and "
             f"{tolerance:g} is allowed"

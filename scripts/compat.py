@@ -11,6 +11,7 @@ worked with the same versions and the same configuration are not tried again.
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
@@ -27,13 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments.jobs < 1:
         raise UserError(f"--jobs is {arguments.jobs}; give 1 or more")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a forked process cannot use a GPU that its parent has opened
-    pairs = _pairs(arguments)
     if arguments.overwrite:
         for name in ("results.jsonl", "data", "logs"):
             path = arguments.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    rows = trials.run(pairs, arguments.folder, arguments.jobs, lambda line: print(line, flush=True))
+    with _without_gpus():  # before the toolkits are imported
+        pairs = _pairs(arguments)
+        rows = trials.run(pairs, arguments.folder, arguments.jobs, lambda line: print(line, flush=True))
     for title, lines, reasons in trials.tables(rows):
         print(f"\n{title}\n{table(lines)}")
         print("".join(f"({i}) {reason}\n" for i, reason in enumerate(reasons, 1)), end="")
@@ -41,6 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     trials.write(rows, output)
     print(f"\n{sum(row['works'] for row in rows)} of {len(rows)} pairs work; the table is in {output}")
     return 0 if all(row["works"] or row.get("absent") for row in rows) else 1
+
+
+@contextmanager
+def _without_gpus():
+    """Hides the GPUs, because a forked process cannot use one that its parent has opened."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def _parser():
