@@ -1,4 +1,4 @@
-"""A trained network as files for other programs: the export, its model card, its folder.
+"""A trained network as files for other programs: the exported model, its model card and its folder.
 
-`deploy.export.export_network` is the face. Imports engines, registry, weights, pictures, system and errors.
+Start with `deploy.export.export_network`. Imports engines, registry, weights, pictures, system and errors.
 """

@@ -1,33 +1,48 @@
-"""Model cards: what an exported model is, in a JSON file beside it, enough to use it without its configuration."""
+"""Model cards: a JSON file beside an exported model that says all one needs to use the model."""
 
 import json
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..pictures.preparing import Preprocessing
 from ..system.files import atomic_path, sha256_of
 
+if TYPE_CHECKING:
+    import paddle
+
 FILE = "model_card.json"
 
 
-def model_card(name, model, layer, weights, preprocessing, input_shape, classes=None, options=None, task=None):
-    """What `write_card` writes.
+def model_card(
+    name: str,
+    model: str,
+    layer: "paddle.nn.Layer",
+    weights: str | Path | None,
+    preprocessing: Preprocessing | Mapping[str, Any],
+    input_shape: Sequence[int],
+    classes: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    task: str | None = None,
+) -> dict[str, Any]:
+    """The card of an exported model, for `write_card`.
 
     Args:
-        name (str): of the exported model, such as that of its configuration.
-        model (str): one of `densebone list`.
-        layer (paddle.nn.Layer): the trained network, before it is deployed, for its number of parameters.
-        weights (str | Path | None): the file that filled it; None when nothing did.
-        preprocessing (Preprocessing | dict): how a picture becomes its input.
-        input_shape (sequence of int): of the input, (N, C, H, W); -1 stands for any size.
-        classes (list of str | None): the name of each output, for a classifier.
-        options (dict | None): further arguments of `create_model`.
-        task (str | None): such as "classification".
+        name: of the exported model, such as that of its configuration.
+        model: a name of `densebone list`.
+        layer: the trained network, before it is deployed; its parameters are counted.
+        weights: the checkpoint file; None for random weights.
+        preprocessing: how a picture becomes an input.
+        input_shape: (N, C, H, W); -1 stands for any size.
+        classes: a classifier's class names, in the order of its outputs.
+        options: further arguments of `create_model`.
+        task: such as "classification".
 
     Returns:
-        dict of JSON values: name, task, model, options, parameters (batch-norm statistics are none), weights {source,
-        sha256}, preprocessing, classes, input_shape, densebone, paddle (versions).
+        name, task, model, options, parameters (without batch-norm statistics), weights {source, sha256},
+        preprocessing, classes, input_shape, and the versions of densebone and paddle. All are JSON values.
     """
     import paddle
 
@@ -35,6 +50,7 @@ def model_card(name, model, layer, weights, preprocessing, input_shape, classes=
 
     statistics = ("_mean", "_variance")
     counts = [parameter.size for key, parameter in layer.named_parameters() if not key.endswith(statistics)]
+    steps = asdict(preprocessing) if isinstance(preprocessing, Preprocessing) else dict(preprocessing)
     return {
         "name": name,
         "task": task,
@@ -42,7 +58,7 @@ def model_card(name, model, layer, weights, preprocessing, input_shape, classes=
         "options": dict(options or {}),
         "parameters": int(sum(counts)),
         "weights": None if weights is None else {"source": Path(weights).name, "sha256": sha256_of(weights)},
-        "preprocessing": asdict(preprocessing) if is_dataclass(preprocessing) else dict(preprocessing),
+        "preprocessing": steps,
         "classes": None if classes is None else list(classes),
         "input_shape": list(input_shape),
         "densebone": __version__,
@@ -50,25 +66,25 @@ def model_card(name, model, layer, weights, preprocessing, input_shape, classes=
     }
 
 
-def write_card(card, folder):
-    """Writes a card as FOLDER/model_card.json and returns its path."""
+def write_card(card: Mapping[str, Any], folder: str | Path) -> Path:
+    """Writes a card to FOLDER/model_card.json and returns its path."""
     path = Path(folder) / FILE
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 
-def read_card(folder):
+def read_card(folder: str | Path) -> dict[str, Any]:
     """The card of an exported model.
 
     Args:
-        folder (str | Path): holds model_card.json.
+        folder: holds model_card.json.
 
     Returns:
-        dict, as `model_card` makes it, with a `Preprocessing` under "preprocessing".
+        The card as `model_card` makes it, with a `Preprocessing` under "preprocessing".
 
     Raises:
-        UserError: there is no card, or one that cannot be read or lacks what is needed to use the model.
+        UserError: there is no card, or it is broken or incomplete.
     """
     path = Path(folder) / FILE
     if not path.is_file():

@@ -1,9 +1,9 @@
-"""A network as files for deployment: a Paddle inference model, ONNX, OpenVINO's IR, in float32 and 8-bit integers.
+"""Exports a network to files: a Paddle inference model, ONNX, OpenVINO's IR, in float32 and 8-bit integers.
 
     report = export_network(net, "output/hardnet68", formats=("onnx", "openvino"), input_size=(224, 224))
 
 Each file is run on its engine and must compute what the network computes in Paddle. Batch norms are folded into the
-convolutions before them; CondenseNetV2 takes the form that is fastest on the engine.
+convolutions before them. CondenseNetV2 takes the form that is fastest on the engine.
 """
 
 import json
@@ -11,10 +11,12 @@ import logging
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import paddle
 
 from ..backbones.base import check_choice, check_count
 from ..engines.agreement import TOLERANCES, check_outputs, check_shapes, random_images
@@ -26,9 +28,11 @@ from ..engines.program import save_program
 from ..engines.quantization import quantize
 from ..engines.session import Eager, open_session
 from ..errors import UserError
+from ..pictures.preparing import Preprocessing
 from ..registry import create_model, find_model
 from ..system.packages import missing_package
-from ..weights.catalog import default_for, find, is_published
+from ..weights.catalog import default_for
+from ..weights.identify import entry_of
 from ..weights.loader import locate
 from .cards import model_card, write_card
 from .folders import exported_folder
@@ -37,42 +41,42 @@ logger = logging.getLogger("densebone")
 
 
 def export_network(
-    network,
-    target,
-    formats=("paddle", "onnx", "openvino"),
-    input_size=None,
-    batch=None,
-    int8=None,
-    card=None,
-    preprocessing=None,
-):
-    """Writes a network into the folder `target`, which appears, or is replaced, when all of it is written and checked.
+    network: paddle.nn.Layer,
+    target: str | Path,
+    formats: Sequence[str] = ("paddle", "onnx", "openvino"),
+    input_size: Sequence[int] | None = None,
+    batch: int | None = None,
+    int8: str | Path | None = None,
+    card: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Exports a network to the folder `target`, which appears, or is replaced, once every file is written and checked.
 
-    The files are model.json (model.pdmodel before Paddle 3) and model.pdiparams, model.onnx, model.xml and model.bin;
-    with `int8` model_int8.onnx, and model_int8.xml and .bin; model_card.json; and export.json, what is returned.
+    Writes the files of each format (`engines.formats.FORMATS`), with `int8` model_int8.onnx and, for OpenVINO,
+    model_int8.xml and .bin, with `card` model_card.json, and export.json with the returned report.
 
     Args:
-        network (Layer): a classifier, a backbone or a whole model that takes one float32 (N, C, H, W); stays as it is.
-        target (str | Path): the folder; an exported model that is there is replaced.
-        formats (sequence of str): of `FORMATS`.
-        input_size ((height, width) | None): the only size, in pixels, that the model takes; None: any.
-        batch (int | None): the only number of pictures at a time; None: any.
-        int8 (str | Path | None): folder of pictures by which the ranges of 8-bit integers are set; see `quantize`.
-        card (dict | None): what model_card.json is to hold, from `cards.model_card`.
-        preprocessing (Preprocessing | None): how the pictures of `int8` become inputs; None: as the card says.
+        network: a classifier, a backbone or a whole model that takes one float32 (N, C, H, W). It stays unchanged.
+        target: the folder. An exported model there is replaced.
+        formats: names of `FORMATS`.
+        input_size: the only (height, width) in pixels that the model takes; None for any.
+        batch: the only batch size that the model takes; None for any.
+        int8: folder of pictures for the calibration of 8-bit integers, see `quantize`. None writes no 8-bit model.
+        card: from `cards.model_card`, for model_card.json. None writes none.
+        preprocessing: how the pictures of `int8` become inputs; None takes that of the card.
 
     Returns:
-        dict: folder; formats, by name: file, megabytes, difference (the largest on random pictures, over the standard
-        deviation of the output), shapes (of the pictures), and nodes (operator: how many) of an ONNX file; int8, what
-        `quantize` returns, or None.
+        folder; formats, by name: file, megabytes, difference (the largest on random inputs, in standard deviations of
+        the output), shapes (of these inputs), and for ONNX nodes (how many of each operator); and int8 (what `quantize`
+        returns, or None).
 
     Raises:
-        UserError: formats, sizes or pictures that cannot be used; what is missing; a folder that holds something else;
-            a network that a format cannot hold.
+        UserError: formats, sizes or pictures cannot be used; a package is missing; the folder holds something else; a
+            format cannot hold this network.
         RuntimeError: an exported model does not compute what the network computes.
     """
     check_formats(formats, int8)
-    shape = _shape(network, input_size, batch)
+    shape = _input_shape(network, input_size, batch)
     preprocessing = preprocessing or (card or {}).get("preprocessing")
     with exported_folder(target) as folder:
         folder.mkdir()
@@ -87,28 +91,28 @@ def export_network(
 
 
 def export_model(
-    name,
-    output,
-    weights=None,
-    random=False,
-    formats=("paddle",),
-    input_size=None,
-    batch=None,
-    int8=None,
-    classes=None,
-):
-    """Writes OUTPUT/NAME: a model of the registry with its card; see `export_network`.
+    name: str,
+    output: str | Path,
+    weights: str | Path | None = None,
+    random: bool = False,
+    formats: Sequence[str] = ("paddle",),
+    input_size: Sequence[int] | None = None,
+    batch: int | None = None,
+    int8: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Exports a model of the registry, with its card, to OUTPUT/NAME; see `export_network`.
 
     Args:
-        name (str): of the model.
-        output (str | Path): folder that receives the model's.
-        weights (str | Path | None): a file, a name of published weights, or a URL.
-        random (bool): export random weights, to measure speed.
-        formats, input_size, batch, int8: as for `export_network`.
-        classes (list of str | None): what the card calls a classifier's outputs; other models have none.
+        name: of the model.
+        output: folder that receives the model's folder.
+        weights: a file, a name of published weights, or a URL.
+        random: export random weights, to measure speed.
+        formats, input_size, batch, int8: as in `export_network`.
+        classes: class names for the card of a classifier; ignored for other models.
 
     Raises:
-        UserError: neither weights nor `random`, or both; weights that do not fit; as `export_network`.
+        UserError: neither weights nor `random` is given, or both; the weights do not fit; as `export_network`.
     """
     find_model(name)
     if (weights is None) != bool(random):
@@ -120,25 +124,25 @@ def export_model(
     report = network.load_report
     if report and (report.reinitialised or report.adapted):
         raise UserError(f"weights do not fit: {report}")
-    recipe = _preprocessing(name, weights)
-    shape = _shape(network, input_size, batch)
+    preprocessing = _preprocessing(name, weights)
+    shape = _input_shape(network, input_size, batch)
     task = getattr(network, "task", "classification")
     names = classes if task == "classification" and network.with_head else None
-    card = model_card(name, name, network, path, recipe, shape, names, task=task)
+    card = model_card(name, name, network, path, preprocessing, shape, names, task=task)
     return export_network(network, Path(output) / name, formats, input_size, batch, int8, card)
 
 
 def _preprocessing(name, weights):
-    """That of the published weights that are named, or else of the model's default ones."""
-    named = weights is not None and is_published(str(weights))
-    entry = find(str(weights)) if named else default_for(name)
-    if not named:
-        logger.info("pictures are to be prepared as for %s: %s", entry.name, entry.preprocessing)
+    """The preprocessing of published weights; for any others, that of the model's default weights."""
+    entry = entry_of(weights, name)
+    if entry is None or entry.preprocessing is None:
+        entry = default_for(name)
+        logger.info("prepare pictures as for %s: %s", entry.name, entry.preprocessing)
     return entry.preprocessing
 
 
-def check_formats(formats, int8=None):
-    """Raises UserError unless the formats are known and what they need is installed."""
+def check_formats(formats: Sequence[str], int8: str | Path | None = None) -> None:
+    """Raises UserError unless the formats are known, their packages are installed, and `int8` has its ONNX file."""
     if not formats or isinstance(formats, str):
         raise UserError(f"formats is {formats!r}; give a list of {', '.join(FORMATS)}")
     for name in formats:
@@ -149,7 +153,7 @@ def check_formats(formats, int8=None):
         raise UserError("8-bit integers are made from the ONNX file; add 'onnx' to the formats")
 
 
-def _shape(network, input_size, batch):
+def _input_shape(network, input_size, batch):
     """[N, C, H, W] of the input, -1 for any."""
     channels, least = input_limits(network)
     if batch is not None:
@@ -157,33 +161,35 @@ def _shape(network, input_size, batch):
     return [batch or -1, channels, *(checked_size(input_size, least) or (-1, -1))]
 
 
-def write_formats(network, folder, formats, shape):
-    """Writes a network into a folder that is there, in some formats, and checks each; see `export_network`.
+def write_formats(
+    network: paddle.nn.Layer, folder: Path, formats: Sequence[str], shape: Sequence[int]
+) -> dict[str, Any]:
+    """Writes a network to an existing folder in some formats and checks each file.
 
     Args:
-        network (Layer): to export.
-        folder (Path): that receives the files.
-        formats (sequence of str): of `FORMATS`.
-        shape (list of int): [N, C, H, W] of the input, -1 for any.
+        network: to export.
+        folder: receives the files.
+        formats: names of `FORMATS`.
+        shape: of the input, (N, C, H, W); -1 for any.
 
     Returns:
-        dict with "formats", as `export_network` returns it.
+        A dict with "formats", as `export_network` returns it.
     """
-    checks = _expected(network, shape)
+    checks = _check_pairs(network, shape)
     report = {}
-    with _graphs(network, shape) as onnx_of:
+    with _onnx_exporter(network, shape) as onnx_for:
         for name in (name for name in FORMATS if name in formats):
             engine, main = FORMATS[name].form, FORMATS[name].main
             if name == "paddle":
                 save_program(prepared(network, engine), folder, shape)
             elif name == "onnx":
-                shutil.copyfile(onnx_of(engine), folder / main)
+                shutil.copyfile(onnx_for(engine), folder / main)
             else:
-                to_openvino(onnx_of(engine), folder / main)
+                to_openvino(onnx_for(engine), folder / main)
             report[name] = {
                 "file": program_file(folder).name if name == "paddle" else main,
                 "megabytes": megabytes(folder, name),
-                "difference": _difference(engine, folder if name == "paddle" else folder / main, checks),
+                "difference": _largest_difference(engine, folder if name == "paddle" else folder / main, checks),
                 "shapes": [list(images.shape) for images, _ in checks],
             }
             if name == "onnx":
@@ -192,59 +198,59 @@ def write_formats(network, folder, formats, shape):
 
 
 @contextmanager
-def _graphs(network, shape):
-    """Yields a function: the ONNX file of a network in its form for an engine; equal forms are converted once."""
+def _onnx_exporter(network, shape):
+    """Yields a function: engine -> ONNX file of the network in its form for it. Equal forms are converted once."""
     made = {}
-    with tempfile.TemporaryDirectory(prefix="densebone-") as folder:
+    with tempfile.TemporaryDirectory(prefix="densebone-") as temporary:
 
-        def onnx_of(engine):
+        def onnx_for(engine):
             copy = prepared(network, engine)
             key = digest(copy)
             if key not in made:
-                place = Path(folder) / key
-                place.mkdir()
-                save_program(copy, place, shape)
-                made[key] = place / "model.onnx"
-                to_onnx(place, made[key], *_fixed(shape))
+                folder = Path(temporary) / key
+                folder.mkdir()
+                save_program(copy, folder, shape)
+                made[key] = folder / FORMATS["onnx"].main
+                to_onnx(folder, made[key], *_batch_and_size(shape))
             return made[key]
 
-        yield onnx_of
+        yield onnx_for
 
 
-def _fixed(shape):
-    """(batch, (height, width)) that the shape fixes, None for what it does not."""
+def _batch_and_size(shape):
+    """(batch, (height, width)) of an input shape, None for what may differ."""
     batch, _, *size = shape
     return None if batch == -1 else batch, None if -1 in size else tuple(size)
 
 
-def _expected(network, shape):
-    """[(pictures, what the network returns for them)]: two sizes where it takes any, two numbers where it takes any."""
+def _check_pairs(network, shape):
+    """[(random images, the network's outputs for them)], with two sizes and two batch sizes where any may be used."""
     channels, least = input_limits(network)
-    number, size = _fixed(shape)
-    shapes = [(number or n, c, *(size or sides)) for n, c, *sides in check_shapes(channels, least)]
+    batch, size = _batch_and_size(shape)
+    shapes = [(batch or n, c, *(size or sides)) for n, c, *sides in check_shapes(channels, least)]
     eager = Eager(prepared(network, "eager"))
-    images = [random_images(each) for each in dict.fromkeys(shapes)]
-    return [(batch, eager.run(batch)) for batch in images]
+    inputs = [random_images(each) for each in dict.fromkeys(shapes)]
+    return [(images, eager.run(images)) for images in inputs]
 
 
-def _difference(engine, path, checks):
-    """Largest difference of an exported model from the network, over the standard deviation; RuntimeError beyond."""
-    with open_session(engine, path) as runner:
+def _largest_difference(engine, path, checks):
+    """The largest difference of an exported model from the network; RuntimeError when it is above the tolerance."""
+    with open_session(engine, path) as session:
         try:
-            return max(check_outputs(expected, runner.run(images), TOLERANCES["fp32"]) for images, expected in checks)
+            return max(check_outputs(expected, session.run(images), TOLERANCES["fp32"]) for images, expected in checks)
         except RuntimeError as error:
             raise RuntimeError(f"the exported {Path(path).name}: {error}") from error
 
 
-def count_nodes(file):
-    """{operator: how many}, the most frequent first, of an ONNX file."""
+def count_nodes(file: str | Path) -> dict[str, int]:
+    """{operator: how many} of an ONNX file, the most frequent first."""
     import onnx
 
     return dict(Counter(node.op_type for node in onnx.load(str(file)).graph.node).most_common())
 
 
 def describe_formats(report: Mapping[str, Any]) -> list[str]:
-    """The lines that `densebone export` prints of the files beside Paddle's.
+    """The lines that `densebone export` prints about the exported files.
 
     Args:
         report: has "formats" and "int8", as `export_network` returns them.

@@ -3,28 +3,32 @@
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..engines.formats import PARAMETERS, holds_export
+from ..engines.formats import holds_export
 from ..errors import UserError
 
 
 @contextmanager
-def exported_folder(target):
-    """Yield a path of the same name in a new hidden folder beside `target`; on success it becomes `target`.
+def exported_folder(target: str | Path) -> Iterator[Path]:
+    """Yields a path to write an exported model to. At the end of the block it becomes `target`.
 
-    The hidden folder is there, the yielded one is not yet. On failure both are removed and `target` is as before.
+    The path has the name of `target` and lies in a new hidden folder beside it. The block creates it. After an error
+    the hidden folder is deleted and `target` is as before.
 
     Args:
-        target (str | Path): the folder of the exported model; an earlier model there is replaced.
+        target: the folder of the exported model. An earlier model there is replaced.
 
     Raises:
-        UserError: `target` is there and is not an exported model, or its parent cannot be written to.
+        UserError: `target` exists and is no exported model, or its parent folder cannot be written to.
     """
     target = Path(target)
     if os.path.lexists(target) and not holds_export(target):
-        raise UserError(f"{target} is there and holds no {PARAMETERS}; only an exported model is replaced: give -O DIR")
+        raise UserError(
+            f"{target} exists and is no exported model; only an exported model is replaced: give another -O DIR"
+        )
     hidden = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
     try:
         hidden.mkdir(parents=True)

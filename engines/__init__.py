@@ -1,6 +1,6 @@
-"""The fastest way to run a network on a CPU: OpenVINO, ONNX Runtime, Paddle Inference, or Paddle as it is.
+"""Runs a network as fast as possible on a CPU, with OpenVINO, ONNX Runtime, Paddle Inference or Paddle itself.
 
-`open_network` runs a network, `open_exported` an exported model. Imports backbones, weights, pictures, system and
+`open_network` opens a network, `open_exported` an exported model. Imports backbones, weights, pictures, system and
 errors.
 """
 

@@ -7,12 +7,12 @@ import numpy as np
 #: precision -> largest allowed difference from Paddle, in standard deviations of the output. In fp32 rounding alone
 #: gives a tenth of this.
 TOLERANCES = {"fp32": 1e-4, "bf16": 0.25}
-#: for integer outputs such as classes: the share of values that may differ, those where two classes score alike
+#: for integer outputs such as classes: the share of values that may differ, where two classes score nearly the same
 UNEQUAL = 1e-3
 
 
 def check_shapes(channels: int, least: int) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
-    """Two input shapes (N, C, H, W) to check an export on that takes any batch size and any side from `least` pixels."""
+    """Two input shapes (N, C, H, W) for checking an export that takes any batch size and sides from `least` pixels."""
     side = max(least, 64)
     return (1, channels, 2 * side + 32, 2 * side), (2, channels, 2 * side, 3 * side)
 

@@ -1,9 +1,11 @@
-"""From a network to the files that engines read: Paddle's inference program, ONNX and OpenVINO's IR; and its digest."""
+"""From a network to the files that engines read: ONNX, and from that OpenVINO's IR."""
 
 import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
+
+import paddle
 
 from ..backbones.base import Network, check_choice, deploy_networks
 from ..errors import UserError
@@ -11,7 +13,8 @@ from ..system.packages import CONVERTERS, ENGINES, missing_package
 from .formats import PARAMETERS, program_file
 
 OPSET = 17
-# paddle2onnx ends the process on an operator that it does not know, and installs packages with another optimize_tool.
+# In a process of its own, because paddle2onnx ends the process at an operator that it does not know. With another
+# optimize_tool it installs packages.
 _CONVERT = """
 import sys, paddle2onnx
 program, parameters, target, opset = sys.argv[1:]
@@ -20,16 +23,16 @@ paddle2onnx.export(program, parameters, target, opset_version=int(opset), optimi
 
 
 class ConversionError(UserError):
-    """A network cannot be brought into a format; says which and why."""
+    """A network cannot be converted to a format. The message says which and why."""
 
 
-def prepared(network, engine):
+def prepared(network: paddle.nn.Layer, engine: str) -> paddle.nn.Layer:
     """A copy of a network, in eval mode and in the form that runs fastest on `engine`.
 
     Args:
-        network (Layer): a model of the registry, or any layer; `Network`s in it are deployed. A copy that was deployed
-            before is taken as it is.
-        engine (str): one of `system.packages.ENGINES`.
+        network: a model of the registry, or any layer. Every `Network` in it is deployed, unless it was deployed
+            before.
+        engine: one of `system.packages.ENGINES`.
     """
     check_choice("engine", engine, ENGINES)
     if hasattr(network, "deploy") and not network.deployed:
@@ -41,26 +44,31 @@ def prepared(network, engine):
     return copy
 
 
-def input_limits(network):
-    """(channels, smallest side in pixels) of the pictures that a network takes; (3, 1) where neither it nor the first
-    `Network` in it says so."""
+def input_limits(network: paddle.nn.Layer) -> tuple[int, int]:
+    """(channels, smallest side in pixels) of a network's input.
+
+    Read from the network or from the first `Network` in it; (3, 1) when neither has them.
+    """
     inner = [layer for layer in network.sublayers(include_self=True) if isinstance(layer, Network)]
     layer = inner[0] if inner else network
     return getattr(layer, "in_channels", 3), getattr(network, "min_side", getattr(layer, "min_side", 1))
 
 
-def to_onnx(folder, target, batch=None, size=None):
-    """Converts FOLDER/model.* to an ONNX file, with paddle2onnx in a process of its own.
+def to_onnx(
+    folder: str | Path, target: str | Path, batch: int | None = None, size: tuple[int, int] | None = None
+) -> None:
+    """Converts a Paddle inference model to an ONNX file, with paddle2onnx in a process of its own.
 
-    ONNX Runtime puts batch norms into the convolutions before them and folds constants; axes that are free have names.
+    ONNX Runtime then folds batch norms into the convolutions before them, and constants. Free axes get names.
 
     Args:
-        folder (str | Path): holds the Paddle inference model.
-        target (str | Path): the file to write.
-        batch (int | None), size ((height, width) | None): of the input; None leaves them free.
+        folder: holds the Paddle inference model.
+        target: the file to write.
+        batch: batch size of the input; None leaves it free.
+        size: (height, width) of the input; None leaves them free.
 
     Raises:
-        ConversionError: one of the two is not installed, or cannot convert this program.
+        ConversionError: paddle2onnx or ONNX Runtime is not installed, or paddle2onnx cannot convert this program.
     """
     if reason := missing_package(*CONVERTERS):
         raise ConversionError(reason)
@@ -69,13 +77,13 @@ def to_onnx(folder, target, batch=None, size=None):
     command = [sys.executable, "-c", _CONVERT, *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if run.returncode or not raw.is_file() or not raw.stat().st_size:
-        raise ConversionError(f"paddle2onnx cannot convert this network: {_reason(run.stdout + run.stderr)}")
+        raise ConversionError(f"paddle2onnx cannot convert this network: {_failure(run.stdout + run.stderr)}")
     _fold(raw, target, batch, size)
     raw.unlink()
 
 
-def _reason(output):
-    """The line of a program's output that says why it failed, without colours and time."""
+def _failure(output):
+    """The line of a program's output that says why it failed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     words = ("not support", "unsupport", "error", "fail")
     telling = [line for line in lines if any(word in line.lower() for word in words)]
@@ -83,7 +91,7 @@ def _reason(output):
 
 
 def _fold(source, target, batch, size):
-    """What `to_onnx` does after paddle2onnx."""
+    """Folds batch norms and constants with ONNX Runtime, names the free axes and checks the file."""
     import onnx
     import onnxruntime
 
@@ -104,7 +112,7 @@ def _fold(source, target, batch, size):
 
 
 def _name_axes(graph, batch, size):
-    """Says "batch", "height" and "width" where paddle2onnx numbers the axes that are free."""
+    """Names the free axes "batch", "height" and "width", which paddle2onnx only numbers."""
     for value, sides in [(graph.input[0], size or ("height", "width")), *((out, ()) for out in graph.output)]:
         axes = value.type.tensor_type.shape.dim
         if axes and not axes[0].dim_value:
@@ -124,8 +132,8 @@ def _set_axis(axis, value):
         axis.dim_param = value
 
 
-def to_openvino(source, target):
-    """Converts an ONNX file to TARGET.xml and .bin beside it, float32 as it is."""
+def to_openvino(source: str | Path, target: str | Path) -> None:
+    """Converts an ONNX file to `target`, an .xml file, and a .bin file beside it, in float32."""
     import openvino
 
     model = openvino.Core().read_model(str(source))

@@ -1,4 +1,4 @@
-"""A hash of all that decides what an exported network computes, so that the cache never serves another network's."""
+"""A hash of everything that decides what an export computes, so that the cache never serves a wrong one."""
 
 import hashlib
 import importlib.util
@@ -13,19 +13,21 @@ import paddle
 from .conversion import OPSET
 
 
-def digest(network):
-    """SHA-256, in hexadecimal, of all that decides what a network computes and how it is converted.
+def digest(network: paddle.nn.Layer) -> str:
+    """SHA-256 of everything that decides what a network computes and how it is converted, as hex digits.
 
-    That is: its layers with their settings, weights and buffers, the source of densebone's networks, of the layers that
-    are not Paddle's and of the conversion, and the versions of Paddle and paddle2onnx.
+    It covers the layers with their settings, weights and buffers; the source files of densebone's networks, of the
+    conversion and of all layers that are not Paddle's; and the versions of Paddle and paddle2onnx.
     """
     total = hashlib.sha256()
-    total.update(repr((paddle.version.full_version, _installed("paddle2onnx"), OPSET, _sources(network))).encode())
+    total.update(
+        repr((paddle.version.full_version, _installed_version("paddle2onnx"), OPSET, _source_hash(network))).encode()
+    )
     for name, layer in network.named_sublayers(include_self=True):
         kind = type(layer)
-        settings = {key: _plain(value) for key, value in vars(layer).items() if key not in _NOT_SETTINGS}
-        settings = sorted((key, value) for key, value in settings.items() if value is not None)
-        total.update(repr((name, kind.__module__, kind.__qualname__, settings)).encode())
+        settings = {key: _setting_text(value) for key, value in vars(layer).items() if key not in _NOT_SETTINGS}
+        given = sorted((key, value) for key, value in settings.items() if value is not None)
+        total.update(repr((name, kind.__module__, kind.__qualname__, given)).encode())
     for name, tensor in sorted([*network.named_parameters(), *network.named_buffers()], key=lambda pair: pair[0]):
         value = np.ascontiguousarray(tensor.numpy())
         total.update(repr((name, str(value.dtype), value.shape)).encode())
@@ -33,31 +35,31 @@ def digest(network):
     return total.hexdigest()
 
 
-# What layers hold beside what they were built with; names that Paddle counts up, and where weights came from.
+# Attributes that do not change what a layer computes: its mode, names that Paddle counts up, where weights came from.
 _NOT_SETTINGS = ("training", "deployed", "load_report", "_full_name", "_built", "_name", "_init_in_dynamic_mode")
 
 
-def _plain(value):
-    """A text for a setting: a number, a text, a function, or several; None for what is no setting."""
+def _setting_text(value):
+    """Text for a setting: a number, a string, a function, or a list of these. None for any other attribute."""
     if value is None or isinstance(value, (bool, int, float, str)) or is_dataclass(value):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return repr([_plain(item) for item in value])
+        return repr([_setting_text(item) for item in value])
     return getattr(value, "__qualname__", None) if callable(value) else None
 
 
-def _sources(network):
-    """A hash of the code of densebone's networks, and of the modules that the other layers come from."""
+def _source_hash(network):
+    """A hash of the source files of densebone's networks, of the conversion, and of the modules of other layers."""
     here, root = Path(__file__).parent, Path(__file__).parents[1]
     files = [file for room in ("backbones", "necks") for file in sorted((root / room).glob("*.py"))]
     files += [here / name for name in ("conversion.py", "onednn.py", "program.py")]
     modules = {type(layer).__module__ for layer in network.sublayers(include_self=True)}
     for name in sorted(modules):
-        file = getattr(sys.modules.get(name), "__file__", None)  # what is typed into a notebook has none
+        file = getattr(sys.modules.get(name), "__file__", None)  # a class typed into a notebook has no file
         if name.partition(".")[0] != "paddle" and file:
             files.append(Path(file))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _installed(package):
+def _installed_version(package):
     return version(package) if importlib.util.find_spec(package) else None

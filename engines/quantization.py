@@ -1,9 +1,13 @@
-"""8-bit integers after training: ranges from a folder of pictures, and how often the best class stays the same.
+"""Post-training quantization to 8-bit integers: calibration on a folder of pictures, then a comparison with float32.
 
-By ONNX Runtime, whose file OpenVINO reads too. NNCF, OpenVINO's own, wants a NumPy that PaddleDetection 2.6 forbids.
+ONNX Runtime quantizes, and OpenVINO reads its file too. OpenVINO's own tool, NNCF, needs a NumPy that PaddleDetection
+2.6 forbids.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,65 +16,76 @@ from ..pictures.finding import find_images
 from ..pictures.preparing import Preprocessing, prepare
 from ..pictures.reading import read_image
 from .conversion import to_openvino
+from .formats import FORMATS
 from .session import open_session
 
-# Pictures that set the ranges, and pictures that are compared; more change little and take time.
-CALIBRATED, COMPARED = 128, 256
-SOURCE, TARGET, IR = "model.onnx", "model_int8.onnx", "model_int8.xml"
+#: pictures used at most, for calibration and for the comparison; more change little and take time
+MAX_CALIBRATED, MAX_COMPARED = 128, 256
+FLOAT_MODEL, INT8_ONNX, INT8_OPENVINO = FORMATS["onnx"].main, "model_int8.onnx", "model_int8.xml"
+# model -> (the engine that runs it, all its files)
+_INT8_MODELS = {
+    INT8_ONNX: ("onnxruntime", (INT8_ONNX,)),
+    INT8_OPENVINO: ("openvino", (INT8_OPENVINO, "model_int8.bin")),
+}
 
 
-def quantize(folder, pictures, preprocessing, input_size=None, openvino=False):
-    """Writes FOLDER/model_int8.onnx, from model.onnx, and with `openvino` model_int8.xml and .bin.
+def quantize(
+    folder: str | Path,
+    pictures: str | Path,
+    preprocessing: Preprocessing | Mapping[str, Any] | None,
+    input_size: Sequence[int] | None = None,
+    openvino: bool = False,
+) -> dict[str, Any]:
+    """Writes FOLDER/model_int8.onnx from model.onnx, and with `openvino` model_int8.xml and .bin.
 
-    Convolutions and matrix products compute with them. Weights have 8-bit integers with a scale for each output
-    channel, maps with one for each map, from their least and largest value on every second picture. The others, or the
-    same where there is one only, are compared.
+    Convolutions and matrix products compute in 8 bits. Weights have one scale per output channel. Each feature map has
+    one scale, from its smallest and largest value on every second picture. The other pictures are compared; a single
+    picture serves for both.
 
     Args:
-        folder (Path): holds model.onnx.
-        pictures (str | Path): folder of pictures, searched through.
-        preprocessing (Preprocessing | dict): how they become inputs.
-        input_size ((height, width) | None): that the model takes alone.
-        openvino (bool): whether to write OpenVINO's IR.
+        folder: holds model.onnx.
+        pictures: folder of pictures; its subfolders are searched too.
+        preprocessing: how a picture becomes an input.
+        input_size: the only (height, width) that the model takes; None if it takes any.
+        openvino: also write OpenVINO's files.
 
     Returns:
-        dict: calibrated, compared (numbers of pictures), skipped (that cannot be read); files, by name: megabytes,
-        agreement (share of the outputs whose largest value along axis 1, the class, stays where it was; of a backbone
-        None) and error (root mean square, over the outputs' standard deviation).
+        calibrated and compared (numbers of pictures), skipped (number that cannot be read), and files: {file name:
+        {megabytes, agreement, error}}, the last two as in `agreement`.
 
     Raises:
-        UserError: no picture can be read, or nobody says how pictures become inputs.
+        UserError: no picture can be read, or `preprocessing` is None.
     """
-    images, skipped = _inputs(pictures, _recipe(preprocessing, input_size))
-    used = images[::2][:CALIBRATED]
-    compared = (images[1::2] or images)[:COMPARED]
-    _write_int8(folder, used)
-    files = [TARGET]
+    folder = Path(folder)
+    images, skipped = _read_inputs(pictures, _for_size(preprocessing, input_size))
+    calibrated = images[::2][:MAX_CALIBRATED]
+    compared = (images[1::2] or images)[:MAX_COMPARED]
+    _write_int8_onnx(folder, calibrated)
+    models = [INT8_ONNX]
     if openvino:
-        to_openvino(folder / TARGET, folder / IR)
-        files.append(IR)
-    engines = {TARGET: "onnxruntime", IR: "openvino"}
-    with open_session("onnxruntime", folder / SOURCE) as reference:
-        expected = [reference.run(_batched(image, reference)) for image in compared]
+        to_openvino(folder / INT8_ONNX, folder / INT8_OPENVINO)
+        models.append(INT8_OPENVINO)
+    expected = _outputs("onnxruntime", folder / FLOAT_MODEL, compared)
     report = {}
-    for name in files:
-        with open_session(engines[name], folder / name) as runner:
-            found = [runner.run(_batched(image, runner)) for image in compared]
-        sizes = [file.stat().st_size for file in folder.glob(f"{name.partition('.')[0]}.*") if _belongs(file, name)]
-        report[name] = {"megabytes": round(sum(sizes) / 1e6, 2), **agreement(expected, found)}
-    return {"calibrated": len(used), "compared": len(compared), "skipped": len(skipped), "files": report}
+    for model in models:
+        engine, files = _INT8_MODELS[model]
+        size = sum((folder / file).stat().st_size for file in files)
+        found = _outputs(engine, folder / model, compared)
+        report[model] = {"megabytes": round(size / 1e6, 2), **agreement(expected, found)}
+    return {"calibrated": len(calibrated), "compared": len(compared), "skipped": len(skipped), "files": report}
 
 
-def _belongs(file, name):
-    return file.name == name or (name == IR and file.suffix == ".bin")
-
-
-def agreement(expected, found):
-    """{"agreement": of the largest values along axis 1, "error": root mean square over the standard deviation}.
+def agreement(expected: Sequence[Sequence[np.ndarray]], found: Sequence[Sequence[np.ndarray]]) -> dict[str, Any]:
+    """How well quantized outputs agree with float32 outputs.
 
     Args:
-        expected, found (list of list of array): for each picture the outputs. Of one output, (N, classes, ...), the
-            classes are compared; of several, None is their agreement. Whole numbers are classes themselves.
+        expected, found: for each picture the list of outputs.
+
+    Returns:
+        agreement: the share of positions whose best class, the largest value along axis 1, stays the same. None for a
+            network with several outputs. For integer outputs, which are classes already, the share of equal values.
+        error: root mean square of the difference over the standard deviation of the output, averaged over outputs and
+            pictures. None for integer outputs.
     """
     pairs = [pair for outputs in zip(expected, found) for pair in zip(*outputs)]
     if any(np.issubdtype(want.dtype, np.integer) for want, _ in pairs):
@@ -82,59 +97,65 @@ def agreement(expected, found):
     return {"agreement": share, "error": float(np.mean(errors))}
 
 
-def _recipe(preprocessing, input_size):
-    """How pictures become inputs of the size that the model takes."""
+def _for_size(preprocessing, input_size):
+    """The preprocessing, changed to end at the size that the model takes."""
     if preprocessing is None:
-        raise UserError("nobody says how the pictures for 8-bit integers become inputs; give preprocessing or a card")
-    recipe = Preprocessing(**preprocessing) if isinstance(preprocessing, dict) else preprocessing
-    if input_size is None or [recipe.crop] * 2 == list(input_size):
-        return recipe
+        raise UserError("no preprocessing is known for the 8-bit calibration pictures; give preprocessing or a card")
+    steps = preprocessing if isinstance(preprocessing, Preprocessing) else Preprocessing(**preprocessing)
+    if input_size is None or [steps.crop] * 2 == list(input_size):
+        return steps
     height, width = input_size
-    interpolation = recipe.interpolation or "bilinear"
-    return replace(recipe, resize=[width, height], crop=None, interpolation=interpolation)
+    interpolation = steps.interpolation or "bilinear"
+    return replace(steps, resize=[width, height], crop=None, interpolation=interpolation)
 
 
-def _inputs(pictures, recipe):
-    """([float32 (C, H, W)], [pictures that cannot be read]), as many as are used."""
+def _read_inputs(pictures, preprocessing):
+    """([float32 (C, H, W)], [paths that cannot be read]); stops when there are enough inputs."""
     images, skipped = [], []
     for path in find_images([str(pictures)]):
         try:
-            images.append(prepare(read_image(path), recipe))
+            images.append(prepare(read_image(path), preprocessing))
         except UserError:
             skipped.append(path)
-        if len(images) == 2 * max(CALIBRATED, COMPARED):
+        if len(images) == 2 * max(MAX_CALIBRATED, MAX_COMPARED):
             break
     if not images:
         raise UserError(f"none of the {len(skipped)} pictures in {pictures} can be read; give a folder with pictures")
     return images, skipped
 
 
-def _batched(image, runner):
-    """A picture as often as the model takes pictures at a time."""
-    return np.stack([image] * (runner.shape[0] or 1))
+def _outputs(engine, path, images):
+    """The outputs of a model for each image."""
+    with open_session(engine, path) as session:
+        return [session.run(_as_batch(image, session.shape[0])) for image in images]
 
 
-def _write_int8(folder, images):
+def _as_batch(image, batch):
+    """An image, repeated to the batch size that the model takes; None takes any."""
+    return np.stack([image] * (batch or 1))
+
+
+def _write_int8_onnx(folder, images):
     from onnxruntime import quantization
 
-    class Pictures(quantization.CalibrationDataReader):
-        def __init__(self, name, number):
-            self.inputs = iter([{name: np.stack([image] * number)} for image in images])
+    class Images(quantization.CalibrationDataReader):
+        def __init__(self, name, batch):
+            self.inputs = iter([{name: _as_batch(image, batch)} for image in images])
 
         def get_next(self):
             return next(self.inputs, None)
 
-    with open_session("onnxruntime", folder / SOURCE) as model:
-        reader = Pictures(model.input_name, model.shape[0] or 1)
+    with open_session("onnxruntime", folder / FLOAT_MODEL) as model:
+        reader = Images(model.input_name, model.shape[0])
     quantization.quantize_static(
-        str(folder / SOURCE),
-        str(folder / TARGET),
+        str(folder / FLOAT_MODEL),
+        str(folder / INT8_ONNX),
         reader,
-        # the rest stays in float32: OpenVINO 2026.4 crashes as it compiles CondenseNetV2 with 8-bit concatenations
+        # All else stays in float32: OpenVINO 2026.4 crashes when it compiles CondenseNetV2 with 8-bit concatenations.
         op_types_to_quantize=["Conv", "Gemm", "MatMul"],
         quant_format=quantization.QuantFormat.QDQ,
         per_channel=True,
-        # 7 bits: two products of 8 bits overflow the 16-bit sums of CPUs without VNNI
+        # 7 bits: on CPUs without VNNI, two products of 8-bit numbers overflow their 16-bit sum.
         reduce_range=True,
         weight_type=quantization.QuantType.QInt8,
         activation_type=quantization.QuantType.QUInt8,

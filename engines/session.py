@@ -1,8 +1,12 @@
-"""One small class per engine: an exported network, or a Paddle layer, behind `run(images)`."""
+"""One small class for each engine: an exported network, or a Paddle layer, behind `run(images)`."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import paddle
 
 from ..errors import UserError
 from ..system.packages import ENGINES, missing_package
@@ -12,45 +16,65 @@ from .formats import program_file
 from .onednn import onednn_fails
 from .program import open_predictor
 
+#: any batch size, number of channels, height and width
 ANY = (None, None, None, None)
-# OpenVINO: how often a size comes before it is compiled for by itself, and how many such are kept.
+#: OpenVINO: how often a size runs on the model for all sizes before it gets a model of its own, and how many of these
+#: are kept
 PATIENCE, KEPT = 8, 4
+NO_BF16 = "precision is 'bf16', and this CPU has no instructions for it (avx512_bf16 or amx_bf16); give 'fp32'"
 
 
 class Engine:
-    """A network that runs on the CPU. Use it from one thread at a time; `with` closes it.
+    """A network that runs on the CPU. Use it from one thread at a time; a `with` block closes it.
 
     Args:
-        precision (str): "fp32", or "bf16" for arithmetic with 8 bits of mantissa and pictures and outputs in float32.
-        threads (int | None): None leaves the number to the engine.
-        shape (sequence of int | None): of the pictures, (N, C, H, W); None for what may differ.
-        min_side (int): the smallest height and width, pixels.
+        precision: "fp32", or "bf16" for arithmetic in bfloat16. Images and outputs are float32 in both.
+        threads: None leaves the number to the engine.
+        shape: of the images, (N, C, H, W); None for a side that may differ.
+        min_side: the smallest height and width, in pixels.
 
     Attributes:
-        name (str): one of `engines.ENGINES`.
-        description (str): what runs and how, for people.
+        name: one of `system.packages.ENGINES`.
+        title: the engine and its version, as a person reads it.
+        note: a remark that belongs to the description.
+        temporary: a temporary folder that must live as long as the engine reads from it.
     """
 
-    name = title = ""
+    name: str = ""
+    title: str = ""
 
-    def __init__(self, precision="fp32", threads=None, shape=ANY, min_side=1):
+    def __init__(
+        self,
+        precision: str = "fp32",
+        threads: int | None = None,
+        shape: Sequence[int | None] = ANY,
+        min_side: int = 1,
+    ):
         self.precision, self.threads, self.shape, self.min_side = precision, threads, tuple(shape), min_side
         self.note = ""
+        self.temporary: Any = None
+        self._is_closed = False
 
     @property
-    def description(self):
+    def description(self) -> str:
+        """What runs and how, as a person reads it."""
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else "threads by default"
         return ", ".join(filter(None, [self.title, self.precision, threads, self.note]))
 
-    def run(self, images):
-        """float32 (N, C, H, W), prepared as the network wants them -> list of arrays, the network's outputs.
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        """The network's outputs for a batch.
 
-        N, H and W may change from call to call unless the exported model is for one size.
+        Args:
+            images: float32 (N, C, H, W), prepared as the network expects them. N, H and W may change from call to call
+                unless the exported model is for one size.
 
         Raises:
-            UserError: images of another type or shape than the network takes.
+            UserError: the type or shape does not fit the network.
         """
-        return self._run(np.ascontiguousarray(self._checked(np.asarray(images)), np.float32))
+        ready = np.ascontiguousarray(self._checked(np.asarray(images)), np.float32)
+        if self._is_closed:
+            raise RuntimeError("this engine is closed")
+        return self._run(ready)
 
     def _checked(self, images):
         if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
@@ -64,37 +88,34 @@ class Engine:
             raise UserError(f"images have shape {list(images.shape)}; this model takes ({want}){sides}")
         return images
 
-    def _run(self, images):
+    def _run(self, images: np.ndarray) -> list[np.ndarray]:
         raise NotImplementedError
 
-    def close(self):
-        """Frees what the engine holds; it cannot run after that."""
-        self._run = _closed
+    def close(self) -> None:
+        """Frees the engine's memory. It cannot run afterwards."""
+        self._is_closed = True
 
-    def __enter__(self):
+    def __enter__(self) -> "Engine":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
-def _closed(images):
-    raise RuntimeError("this engine is closed")
-
-
 class OpenVINO(Engine):
-    """An ONNX file, or an OpenVINO .xml.
+    """An ONNX file or an OpenVINO .xml file.
 
-    The model is compiled for every size at once; a size that comes again and again gets a model of its own.
+    OpenVINO compiles the model once for all sizes. A size that comes often gets a model of its own.
 
     Args:
-        path (str | Path): the file.
-        size ((height, width) | None): compile for it from the first picture on.
+        path: the file.
+        size: (height, width) to compile for from the first image on.
+        options: of `Engine`.
     """
 
     name = "openvino"
 
-    def __init__(self, path, size=None, **options):
+    def __init__(self, path: str | Path, size: tuple[int, int] | None = None, **options: Any):
         import openvino
 
         super().__init__(**options)
@@ -104,8 +125,10 @@ class OpenVINO(Engine):
             raise UserError(NO_BF16)
         self._model = self._core.read_model(str(path))
         given = self._model.inputs[0].partial_shape
-        self.shape = _tighter(self.shape, [None if side.is_dynamic else side.get_length() for side in given])
-        self._any, self._fixed, self._seen = None, OrderedDict(), {}
+        self.shape = _intersection(self.shape, [None if side.is_dynamic else side.get_length() for side in given])
+        self._for_all_sizes: Any = None
+        self._by_shape: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._runs: dict[tuple[int, ...], int] = {}  # shape -> how often it came, the latest shape last
 
     def _run(self, images):
         request = self._request(images.shape)
@@ -114,43 +137,51 @@ class OpenVINO(Engine):
         return [found[out] for out in request.model_outputs]
 
     def _request(self, shape):
-        if shape in self._fixed:
-            self._fixed.move_to_end(shape)
-            return self._fixed[shape]
-        seen = self._seen[shape] = self._seen.pop(shape, 0) + 1
-        if len(self._seen) > 1000:
-            del self._seen[next(iter(self._seen))]
-        if shape[2:] != self._size and seen <= PATIENCE:
-            if self._any is None:
-                self._any = self._compile(self._model)
-            return self._any
+        """The compiled model for a shape."""
+        if shape in self._by_shape:
+            self._by_shape.move_to_end(shape)
+            return self._by_shape[shape]
+        runs = self._runs[shape] = self._runs.pop(shape, 0) + 1
+        if len(self._runs) > 1000:
+            del self._runs[next(iter(self._runs))]
+        if shape[2:] != self._size and runs <= PATIENCE:
+            if self._for_all_sizes is None:
+                self._for_all_sizes = self._compile(self._model)
+            return self._for_all_sizes
         model = self._model.clone()
         model.reshape(list(shape))
-        self._fixed[shape] = self._compile(model)
-        if len(self._fixed) > KEPT:
-            self._fixed.popitem(last=False)
-        return self._fixed[shape]
+        self._by_shape[shape] = self._compile(model)
+        if len(self._by_shape) > KEPT:
+            self._by_shape.popitem(last=False)
+        return self._by_shape[shape]
 
     def _compile(self, model):
-        # Without the hint OpenVINO takes bf16 where the CPU has it.
+        # Without the hint OpenVINO computes in bf16 on every CPU that can.
         settings = {"INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32"}
         settings |= {"PERFORMANCE_HINT": "LATENCY"}
         if self.threads:
             settings["INFERENCE_NUM_THREADS"] = self.threads
         return self._core.compile_model(model, "CPU", settings).create_infer_request()
 
-    def close(self):
+    def close(self) -> None:
+        """As in `Engine`."""
         super().close()
-        self._any = self._model = self._core = None
-        self._fixed.clear()
+        self._for_all_sizes = self._model = self._core = None
+        self._by_shape.clear()
 
 
 class OnnxRuntime(Engine):
-    """An ONNX file."""
+    """An ONNX file.
+
+    Args:
+        path: the file.
+        size: ignored; every size runs alike.
+        options: of `Engine`.
+    """
 
     name = "onnxruntime"
 
-    def __init__(self, path, size=None, **options):
+    def __init__(self, path: str | Path, size: tuple[int, int] | None = None, **options: Any):
         import onnxruntime
 
         super().__init__(**options)
@@ -159,25 +190,26 @@ class OnnxRuntime(Engine):
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads, settings.inter_op_num_threads = self.threads, 1
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        settings.log_severity_level = 3  # its warnings are about constants that paddle2onnx leaves behind
-        # Else its threads go round and round, waiting for the next run, while others decode pictures.
+        settings.log_severity_level = 3  # hides warnings about constants that paddle2onnx leaves in the file
+        # Otherwise its threads spin between two runs and take the CPU from those that decode pictures.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
-        model = _padded(path) or str(path)
+        model = _padded_model(path) or str(path)
         self._session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
         source = self._session.get_inputs()[0]
         self.input_name = source.name
-        self.shape = _tighter(self.shape, [side if isinstance(side, int) else None for side in source.shape])
+        self.shape = _intersection(self.shape, [side if isinstance(side, int) else None for side in source.shape])
 
     def _run(self, images):
         return self._session.run(None, {self.input_name: images})
 
-    def close(self):
+    def close(self) -> None:
+        """As in `Engine`."""
         super().close()
         self._session = None
 
 
-def _padded(path):
-    """An ONNX file with padded channels, as bytes; None where that changes nothing, or was not measured to help."""
+def _padded_model(path):
+    """An ONNX file with padded channels, as bytes; None where padding changes nothing or was not measured to help."""
     if "avx512f" in cpu_flags() or "avx2" not in cpu_flags():
         return None
     try:
@@ -189,17 +221,21 @@ def _padded(path):
 
 
 class PaddleInference(Engine):
-    """A folder with model.json or model.pdmodel and model.pdiparams."""
+    """A folder with model.json or model.pdmodel, and model.pdiparams.
+
+    Args:
+        path: the folder.
+        size: ignored; every size runs alike.
+        options: of `Engine`.
+    """
 
     name = "paddle"
 
-    def __init__(self, path, size=None, **options):
-        import paddle
-
+    def __init__(self, path: str | Path, size: tuple[int, int] | None = None, **options: Any):
         super().__init__(**options)
-        self.title = f"Paddle Inference {paddle.version.full_version}"
-        self.threads = self.threads or available_cpus()
         version = paddle.version.full_version
+        self.title = f"Paddle Inference {version}"
+        self.threads = self.threads or available_cpus()
         if self.precision == "bf16":
             core = paddle.base.core
             if not getattr(core, "supports_bfloat16_fast_performance", core.supports_bfloat16)():
@@ -209,27 +245,32 @@ class PaddleInference(Engine):
             self.note = "without oneDNN, which cannot interpolate in this release"
         self._predictor = open_predictor(path, self.threads, uses_onednn, self.precision == "bf16")
         (name,) = self._predictor.get_input_names()
-        self._source = self._predictor.get_input_handle(name)
+        self._input = self._predictor.get_input_handle(name)
         self._outputs = [self._predictor.get_output_handle(out) for out in self._predictor.get_output_names()]
 
     def _run(self, images):
-        self._source.copy_from_cpu(images)
+        self._input.copy_from_cpu(images)
         self._predictor.run()
         return [out.copy_to_cpu() for out in self._outputs]
 
-    def close(self):
+    def close(self) -> None:
+        """As in `Engine`."""
         super().close()
-        self._predictor = self._source = self._outputs = None
+        self._predictor = self._input = None
+        self._outputs = []
 
 
 class Eager(Engine):
-    """A Paddle layer in eval mode, run as it is; on the GPU where Paddle computes there."""
+    """A Paddle layer in eval mode, run as it is; on the GPU when Paddle computes there.
+
+    Args:
+        layer: takes one float32 (N, C, H, W) and returns a tensor or several.
+        options: of `Engine`.
+    """
 
     name = "eager"
 
-    def __init__(self, layer, **options):
-        import paddle
-
+    def __init__(self, layer: paddle.nn.Layer, **options: Any):
         super().__init__(**options)
         self.title = f"Paddle {paddle.version.full_version}, eager"
         if self.threads:
@@ -237,28 +278,35 @@ class Eager(Engine):
         self._layer = layer
 
     def _run(self, images):
-        import paddle
-
         with paddle.no_grad():
             found = self._layer(paddle.to_tensor(images))
         return [out.numpy() for out in (found if isinstance(found, (list, tuple)) else [found])]
 
-    def close(self):
+    def close(self) -> None:
+        """As in `Engine`."""
         super().close()
         self._layer = None
 
 
-NO_BF16 = "precision is 'bf16', and this CPU has no instructions for it (avx512_bf16 or amx_bf16); give 'fp32'"
 SESSIONS = {kind.name: kind for kind in (OpenVINO, OnnxRuntime, PaddleInference)}
 
 
-def _tighter(shape, model):
-    """The shape that both allow, None for what may differ."""
-    return tuple(have if want is None else want for want, have in zip(shape, model))
+def _intersection(shape, allowed):
+    """The shape that satisfies both, with None for a side that may differ in both."""
+    return tuple(have if want is None else want for want, have in zip(shape, allowed))
 
 
-def open_session(name, path, **options):
-    """The engine `name` on an exported model; UserError when it is not installed."""
+def open_session(name: str, path: str | Path, **options: Any) -> Engine:
+    """An exported model on an engine.
+
+    Args:
+        name: "openvino", "onnxruntime" or "paddle".
+        path: the file, or the folder of a Paddle inference model.
+        options: of the engine's class.
+
+    Raises:
+        UserError: the engine is not installed, or the CPU lacks bf16.
+    """
     if reason := missing_package(*ENGINES[name]):
         raise UserError(f"engine {name!r}: {reason}")
     return SESSIONS[name](path, **options)

@@ -28,12 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments.jobs < 1:
         raise UserError(f"--jobs is {arguments.jobs}; give 1 or more")
-    if arguments.overwrite:
-        for name in ("results.jsonl", "data", "logs"):
-            path = arguments.folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     with _without_gpus():  # before the toolkits are imported
         pairs = _pairs(arguments)
+        if arguments.overwrite:
+            _forget(arguments.folder)
         rows = trials.run(pairs, arguments.folder, arguments.jobs, lambda line: print(line, flush=True))
     for title, lines, reasons in trials.tables(rows):
         print(f"\n{title}\n{table(lines)}")
@@ -42,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     trials.write(rows, output)
     print(f"\n{sum(row['works'] for row in rows)} of {len(rows)} pairs work; the table is in {output}")
     return 0 if all(row["works"] or row.get("absent") for row in rows) else 1
+
+
+def _forget(folder):
+    """Deletes what earlier runs left in the folder."""
+    for name in ("results.jsonl", "data", "logs"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager

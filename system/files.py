@@ -1,9 +1,10 @@
-"""Files appear whole or not at all: write beside, then rename."""
+"""Files that appear whole or not at all: written under a temporary name, then renamed."""
 
 import hashlib
 import os
 import re
 import secrets
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from ..errors import UserError
 
 
 def _create_beside(path):
-    """Create an empty hidden file in the folder of `path`, with the same extension, and return its path."""
+    """Creates an empty hidden file in the folder of `path`, with the same extension, and returns its path."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile: it creates files that only their owner may read, and the rename would keep that.
+        # Not tempfile: its files are readable by their owner only, and the rename would keep that.
         temporary = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{path.suffix}")
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
@@ -25,10 +26,10 @@ def _create_beside(path):
     return temporary
 
 
-def sync(path):
-    """Flush a file, or the list of names in a folder, to the disk; a folder where the system allows it."""
+def sync(path: str | Path) -> None:
+    """Flushes a file, or a folder's list of files, to the disk. Skips a folder where the system cannot open one."""
     try:
-        # Windows cannot open a folder, and flushes a file only through a handle that may write.
+        # Windows cannot open a folder, and flushes a file only when it is open for writing.
         handle = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
     except OSError:
         if os.path.isdir(path):
@@ -40,15 +41,15 @@ def sync(path):
         os.close(handle)
 
 
-def check_writable(folder):
-    """Create `folder` where it is missing; UserError when it cannot be created or written to."""
+def check_writable(folder: str | Path) -> None:
+    """Creates `folder` when it is missing; UserError when it cannot be created or written to."""
     _create_beside(Path(folder) / "check").unlink()
 
 
-def remove_temporaries(folder, suffixes):
-    """Delete what `atomic_path` left in a folder where the process was killed, of files with these endings.
+def remove_temporaries(folder: str | Path, suffixes: Collection[str]) -> None:
+    """Deletes the temporary files with these extensions that `atomic_path` left when its process was killed.
 
-    Call it only where nothing else writes such files: what another process is writing looks the same.
+    Call it only when no other process writes such files to the folder, because their temporary files look the same.
     """
     for file in Path(folder).iterdir():
         if file.suffix in suffixes and re.fullmatch(r"\..*-[0-9a-f]{8}", file.stem):
@@ -56,15 +57,15 @@ def remove_temporaries(folder, suffixes):
 
 
 @contextmanager
-def atomic_path(path):
-    """Yield a temporary path beside `path`; on success it becomes `path`, on failure it is removed.
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`. At the end of the block it becomes `path`; after an error it is deleted.
 
-    Missing parent folders are created. The temporary file exists and is empty, and has the extension of
-    `path`, so that writers which go by the extension do what they would do for `path`. What was at `path`
-    before stays until the new file is complete on the disk.
+    Folders that are missing are created. The temporary file exists and is empty. It has the extension of `path`, so
+    writers that choose a format by the extension choose the right one. The old file at `path` stays until the new one
+    is complete on the disk.
 
     Args:
-        path: the file to write, str or Path; must not be a folder.
+        path: the file to write; must not be a folder.
 
     Raises:
         UserError: `path` is a folder, or its folder cannot be created or written to.
@@ -83,8 +84,8 @@ def atomic_path(path):
     sync(path.parent)
 
 
-def sha256_of(path):
-    """Hex digits of a file's SHA-256."""
+def sha256_of(path: str | Path) -> str:
+    """The SHA-256 of a file, as hex digits."""
     total = hashlib.sha256()
     with open(path, "rb") as stream:
         while chunk := stream.read(1 << 20):

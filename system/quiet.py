@@ -1,7 +1,7 @@
-"""Silences what other libraries print and a user can do nothing about, each message at its source.
+"""Silences messages of other libraries that a user can do nothing about.
 
-The commands call `silence` before they import anything heavy. With -v they do not, and every message appears. Errors,
-and warnings that are not listed here, are never touched.
+The commands call `silence` before they import anything heavy. With -v they do not, and every message appears. Errors
+always appear, and so do warnings that are not listed here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-# Python warnings, by their beginning: Paddle's at import, of batch norms in training, of functions as in PyTorch.
+# Beginnings of Python warnings by Paddle: at import, about batch norms in training, about names as in PyTorch.
 _WARNINGS = ("No ccache found", "When training, we now always track", r"\s*Non compatible API")
-# Log records of the root logger, by their beginning: ONNX Runtime's on a model that is preprocessed already.
+# Beginnings of root-logger records by ONNX Runtime, about a model that is preprocessed already.
 _RECORDS = ("Please consider to run pre-processing", "Please consider pre-processing")
 
 _silent = False
@@ -33,7 +33,7 @@ def silence() -> None:
     for beginning in _WARNINGS:
         warnings.filterwarnings("ignore", beginning)
     drop_records(logging.getLogger(), *_RECORDS)
-    # Warnings of Paddle's C++ code are for its developers. Only a build for GPUs also warns of drivers that do not fit.
+    # The warnings of Paddle's C++ code are for its developers. A GPU build also warns about unfit drivers: keep those.
     if not _is_installed("paddlepaddle-gpu"):
         os.environ.setdefault("GLOG_minloglevel", "2")
 
@@ -44,18 +44,18 @@ def is_silent() -> bool:
 
 
 def drop_records(logger: logging.Logger, *beginnings: str) -> None:
-    """Drops the logger's own records whose message begins in one of these ways."""
+    """Drops records that are logged with this logger and start with one of these texts."""
     logger.addFilter(lambda record: not record.getMessage().startswith(beginnings))
 
 
 def keep_records(handler: logging.Handler, *beginnings: str) -> None:
-    """Lets a handler pass warnings, errors, and those INFO records whose message begins in one of these ways."""
+    """Lets a handler pass only warnings, errors, and INFO records that start with one of these texts."""
     handler.addFilter(lambda r: r.levelno >= logging.WARNING or r.getMessage().startswith(beginnings))
 
 
 @contextmanager
 def prints_dropped(*beginnings: str) -> Iterator[None]:
-    """Within the block, `print` drops texts that begin in one of these ways. For modules that print when imported."""
+    """Within the block, `print` drops texts that start with one of these. For modules that print when imported."""
     plain = builtins.print
 
     def filtered(*values: Any, **options: Any) -> None:
@@ -70,7 +70,7 @@ def prints_dropped(*beginnings: str) -> Iterator[None]:
 
 
 def mute_prints(module: ModuleType, *keep: str) -> None:
-    """Gives a module a `print` that passes only texts which begin in one of the ways `keep`."""
+    """Gives a module a `print` that only prints texts which start with one of `keep`."""
 
     def filtered(*values: Any, **options: Any) -> None:
         if keep and values and str(values[0]).startswith(keep):

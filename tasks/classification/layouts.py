@@ -1,5 +1,6 @@
 """The data sets that a classification configuration can name, each a block with its own keys."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,12 @@ class Folder:
     root: str = setting("text")
     part: str | None = setting("text", None)
 
-    def class_folders(self, part: str) -> list[str] | None:
+    def class_folders(self, part: str) -> Sequence[str] | None:
         """Names of the class folders, sorted; None when there is no such folder."""
         place = self._place(part)
         return class_folders(place) if place.is_dir() else None
 
-    def class_names(self) -> list[str] | None:
+    def class_names(self) -> Sequence[str] | None:
         """The class names in words; None when the folder does not exist."""
         folders = self.class_folders("train")
         return folders and readable(folders)
@@ -36,7 +37,7 @@ class Folder:
     def _place(self, part):
         return Path(self.root) / (self.part or "")
 
-    def open(self, part: str, num_classes: int, classes: list[str] | None = None) -> PictureSet:
+    def open(self, part: str, num_classes: int, classes: Sequence[str] | None = None) -> PictureSet:
         """Reads the data set; `classes` are the class folders of training, when they are known."""
         place = self._place(part)
         check_folder(place)
@@ -59,14 +60,14 @@ class ImageNetFolder(Folder):
 
     list: str | None = setting("text", None)
 
-    def class_folders(self, part: str):
+    def class_folders(self, part: str) -> Sequence[str] | None:
         """Names of the training class folders, else of this part's."""
         return super().class_folders("train") or super().class_folders(part) or None
 
     def _place(self, part):
         return Path(self.root) / (self.part or part)
 
-    def open(self, part: str, num_classes: int, classes=None) -> PictureSet:
+    def open(self, part: str, num_classes: int, classes: Sequence[str] | None = None) -> PictureSet:
         """Reads the data set."""
         place = self._place(part)
         check_folder(place)
@@ -101,7 +102,7 @@ class ListFile:
     def class_names(self) -> None:
         """None: a list has no class names."""
 
-    def open(self, part: str, num_classes: int, classes=None) -> PictureSet:
+    def open(self, part: str, num_classes: int, classes: Sequence[str] | None = None) -> PictureSet:
         """Reads the data set. Where there is no such file, `list` is looked for below `root`."""
         path = Path(self.list)
         if self.root and not path.is_file() and (Path(self.root) / path).is_file():
@@ -121,14 +122,14 @@ class Cifar10:
     def class_folders(self, part: str) -> None:
         """None: CIFAR has no class folders."""
 
-    def class_names(self) -> list[str] | None:
+    def class_names(self) -> Sequence[str] | None:
         """The names in the archive; None when it does not exist."""
         try:
             return read_names(self.root, self.count)
         except UserError:
             return None
 
-    def open(self, part: str, num_classes: int, classes: list[str] | None = None) -> PictureSet:
+    def open(self, part: str, num_classes: int, classes: Sequence[str] | None = None) -> PictureSet:
         """Reads the data set into memory."""
         pictures, labels, names = read_cifar(self.root, self.count, part)
         if num_classes != self.count:

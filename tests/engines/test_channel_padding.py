@@ -1,4 +1,4 @@
-"""A padded graph computes what it computed, whatever reads its maps."""
+"""A padded graph computes what the original computes, whatever reads its maps."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from densebone.engines import opening, session
 from densebone.engines.channel_padding import pad_channels
-from densebone.system import processors
 
 
 def build(nodes, outputs, shapes):
-    """A model of `nodes`, from (N, 3, H, W) to the maps named; its constants are random numbers of these shapes."""
+    """A model of `nodes`, from (N, 3, H, W) to the maps `outputs`. Constants hold random numbers: {name: shape}."""
     random = np.random.default_rng(0)
     constants = [numpy_helper.from_array(random.standard_normal(s).astype("float32"), n) for n, s in shapes.items()]
     for name, values in (("zero", np.float32(0)), ("two", np.float32(2))):
@@ -72,7 +71,7 @@ SHAPES = {
 def test_concatenations_and_depthwise_convolutions():
     model = check(build(DENSE, ["e"], SHAPES), padded=2)
     kinds = [each.op_type for each in model.graph.node]
-    assert kinds.count("Gather") == 1  # at the end alone
+    assert kinds.count("Gather") == 1  # only at the end
     weights = {each.name: list(each.dims) for each in model.graph.initializer}
     assert {"a_constant1": [8, 3, 3, 3], "c_constant1": [16, 32, 1, 1], "d_constant1": [16, 1, 3, 3]}.items() <= (
         weights.items()
@@ -131,7 +130,7 @@ def test_a_graph_with_branches_stays():
 @pytest.mark.skipif("onnxruntime" not in opening.available(), reason="needs densebone[onnx] and Paddle 3")
 @pytest.mark.parametrize(("flags", "padded"), [(("avx2",), True), (("avx2", "avx512f"), False), ((), False)])
 def test_the_engine_pads_where_it_was_measured_to_help(flags, padded, tmp_path, monkeypatch):
-    monkeypatch.setattr(processors, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(session, "cpu_flags", lambda: flags)
     net = tiny.build(out_indices=(1, 3))
     seen = []
     monkeypatch.setattr(session, "pad_channels", lambda model: seen.append(pad_channels(model)) or seen[-1])

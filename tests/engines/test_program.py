@@ -1,65 +1,27 @@
-"""The folder of an exported model is replaced as a whole or not at all; running is tested with the exports."""
+"""Paddle's inference programs are written and run."""
 
-import os
-
+import numpy as np
 import pytest
+from on_engines import assert_equal, eager
 
-from densebone.deploy.folders import exported_folder
-from densebone.engines import program
-from densebone.engines.program import PARAMETERS, program_file
-from densebone.errors import UserError
-
-
-def write(folder, content):
-    folder.mkdir(parents=True)
-    (folder / PARAMETERS).write_text(content)
+from densebone.engines import agreement
+from densebone.engines.program import open_program, run, save_program
 
 
-def test_a_model_appears_and_replaces_an_earlier_one(tmp_path):
-    target = tmp_path / "new" / "name"
-    for content in ("first", "second"):
-        with exported_folder(target) as folder:
-            assert folder.name == "name"
-            assert folder.parent.is_dir() and not folder.exists()
-            write(folder, content)
-            assert not target.exists() or (target / PARAMETERS).read_text() == "first"
-        assert (target / PARAMETERS).read_text() == content
-        assert os.listdir(target.parent) == ["name"]
+@pytest.fixture(scope="module")
+def folder(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("program")
+    save_program(network, folder, (-1, 3, -1, -1))
+    return folder
 
 
-def test_a_failure_leaves_what_was_there(tmp_path):
-    write(tmp_path / "name", "first")
-    with pytest.raises(KeyError), exported_folder(tmp_path / "name") as folder:
-        write(folder, "second")
-        raise KeyError
-    with pytest.raises(FileNotFoundError), exported_folder(tmp_path / "name"):
-        pass  # nothing was written
-    assert (tmp_path / "name" / PARAMETERS).read_text() == "first"
-    assert os.listdir(tmp_path) == ["name"]
+def test_a_program_runs_any_number_of_times(folder, network):
+    compute = open_program(folder)
+    for shape in ((1, 3, 64, 64), (2, 3, 32, 96)):
+        images = agreement.random_images(shape)
+        assert_equal(eager(network, images), compute(images))
 
 
-@pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_what_is_no_exported_model_stays(tmp_path, kind):
-    target = tmp_path / "name"
-    if kind == "folder":
-        target.mkdir()
-    elif kind == "file":
-        target.write_text("text")
-    else:
-        target.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="only an exported model is replaced"), exported_folder(target):
-        pytest.fail("entered")
-    assert os.listdir(tmp_path) == ["name"]
-
-
-def test_a_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").touch()
-    target = tmp_path / "file" / "name"
-    with pytest.raises(UserError, match="cannot write into the folder"), exported_folder(target):
-        pytest.fail("entered")
-
-
-def test_the_program_of_either_paddle(tmp_path):
-    assert program_file(tmp_path) == tmp_path / "model.pdmodel"
-    (tmp_path / "model.json").touch()
-    assert program.program_file(tmp_path) == tmp_path / "model.json"
+def test_inputs_by_name_and_names_that_it_does_not_ask_for(folder, network):
+    images = agreement.random_images((1, 3, 64, 64))
+    assert_equal(eager(network, images), run(folder, {"x": images, "scale_factor": np.ones((1, 2), "float32")}))

@@ -1,4 +1,4 @@
-"""Known messages of other libraries are silenced, and nothing else."""
+"""Only known messages of other libraries are silenced."""
 
 import io
 import logging

@@ -161,7 +161,7 @@ def test_training_results_are_not_replaced(tiny, tmp_path):
     job, weights = tiny
     job.folder.mkdir(parents=True)
     (job.folder / "best_model.pdparams").write_bytes(b"weeks of work")
-    with pytest.raises(UserError, match=r"holds no model\.pdiparams; only an exported model is replaced"):
+    with pytest.raises(UserError, match=r"is no exported model; only an exported model is replaced"):
         export(job, job.save_dir, weights)
     assert (job.folder / "best_model.pdparams").read_bytes() == b"weeks of work"
 

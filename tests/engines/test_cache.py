@@ -1,0 +1,76 @@
+"""Exports are made once, appear whole, and the oldest are deleted."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+from on_engines import EXPORTING
+
+from densebone.engines import agreement, opening
+from densebone.engines.cache import MAX_EXPORTS, MIN_AGE_S, delete_oldest, new_folder
+
+
+@pytest.mark.parametrize("name", EXPORTING)
+def test_an_export_is_made_and_checked_once(name, network, cache, monkeypatch):
+    opening.open_network(network, name, cache=cache).close()
+    again = tiny.build()  # the same weights, under other names of Paddle's
+    again.eval()
+    monkeypatch.setattr(opening, "save_program", None)
+    monkeypatch.setattr(opening, "check_outputs", None)
+    with opening.open_network(again, name, cache=cache) as engine:
+        assert "differs from eager by" in engine.description
+
+
+def test_without_a_cache_nothing_is_kept(network, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path / "home"))
+    with opening.open_network(network, "paddle", cache=False) as engine:
+        engine.run(agreement.random_images((1, 3, 64, 64)))
+    assert not (tmp_path / "home").exists()
+    (tmp_path / "file").touch()
+    opening.open_network(network, "paddle", cache=tmp_path / "file" / "x").close()
+    assert "exported networks are not kept: cannot write into the folder" in caplog.text
+
+
+def test_the_cache_is_in_the_home_of_densebone(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path))
+    opening.open_network(network, "paddle").close()
+    (folder,) = (f for f in (tmp_path / "engines").iterdir() if f.is_dir())
+    assert (folder / "model.pdiparams").is_file()
+
+
+def test_two_processes_export_once(tmp_path):
+    helpers = Path(tiny.__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(helpers), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, str(helpers / "open_twice.py"), EXPORTING[0], str(tmp_path)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    sums = [run.communicate(timeout=300)[0].split()[-1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert float(sums[0]) == pytest.approx(float(sums[1]))
+    assert len([f for f in tmp_path.iterdir() if f.is_dir()]) == 1
+
+
+def test_a_killed_export_is_cleared_away(tmp_path):
+    target = tmp_path / "abc-onnx"
+    (tmp_path / ".abc-onnx-12345678").mkdir()
+    with new_folder(target) as folder:
+        (folder / "model.onnx").touch()
+        assert [f.name for f in tmp_path.iterdir()] == [folder.name]
+    assert [f.name for f in tmp_path.iterdir()] == ["abc-onnx"]
+    with pytest.raises(KeyError), new_folder(tmp_path / "def-onnx"):
+        raise KeyError
+    assert [f.name for f in tmp_path.iterdir()] == ["abc-onnx"]
+
+
+def test_the_oldest_exports_go(tmp_path):
+    for number in range(MAX_EXPORTS + 3):
+        folder = tmp_path / f"{number}-onnx"
+        folder.mkdir()
+        age = 10 if number == 2 else 2 * MIN_AGE_S + MAX_EXPORTS - number
+        os.utime(folder, (time.time() - age,) * 2)
+    delete_oldest(tmp_path)
+    gone = {number for number in range(MAX_EXPORTS + 3) if not (tmp_path / f"{number}-onnx").exists()}
+    assert gone == {0, 1, 3}

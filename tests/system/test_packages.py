@@ -1,0 +1,51 @@
+"""What is not installed is named, with the command that installs it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from densebone.system import packages
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch):
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
+
+
+def test_engines_stand_in_order_and_need_packages_that_can_be_installed():
+    assert list(packages.ENGINES) == ["openvino", "onnxruntime", "paddle", "eager"]
+    needed = {name for names in packages.ENGINES.values() for name in names} | set(packages.CONVERTERS)
+    assert needed == set(packages.PIP_INSTALL)
+
+
+def test_every_extra_is_one_of_ours():
+    extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.M)
+    assert {command.partition("[")[2].rstrip("]") for command in packages.PIP_INSTALL.values()} <= set(extras)
+
+
+@pytest.mark.parametrize("name", packages.PIP_INSTALL)
+def test_a_missing_package(name, nothing_installed):
+    reason = f"{name} is not installed; pip install '{packages.PIP_INSTALL[name]}'"
+    assert packages.missing_package(name) == reason
+    assert packages.missing_package(name, "onnxruntime") == reason  # the first one is named
+
+
+def test_nothing_is_missing(monkeypatch):
+    assert packages.missing_package() == ""
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(packages, "paddle_version", lambda: "3.2.2")
+    assert packages.missing_package(*packages.PIP_INSTALL) == ""
+
+
+def test_the_converter_needs_paddle_3(monkeypatch):
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(packages, "paddle_version", lambda: "2.6.2")
+    assert packages.missing_package("onnxruntime", "openvino") == ""
+    assert packages.missing_package(*packages.CONVERTERS) == "paddle2onnx needs PaddlePaddle 3, and this is 2.6.2"
+
+
+def test_the_version_of_paddle():
+    assert re.match(r"\d+\.\d+", packages.paddle_version())
