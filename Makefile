@@ -15,7 +15,9 @@ VENV ?= .venv
 SEED ?= 0
 DEMO ?= output/demo
 TESTS ?= tests
-# PaddleDetection 2.6.0 wants NumPy < 1.24, which has wheels up to Python 3.11.
+# One process more than cores: many tests wait for a process that they start.
+PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(5, 1 + (os.cpu_count() or 1)))')
+# PaddleDetection 2.6.0 needs NumPy < 1.24, which has wheels up to Python 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.10 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
@@ -71,7 +73,7 @@ demo-segmentation: $(READY)
 
 test: $(READY)
 	@echo "== Tests on paddlepaddle $(PADDLE) =="
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 $(PEERS_READY): benchmarks/requirements.txt
 	@echo "== Environment $(PEERS): PyTorch, pytorchcv, ONNX Runtime, OpenVINO, paddleclas =="
