@@ -15,8 +15,10 @@ from typing import Any
 
 import paddle
 
+from ...engines.formats import FORMATS
 from ...engines.opening import missing, open_network
 from ...errors import UserError
+from ...system.packages import ENGINES
 from .sizing import reader_size
 
 logger = logging.getLogger("densebone")
@@ -93,8 +95,8 @@ def parts_of(model: paddle.nn.Layer) -> list[list[str]]:
 
 def _slow():
     """The engines that are not worth moving half a detector to, unless nothing else is installed."""
-    fast = {"openvino", "onnxruntime"} - set(missing())
-    return ("paddle", "eager") if fast else ()
+    fast = set(FORMATS["onnx"].engines)
+    return tuple(name for name in ENGINES if name not in fast) if fast - set(missing()) else ()
 
 
 class Trunk(paddle.nn.Layer):
