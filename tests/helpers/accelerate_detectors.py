@@ -18,7 +18,9 @@ from forks import print_answer
 
 from densebone.tasks.detection import config, heads
 
+# The layers that make the scores. For GFL without the towers before them, whose rounding would be multiplied too.
 _SCORES = re.compile("head_cls|pred_cls|retinanet_cls")
+_WITHOUT_TOWERS = re.compile("gfl_head_cls")
 
 
 def run(engine, backbone, head):
@@ -38,12 +40,11 @@ def run(engine, backbone, head):
     heads._find_more(cfg)
     paddle.seed(0)
     model = create(cfg.architecture)
-    for (
-        name,
-        weight,
-    ) in model.state_dict().items():  # spread the scores: with a thousand equal ones, rounding decides which is best
-        if name == settings.spread or (name.endswith("weight") and _SCORES.search(name)):
-            weight.set_value(weight * (1000 if head == "PicoDet" else 100))
+    # spread the scores: with a thousand equal ones, rounding decides which is best
+    scores = _WITHOUT_TOWERS if head == "GFL" else _SCORES
+    for name, weight in model.state_dict().items():
+        if name == settings.spread or (name.endswith("weight") and scores.search(name)):
+            weight.set_value(weight * {"PicoDet": 1000, "GFL": 10}.get(head, 100))
     model.eval()
     size = (settings.side, settings.side + (64 if head not in ("SSD", "RT-DETR") else 0))
     image = np.random.default_rng(0).standard_normal((1, 3, *size)).astype(np.float32)
