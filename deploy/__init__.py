@@ -1,4 +1,5 @@
 """A trained network as files for other programs: the exported model, its model card and its folder.
 
-Start with `deploy.export.export_network`. Imports engines, registry, weights, pictures, system and errors.
+Start with `deploy.export.export_network`. Imports engines, registry, backbones, weights, pictures, system
+and errors.
 """
