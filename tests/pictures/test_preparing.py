@@ -86,7 +86,7 @@ def test_prepare_equals_pillow_and_numpy_bit_for_bit(tmp_path, name, resize, cro
 
 
 def test_prepare_with_opencv_equals_it_bit_for_bit():
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the toolkits")
     pixels = np.random.default_rng(3).integers(0, 256, (300, 411, 3), dtype=np.uint8)
     prepared = prepare(pixels, catalog.find("hardnet68.paddleclas").preprocessing)
     resized = cv2.resize(pixels, (round(411 * (256 / 300)), 256), interpolation=cv2.INTER_LINEAR)
