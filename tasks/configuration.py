@@ -151,6 +151,13 @@ def gpu_to_use(asked: bool | None) -> bool:
     return available and (asked is None or bool(asked))
 
 
+def set_device(asked: bool | None) -> None:
+    """Makes Paddle run on the device that `gpu_to_use` chooses."""
+    import paddle
+
+    paddle.set_device("gpu" if gpu_to_use(asked) else "cpu")
+
+
 def flatten(files: Iterable[Path], text: str) -> str:
     """Merges configurations into one YAML text without bases. Later files replace earlier ones, `text` replaces all.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from ...errors import UserError, suggest
-from ..configuration import apply_override, gpu_to_use, plain, with_bases
+from ..configuration import apply_override, plain, set_device, with_bases
 from .job import OPTIMIZERS, SCHEDULERS, Job, Model
 from .layouts import DATASETS
 from .schema import build, build_typed, setting
@@ -60,7 +60,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
     job = _job(dic, path)
     if not pretrained:
         job.model.pretrained = None
-    _set_device(job.use_gpu)
+    set_device(job.use_gpu)
     return job
 
 
@@ -149,9 +149,3 @@ def _preprocessing(block, path):
         )
     values = {key: getattr(checked, key) for key in block}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-
-def _set_device(use_gpu):
-    import paddle
-
-    paddle.set_device("gpu" if gpu_to_use(use_gpu) else "cpu")

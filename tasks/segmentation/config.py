@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ...errors import UserError
-from ..configuration import anchored_keys, apply_override, gpu_to_use, plain
+from ..configuration import anchored_keys, apply_override, plain, set_device
 from .job import Job
 
 # Top-level keys that densebone reads and PaddleSeg does not. docs/segmentation.md explains them.
@@ -74,7 +74,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
         config = Settings(dic)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    _set_device(run["use_gpu"])
+    set_device(run["use_gpu"])
     return Job(path, dic, config, Builder(config), **run)
 
 
@@ -135,9 +135,3 @@ def _leave_out_pretrained(block):
             block[key] = None
         elif isinstance(value, dict):
             _leave_out_pretrained(value)
-
-
-def _set_device(use_gpu):
-    import paddle
-
-    paddle.set_device("gpu" if gpu_to_use(use_gpu) else "cpu")
