@@ -1,11 +1,19 @@
 """Pascal VOC (Everingham et al., 2010): its classes, its annotations, and the lists of pictures that training reads."""
 
+from __future__ import annotations
+
 import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import UserError
 from ..system.files import atomic_path
+from .annotations import Annotations, Picture
+from .lists import read_pairs, read_text
+from .report import Report, few
 
 CLASSES = tuple(
     """
@@ -68,28 +76,29 @@ def _lines(devkit, year, split):
     return rows
 
 
-def read_list(file: str | Path, root: str | Path) -> list[tuple[Path, Path]]:
-    """[(path of the picture, path of its annotation)] from a list of lines "PICTURE XML", relative to `root`.
+def read_list(file: str | Path, root: str | Path) -> list[tuple[str, str]]:
+    """[(picture, annotation)] from a list of lines "PICTURE XML", two paths relative to `root`.
+
+    Lines are read as `datasets.lists.read_pairs` does.
 
     Raises:
-        UserError: the file is missing or empty, or has a line of another form.
+        UserError: the file is missing or empty, is not text, or has a line of another form.
     """
     file = Path(file)
     if not file.is_file():
         raise UserError(f"{file} does not exist; write VOC's lists with densebone prepare voc {root}")
-    pairs = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        parts = line.split()
-        if len(parts) < 2:
-            raise UserError(f'{file}, line {number} is {line!r}; "PICTURE XML" is expected, two paths below {root}')
-        pairs.append((Path(root, parts[0]), Path(root, parts[1])))
+
+    def complaint(number, line):
+        return f'{file}, line {number} is {line!r}; "PICTURE XML" is expected, two paths below {root}'
+
+    pairs = [(picture, annotation) for _, picture, annotation in read_pairs(file, Path(root), complaint)]
     if not pairs:
         raise UserError(f'{file} lists no pictures; a line "PICTURE XML" for each is expected')
     return pairs
 
 
 def read_classes(file: str | Path) -> list[str]:
-    """The class names in a file with one name per line.
+    """The class names in a file with one name per line. Blank lines at the end do not count.
 
     Raises:
         UserError: the file is missing or empty, has an empty line or a name twice, or lists "background" as a class.
@@ -97,7 +106,7 @@ def read_classes(file: str | Path) -> list[str]:
     file = Path(file)
     if not file.is_file():
         raise UserError(f"class names {file} do not exist; one name in each line is expected")
-    names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in read_text(file).rstrip().splitlines()]
     for number, name in enumerate(names, 1):
         if not name or name == "background" or name in names[: number - 1]:
             what = "is empty" if not name else "is background, which is no class" if name == "background" else "repeats"
@@ -107,30 +116,95 @@ def read_classes(file: str | Path) -> list[str]:
     return names
 
 
-def read_annotation(file: str | Path) -> tuple[tuple[float, float], list[tuple[str, list[float]]]]:
-    """((width, height), [(class, [x1, y1, x2, y2])]) of an annotation, in pixels.
+@dataclass
+class Sheet:
+    """One annotation file.
+
+    Attributes:
+        filename: the picture that it names, or "".
+        size: (width, height) in pixels; None where it does not say.
+        objects: (class, [left, top, right, bottom] in pixels, difficult). A place that is no number is nan.
+    """
+
+    filename: str
+    size: tuple[float, float] | None
+    objects: list[tuple[str, list[float], bool]]
+
+
+def read_annotation(file: str | Path) -> Sheet:
+    """Reads an annotation. `size` and `difficult` may be missing.
 
     Raises:
         UserError: the file is missing or is not a VOC annotation.
     """
     try:
         root = ElementTree.parse(file).getroot()
-    except (OSError, ElementTree.ParseError) as error:
+    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise UserError(f"{file} cannot be read as an annotation of VOC ({error})") from error
-    width, height = (_number(root, f"size/{side}", file) for side in ("width", "height"))
+    if root.tag != "annotation":
+        raise UserError(f"{file} has the root <{root.tag}>; an annotation of VOC begins with <annotation>")
+    width, height = (_number(root, f"size/{side}") for side in ("width", "height"))
     objects = []
     for found in root.findall("object"):
-        name = (found.findtext("name") or "").strip()
-        objects.append((name, [_number(found, f"bndbox/{side}", file) for side in ("xmin", "ymin", "xmax", "ymax")]))
-    return (width, height), objects
+        name = " ".join((found.findtext("name") or "").split())
+        box = [_number(found, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+        objects.append((name, box, _number(found, "difficult") > 0))
+    return Sheet(root.findtext("filename") or "", (width, height) if width > 0 and height > 0 else None, objects)
 
 
-def _number(element, path, file):
-    text = element.findtext(path)
+def _number(element, path):
     try:
-        value = float(text)
+        value = float(element.findtext(path))
     except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{file}: {element.tag}/{path} is {text!r}; a number of pixels is expected")
-    return value
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def read(list_file: str | Path, root: str | Path, class_file: str | Path, report: Report) -> Annotations:
+    """Reads the annotations of a list of pictures. Boxes keep VOC's pixels, whose first one is 1.
+
+    Args:
+        list_file: with "PICTURE XML" in each line.
+        root: the paths in the list are relative to it.
+        class_file: the class names, one in each line.
+        report: receives what is left out.
+
+    Raises:
+        UserError: a file that cannot be read; an object of a class that `class_file` lacks.
+    """
+    classes = read_classes(class_file)
+    places = {name: place for place, name in enumerate(classes)}
+    spelled = {name.casefold(): place for name, place in places.items()}
+    pictures, unlabelled, renamed = [], [], []
+    rows: list[tuple[int, int, list[float], bool, str]] = []
+    for name, annotation in read_list(list_file, root):
+        path = Path(root, annotation)
+        if not path.is_file():
+            unlabelled.append(name)
+            continue
+        sheet = read_annotation(path)
+        if sheet.filename and sheet.filename.rpartition("/")[2].rpartition(".")[0] not in ("", Path(name).stem):
+            renamed.append(f"{path} names {sheet.filename}")
+        for kind, (left, top, right, bottom), difficult in sheet.objects:
+            place = places.get(kind, spelled.get(kind.casefold()))
+            if place is None:
+                raise UserError(f"{path} has an object {kind!r}; the classes of {class_file} are {few(classes)}")
+            rows.append((len(pictures), place, [left, top, right - left, bottom - top], difficult, path.name))
+        pictures.append(Picture(len(pictures), name, *(sheet.size or (None, None))))
+    if not pictures:
+        raise UserError(f"{report.subject}: none of the {len(unlabelled)} annotations that {list_file} lists exists")
+    report.drop("pictures whose annotation does not exist, left out", unlabelled)
+    report.note("annotations that name another picture than the list, which counts", renamed)
+    return Annotations(
+        str(list_file),
+        pictures,
+        classes,
+        list(range(len(classes))),
+        np.array([row[0] for row in rows], np.int64),
+        np.array([row[1] for row in rows], np.int64),
+        np.array([row[2] for row in rows], float).reshape(-1, 4),
+        np.full(len(rows), math.nan),
+        np.zeros(len(rows), bool),
+        np.array([row[3] for row in rows], bool),
+        np.array([f"{classes[row[1]]} in {row[4]}" for row in rows], object),
+    )

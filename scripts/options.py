@@ -36,6 +36,13 @@ def parser(command: str, doc: str | None, config_needed: bool = True) -> Argumen
     return result
 
 
+def add_strict(result: ArgumentParser) -> None:
+    """Adds --strict, for the commands that check a data set."""
+    result.add_argument(
+        "--strict", action="store_true", help="stop when something of the data would be left out (see docs/data.md)"
+    )
+
+
 def add_weights(result: ArgumentParser) -> None:
     """Adds -w, for the commands that use trained weights."""
     result.add_argument("-w", "--weights", help="a file, or a name of published weights; default: what training left")
@@ -101,7 +108,9 @@ def open_job(arguments: Namespace) -> tuple[Task, Job]:
     task = task_of(path)
     check_task(arguments, task, path)
     pretrained = not hasattr(arguments, "weights")
-    return task, task.part("config").load(path, arguments.override, arguments.data, pretrained=pretrained)
+    job = task.part("config").load(path, arguments.override, arguments.data, pretrained=pretrained)
+    job.strict = getattr(arguments, "strict", False)
+    return task, job
 
 
 def check_task(arguments: Namespace, task: Task, path: str | Path) -> None:

@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--vdl", action="store_true", help="log to VisualDL")
     parser.add_argument("--seed", type=int, help="seed of all random generators")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier run's checkpoints")
+    options.add_strict(parser)
     arguments = parser.parse_args(argv)
     task, job = options.open_job(arguments)
     folder = task.part("training").train(

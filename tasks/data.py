@@ -15,9 +15,12 @@ def check_parts(job: Job, *parts: str) -> None:
         *parts: "train", "val" or both.
 
     Raises:
-        UserError: data that cannot be used.
+        UserError: data that cannot be used, or of which something is left out where the job is strict.
     """
     check = TASKS[job.task].part("data").check_data
     for part in parts:
-        for note in check(job, part):
-            print(f"note: {note}", file=sys.stderr)
+        report = check(job, part)
+        if job.strict:
+            report.refuse_drops()
+        for line in report.lines():
+            print(f"note: {line}", file=sys.stderr)

@@ -5,7 +5,7 @@ A task is a folder. Each has the same files with the same functions:
     options.py     add_options(parser, command)                     what only this task's commands take
                    read_options(arguments, command, job)            -> keyword arguments for the functions below
     config.py      load(path, overrides, data, pretrained)          -> Job
-    data.py        check_data(job, part)                            -> notes; raises on data that cannot be used
+    data.py        check_data(job, part)                            -> Report; raises on data that cannot be used
                    class_names(job)                                 -> one name for each class
     weights.py     load_trained(job, weights, model)                -> Trained
     training.py    train(job, resume, evaluate, amp, vdl, seed, overwrite)      -> folder of the run
@@ -51,12 +51,17 @@ class Job:
         path: the configuration file.
         save_dir: results go to save_dir/NAME.
         num_classes: classes of the model.
+        trained_classes: the names of the classes that the weights in use were trained on, in the order of the
+            network's outputs; None while that is not known.
+        strict: data of which something would be left out is refused.
     """
 
     task: ClassVar[str] = ""
     path: Path
     save_dir: str
     num_classes: int
+    trained_classes: list[str] | None = None
+    strict: bool = False
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ from ..pictures.plots import check_curves
 from ..training import checkpoints
 from .data import check_parts
 from .task import Job
+from .weights import classes_in
 
 
 def begin(
@@ -45,6 +46,10 @@ def begin(
     check_curves()
     if seed is not None and not 0 <= seed < 2**32:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
+    start: tuple[Path | None, dict[str, Any]] = None, {}
+    if resume is not None:
+        start = checkpoints.starting_point(job.folder, resume, overwrite)
+        job.trained_classes = classes_in(start[1], job.num_classes)
     if paddle.distributed.get_rank() == 0:
         check_parts(job, *("train", "val")[: 1 + evaluate])
-    return checkpoints.starting_point(job.folder, resume, overwrite)
+    return start if resume is not None else checkpoints.starting_point(job.folder, None, overwrite)

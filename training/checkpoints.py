@@ -169,7 +169,8 @@ def starting_point(
         (FOLDER/NAME to resume from, its info), or (None, {}) to start from scratch.
 
     Raises:
-        UserError: the checkpoint is missing or half written, or the folder holds another run or is not writable.
+        UserError: the checkpoint is missing or half written, or a file of it was replaced; the folder holds another run
+            or is not writable.
     """
     import paddle
 
@@ -179,7 +180,9 @@ def starting_point(
     if resume == "auto":
         if paddle.distributed.get_rank() == 0:
             remove_temporaries(folder, (*SUFFIXES, ".png"))  # of the killed run
-        last = last_whole(folder) or last_unlisted(folder)
+        last = last_whole(folder)
+        _refuse_replaced(folder, last[1]["iteration"] if last else -1)
+        last = last or last_unlisted(folder)
         if last is None:
             print(f"nothing to resume in {folder}: starting from the beginning", flush=True)
         return last or (None, {})
@@ -192,6 +195,26 @@ def starting_point(
         remove_temporaries(folder, (*SUFFIXES, ".png"))
         remove_all(folder)
     return None, {}
+
+
+def _refuse_replaced(folder, iteration):
+    """Raises UserError when a checkpoint after this iteration has its list of files, and the files do not agree.
+
+    A killed run leaves no such list: it deletes the old one before it writes the files.
+    """
+    for manifest in sorted(Path(folder).glob("*.json")):
+        try:
+            content = json.loads(manifest.read_text())
+            files, done = content["files"], content["iteration"]
+            later = manifest.stem != "best_model" and done > iteration and isinstance(files, dict)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # another file
+        if later and info(manifest) is None:
+            raise UserError(
+                f"cannot resume: of checkpoint {manifest.with_suffix('')} a file is missing or is not the one that "
+                f"training wrote ({', '.join(files)}); put it back, name another checkpoint with -r FOLDER/NAME, or "
+                f"start anew with --overwrite"
+            )
 
 
 def any_files(folder: str | Path) -> bool:

@@ -14,7 +14,7 @@ from ppdet.core.workspace import create
 from ...errors import UserError
 from ...pictures.drawing import class_colours, draw_boxes
 from ..browsing import fit_into_cell
-from .data import check_data, class_names
+from .data import check_data, class_names, using
 from .job import Job
 
 # Transforms that change what the numbers in gt_bbox mean. Before them they are left, top, right, bottom in pixels.
@@ -61,7 +61,8 @@ def samples(job: Job, count: int, seed: int, cell: int) -> Iterator[tuple[Image.
     palette = class_colours(names)
     random.seed(seed)
     np.random.seed(seed)
-    dataset, reader = create("TrainDataset")(), create("TrainReader")
+    with using(job, "train"):
+        dataset, reader = create("TrainDataset")(), create("TrainReader")
     _prepare(dataset, reader)
     transforms = _transforms(reader)
     for numbers in _batches(len(dataset), count, reader):

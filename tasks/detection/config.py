@@ -1,4 +1,7 @@
-"""Reading a detection configuration: overrides, unknown keys, device. One configuration per process."""
+"""Reading a detection configuration: overrides, unknown keys, device.
+
+PaddleDetection has one configuration in a process. A second one that is loaded replaces the first.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
         UserError: PaddleDetection is not installed; not a YAML mapping; unknown key; an override that leads nowhere.
     """
     workspace, paddledet = import_toolkit()
+    _forget(workspace)
     try:
         cfg = workspace.load_config(str(path))
     except (yaml.YAMLError, OSError, AssertionError, AttributeError, TypeError) as error:
@@ -59,7 +63,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
     given = [override.partition("=")[2] for override in overrides if override.startswith("weights=")]
     if data is not None:
         for name in ("TrainDataset", "EvalDataset", "TestDataset"):
-            apply_override(cfg, f"{name}.dataset_dir={data}")
+            _child_block(cfg, name)["dataset_dir"] = str(data)
     for key in ("architecture", "num_classes"):
         if key not in cfg:
             raise UserError(f"{path} has no {key!r}; a detection configuration needs it")
@@ -70,6 +74,21 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
                 cfg[name]["pretrained"] = None
     _set_device(cfg)
     return Job(Path(path), cfg, given[-1] if given else None)
+
+
+def _forget(workspace):
+    """Resets every component to its own defaults; else what an earlier configuration set would still count."""
+    for key, value in list(workspace.global_config.items()):
+        if isinstance(value, workspace.SchemaDict):
+            workspace.global_config[key] = workspace.extract_schema(getattr(value.pymodule, key))
+        else:
+            del workspace.global_config[key]
+
+
+def _child_block(cfg, name):
+    if not isinstance(cfg.get(name), dict):
+        raise UserError(f"--data: the configuration has no {name} whose folder could be set")
+    return cfg[name]
 
 
 def import_toolkit() -> tuple[ModuleType, ModuleType]:

@@ -1,123 +1,167 @@
-"""The data sets of a detection job: checks before anything is built on them, and the names of the classes."""
+"""The data sets of a detection job: one reading and checking step before training, evaluation and browsing.
+
+`using` puts what this step found in the place of the data sets, so that PaddleDetection never reads the user's
+annotation files itself.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...datasets import voc
-from ...datasets.coco import check_annotations, check_box, few, read_annotations
+import numpy as np
+
+from ...datasets import coco, voc
+from ...datasets.annotations import Annotations, check_boxes, locate, match_classes
+from ...datasets.report import Report
 from ...errors import UserError
-from ...pictures.reading import looks_like_a_picture
+from .classes import class_names as class_names  # the interface of tasks wants it here
+from .classes import training_classes
 from .job import Job
+from .records import CheckedDataSet, write_names
 
 _BLOCKS = {"train": "TrainDataset", "val": "EvalDataset"}
 
 
-def check_data(job: Job, part: str) -> list[str]:
-    """Checks a data set before training or evaluation; see `check_dataset`.
+def check_data(job: Job, part: str) -> Report:
+    """Reads and checks a data set before training or evaluation, once.
+
+    The folders and the annotation file must exist, and some picture. What is missing in the annotations is completed,
+    what cannot be used is left out, and the report says so; docs/data.md has the rules. Classes are matched by name to
+    those that the detector was trained on. Data sets that are neither in COCO's nor in VOC's format are not checked.
 
     Args:
         job: from `detection.config.load`.
         part: "train" for TrainDataset, "val" for EvalDataset.
+
+    Raises:
+        UserError: data that cannot be used, in one line.
     """
-    name = _BLOCKS[part]
-    return check_dataset(job.cfg.get(name) or {}, name, job.num_classes)
+    return _checked(job, part)[1]
 
 
-def class_names(job: Job) -> list[str]:
-    """One name for each class: the data's, and "class N" for classes that the data does not name."""
-    return [name for _, name in all_categories(job)]
+def _checked(job, part):
+    """(annotations, or None for a format that is not checked; report)."""
+    if part not in job.checked:
+        settings = job.cfg.get(_BLOCKS[part]) or {}
+        report = Report(_BLOCKS[part])
+        annotations = read_dataset(settings, report, job, part) if _is_known(settings) else None
+        job.checked[part] = annotations, report
+        if part == "train" and annotations is not None and job.trained_classes is None:
+            job.trained_classes = list(annotations.classes)
+    return job.checked[part]
 
 
-def all_categories(job: Job) -> list[tuple[int, str]]:
-    """(category id, name) of every class of the detector; see `categories_of`."""
-    known = categories_of(job.cfg)
-    return known + [(number, f"class {number}") for number in range(len(known), job.num_classes)]
+def _is_known(settings):
+    return isinstance(settings, Mapping) and settings.get("name") in ("COCODataSet", "VOCDataSet")
 
 
-def check_dataset(settings: Mapping[str, Any], name: str, num_classes: int) -> list[str]:
-    """Checks a data set in COCO's or VOC's format. Other data sets of PaddleDetection are not checked.
-
-    The folders and the annotation file must exist. Every annotation must name a known category and picture, and its box
-    must lie in the picture, but for 2 pixels or 2 % of the side. There must not be more categories than classes. At
-    least one picture must exist, and those that do must begin as pictures do.
+def read_dataset(settings: Mapping[str, Any], report: Report, job: Job, part: str) -> Annotations:
+    """Reads and checks a data set in COCO's or VOC's format.
 
     Args:
         settings: the TrainDataset or EvalDataset block: dataset_dir, image_dir, anno_path, label_list.
-        name: "TrainDataset" or "EvalDataset", for messages.
-        num_classes: of the detector.
-
-    Returns:
-        Notes for the user, such as how many pictures are missing and left out.
+        report: receives what was found.
+        job: says which classes the detector has.
+        part: "train" or "val".
 
     Raises:
         UserError: one line with the name of the file that is wrong.
     """
-    if settings.get("name") not in ("COCODataSet", "VOCDataSet"):
-        return []
+    name = report.subject
     root = Path(settings.get("dataset_dir") or ".")
     if not root.is_dir():
         raise UserError(
             f"{name}: data set folder {root} does not exist; put the data there, or say where it is with "
             f"--data DIR or -o {name}.dataset_dir=DIR"
         )
-    images = root / (settings.get("image_dir") or "")
+    images, file = root / (settings.get("image_dir") or ""), root / (settings.get("anno_path") or "")
     if not images.is_dir():
         raise UserError(f"{name}: picture folder {images} does not exist; set {name}.image_dir")
-    file = root / (settings.get("anno_path") or "")
     if settings["name"] == "VOCDataSet":
-        names = _check_voc(settings, name, num_classes)
+        if not settings.get("label_list"):
+            raise UserError(
+                f"{name}: VOCDataSet needs class names: set {name}.label_list to a file with one in each line"
+            )
+        found = voc.read(file, images, root / settings["label_list"], report)
     else:
-        content = read_annotations(file, name)
-        check_annotations(content, file, num_classes)
-        names = [picture["file_name"] for picture in content["images"]]
-    return _check_pictures(names, images, file, name)
-
-
-def _check_pictures(names, images, file, name):
-    """Checks the pictures, whose names are relative to the folder `images`; returns notes."""
-    missing = [picture for picture in names if not (images / picture).is_file()]
-    if len(missing) == len(names):
-        raise UserError(f"{name}: none of the {len(missing)} pictures that {file} lists is in {images}")
-    absent = set(missing)
-    present = [images / picture for picture in names if picture not in absent]
-    broken = [path for path in present if not looks_like_a_picture(path)]
-    if broken:
+        found = coco.read(file, report, masks=_uses_masks(job.cfg))
+    if settings["name"] == "VOCDataSet" and len(found.classes) > job.num_classes and not job.trained_classes:
         raise UserError(
-            f"{name}: {broken[0]} is not a picture (one of {len(broken)} such files); mend it, or take it out of {file}"
+            f"{root / settings['label_list']} has {len(found.classes)} classes but num_classes is {job.num_classes}; "
+            f"-o num_classes={len(found.classes)}"
         )
-    if not missing:
-        return []
-    return [
-        f"{name}: {len(missing)} of {len(names)} pictures are not in {images} and are left out (first: {missing[0]})"
-    ]
+    _match(found, job, part, report)
+    locate(found, [images, root], report)
+    check_boxes(found, report)
+    _check_truth(found, job, part, report)
+    return found
 
 
-def _check_voc(settings, name, num_classes):
-    """Checks VOC's class names and annotations; returns the names of the pictures."""
-    root = Path(settings.get("dataset_dir") or ".")
-    images = root / (settings.get("image_dir") or "")
-    if not settings.get("label_list"):
-        raise UserError(f"{name}: VOCDataSet needs class names: set {name}.label_list to a file with one in each line")
-    file = root / settings["label_list"]
-    classes = voc.read_classes(file)
-    if len(classes) > num_classes:
-        raise UserError(
-            f"{file} has {len(classes)} classes but num_classes is {num_classes}; -o num_classes={len(classes)}"
-        )
-    pairs = voc.read_list(root / (settings.get("anno_path") or ""), images)
-    for picture, annotation in pairs:
-        if not picture.is_file():  # left out, with its annotation
-            continue
-        size, objects = voc.read_annotation(annotation)
-        for category, (left, top, right, bottom) in objects:
-            if category not in classes:
-                raise UserError(f"{annotation} has an object {category!r}; the classes of {file} are {few(classes)}")
-            check_box([left, top, right - left, bottom - top], size, f"{annotation}: {category}")
-    return [str(picture.relative_to(images)) for picture, _ in pairs]
+def _uses_masks(cfg):
+    """Whether the detector learns masks, told by what its training data must have."""
+    return "gt_poly" in ((cfg.get("TrainDataset") or {}).get("data_fields") or ())
+
+
+def _match(found, job, part, report):
+    """Numbers the classes as the detector does."""
+    classes = job.trained_classes or (training_classes(job) if part == "val" else None)
+    if classes is None:
+        classes = found.classes
+        if len(classes) > job.num_classes:
+            classes = [name for name, count in zip(classes, found.per_class()) if count]
+            report.note("classes without a box, which are passed over", [c for c in found.classes if c not in classes])
+        if len(classes) > job.num_classes:
+            raise UserError(
+                f"{found.source} has {len(classes)} categories but num_classes is {job.num_classes}; "
+                f"-o num_classes={len(classes)}"
+            )
+    match_classes(found, classes, report)
+
+
+def _check_truth(found, job, part, report):
+    """Raises UserError where there is nothing to learn from or to measure against; notes classes without truth."""
+    if not found.has_truth and part == "val" and job.cfg.get("save_prediction_only"):
+        return
+    counts = found.per_class()
+    if not counts.sum():
+        need = "nothing to learn from" if part == "train" else "nothing to measure"
+        seen = "; ".join(["", *report.lines()]) if report.lines() else ""
+        raise UserError(f"{report.subject}: no truth in {found.source}, which has no box that counts: {need}{seen}")
+    without = [name for name, count in zip(found.classes, counts) if not count]
+    effect = "never learned" if part == "train" else "left out of the mean"
+    report.note(f"classes without a box, {effect}", without)
+
+
+@contextmanager
+def using(job: Job, *parts: str) -> Iterator[None]:
+    """Within this context PaddleDetection's `create` gives the checked data sets of these parts, and our class names.
+
+    Args:
+        job: from `detection.config.load`.
+        *parts: "train", "val", or none, for the class names alone.
+    """
+    cfg, before = job.cfg, {}
+    with tempfile.TemporaryDirectory(prefix="densebone-") as folder:
+        for part in parts:
+            annotations, _ = _checked(job, part)
+            if annotations is not None:
+                place = Path(folder, part)
+                before[_BLOCKS[part]] = cfg[_BLOCKS[part]]
+                cfg[_BLOCKS[part]] = CheckedDataSet(annotations, before[_BLOCKS[part]], place)
+        test = cfg.get("TestDataset")
+        names = test.get("anno_path") if isinstance(test, dict) else None
+        try:
+            if names is not None:
+                test["anno_path"] = str(write_names(class_names(job), Path(folder).resolve()))
+            yield
+        finally:
+            cfg.update(before)
+            if names is not None:
+                test["anno_path"] = names
 
 
 def first_picture(settings: Mapping[str, Any]) -> Path | None:
@@ -127,37 +171,31 @@ def first_picture(settings: Mapping[str, Any]) -> Path | None:
     if not file.is_file():
         return None
     if settings.get("name") == "COCODataSet":
-        path = images / read_annotations(file)["images"][0]["file_name"]
+        path = images / coco.read_pictures(file)[0].name
     elif settings.get("name") == "VOCDataSet":
-        path = voc.read_list(file, images)[0][0]
+        path = images / voc.read_list(file, images)[0][0]
     else:
         return None
     return path if path.is_file() else None
 
 
-def categories_of(cfg: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """(category id, name) of every class that the configuration's data names, in class order.
+def picture_ids(job: Job, pictures: list[Path]) -> list[Any]:
+    """The ids that the data set's annotation file gives these pictures, or 1, 2, ... when it lacks one of them.
 
-    They come from TestDataset's annotation file or file of names, else from EvalDataset's. Without either they are
-    COCO's for a detector of 80 classes, VOC's for one of 20 that is evaluated as VOC is, else numbers. A note on stderr
-    then says how to give names.
+    A picture is known by its path below the data set's folder, else by its name where only one has it.
     """
     for key in ("TestDataset", "EvalDataset"):
-        settings = cfg.get(key) or {}
-        listed = "label_list" if settings.get("name") == "VOCDataSet" else "anno_path"
-        file = Path(settings.get("dataset_dir") or "") / (settings.get(listed) or "")
-        if file.suffix == ".json" and file.is_file():
-            return [(c["id"], c["name"]) for c in read_annotations(file, key)["categories"]]
-        if file.suffix == ".txt" and file.is_file():
-            names = [line.strip() for line in file.read_text().splitlines() if line.strip()]
-            return list(enumerate(names[1:] if names[0] == "background" else names))
-    classes = cfg["num_classes"]
-    if classes == len(voc.CLASSES) and cfg.get("metric") == "VOC":
-        return list(enumerate(voc.CLASSES))
-    if classes != 80:
-        print("note: class names are unknown; --data DIR names the data set that has them", file=sys.stderr)
-        return [(i, f"class {i}") for i in range(classes)]
-    from ppdet.data.source.category import get_categories
-
-    class_to_category, names = get_categories("COCO", None)
-    return [(class_to_category[i], names[class_to_category[i]]) for i in sorted(class_to_category)]
+        settings = job.cfg.get(key) or {}
+        root = Path(settings.get("dataset_dir") or "")
+        file = root / (settings.get("anno_path") or "")
+        if file.suffix in (".json", ".gz") and file.is_file():
+            listed = coco.read_pictures(file, key)
+            images = job.cfg.get("EvalDataset", {}).get("image_dir") or ""
+            by_path = {(root / images / picture.name).resolve(): picture.id for picture in listed}
+            names, counts = np.unique([Path(picture.name).name for picture in listed], return_counts=True)
+            single = set(names[counts == 1])
+            by_name = {Path(p.name).name: p.id for p in listed if Path(p.name).name in single}
+            ids = [by_path.get(path.resolve(), by_name.get(path.name)) for path in pictures]
+            if None not in ids and len(set(ids)) == len(ids):
+                return ids
+    return list(range(1, len(pictures) + 1))

@@ -13,8 +13,9 @@ from ...system.files import check_writable
 from ..data import check_parts
 from ..evaluation import write_evaluation
 from .acceleration import on_engine
+from .data import using
 from .job import Job
-from .weights import load_trained
+from .weights import find_trained, load_trained
 
 
 def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -31,16 +32,18 @@ def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, A
     Raises:
         UserError: data that cannot be evaluated on; weights that are missing or of another detector.
     """
+    find_trained(job, weights)
     check_parts(job, "val")
     check_writable(job.folder)
     job.cfg.setdefault("output_eval", str(job.folder))  # else PaddleDetection writes bbox.json into the current folder
-    trainer = Trainer(job.cfg, mode="eval")
-    path = load_trained(job, weights, trainer.model).path
-    if engine is not None:
-        on_engine(trainer.model, job.cfg, engine)
-    scores = Scores(trainer)
-    trainer.register_callbacks([scores])
-    trainer.evaluate()
+    with using(job, "val"):
+        trainer = Trainer(job.cfg, mode="eval")
+        path = load_trained(job, weights, trainer.model).path
+        if engine is not None:
+            on_engine(trainer.model, job.cfg, engine)
+        scores = Scores(trainer)
+        trainer.register_callbacks([scores])
+        trainer.evaluate()
     return write_evaluation(job, {**scores.values, "images": trainer.status["sample_num"], "weights": str(path)})
 
 

@@ -18,10 +18,10 @@ from ...engines.program import run
 from ...pictures.reading import read_image
 from ..exporting import new_export, note_no_picture, other_formats
 from .acceleration import Trunk, parts_of, size_or_none
-from .data import first_picture
+from .data import first_picture, using
 from .job import Job
 from .prediction import record, split_batch
-from .weights import load_trained
+from .weights import find_trained, load_trained
 
 # Scores and coordinates (pixels) of the exported model may differ by this share. Measured differences are below 2e-4.
 TOLERANCE = 1e-3
@@ -59,6 +59,12 @@ def export(
     """
     others = other_formats(formats)
     picture = _check_picture(job, check)
+    find_trained(job, weights)
+    with using(job):
+        return _export(job, output, weights, picture, others)
+
+
+def _export(job, output, weights, picture, others):
     trainer = Trainer(job.cfg, mode="test")
     load_trained(job, weights, trainer.model)
     batch = expected = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ class Job(task.Job):
     Attributes:
         path: the file.
         cfg: PaddleDetection's global configuration, which its trainer and its components read.
+        checked: what `data.check_data` found, by part.
         given_weights: what an override said in PaddleDetection's spelling, `-o weights=FILE`; else None.
     """
 
@@ -23,6 +24,7 @@ class Job(task.Job):
     path: Path
     cfg: Any
     given_weights: str | None = None
+    checked: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

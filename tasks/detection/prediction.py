@@ -14,14 +14,14 @@ from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 from tqdm import tqdm
 
-from ...datasets.coco import read_annotations
 from ...errors import UserError
 from ...pictures.drawing import class_colours, draw_boxes
 from ...pictures.finding import output_names
 from ...pictures.reading import read_image
 from ..prediction import prediction_file, readable_pictures, save_png
 from .acceleration import on_engine
-from .data import all_categories
+from .classes import all_categories
+from .data import picture_ids
 from .job import Job
 from .weights import load_trained
 
@@ -59,7 +59,7 @@ def predict(
     if engine is not None:
         on_engine(trainer.model, job.cfg, engine)
     numbers, names = zip(*all_categories(job))
-    ids, targets = picture_ids(job.cfg, pictures), output_names(pictures, output)
+    ids, targets = picture_ids(job, pictures), output_names(pictures, output)
     palette = class_colours(names)
     file, drawn = Path(output) / "predictions.json", 0
     with prediction_file(file) as rows:
@@ -122,15 +122,3 @@ def split_batch(outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Iterato
     for image_id, start, end in zip(np.asarray(batch["im_id"]).ravel(), ends - counts, ends):
         found = boxes.reshape(-1, boxes.shape[-1])[start:end]
         yield int(image_id), found[found[:, 0] >= 0]  # a class of -1 means that nothing was found
-
-
-def picture_ids(cfg: Mapping[str, Any], pictures: Sequence[Path]) -> list[int]:
-    """The ids that the data set's annotation file gives these pictures, or 1, 2, ... when it lacks one of them."""
-    for key in ("TestDataset", "EvalDataset"):
-        settings = cfg.get(key) or {}
-        file = Path(settings.get("dataset_dir") or "") / (settings.get("anno_path") or "")
-        if file.suffix == ".json" and file.is_file():
-            known = {Path(p["file_name"]).name: p["id"] for p in read_annotations(file, key)["images"]}
-            if all(path.name in known for path in pictures):
-                return [known[path.name] for path in pictures]
-    return list(range(1, len(pictures) + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ...training import checkpoints
 from ...training.history import History
 from ...weights.reader import read_pickle
 from ..training import begin
+from .data import class_names, using
 from .evaluation import metric_values
 from .job import Job
 
@@ -49,6 +50,13 @@ def train(
         print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
     if vdl:
         cfg.use_vdl, cfg.vdl_log_dir = True, str(folder / "vdl")
+    with using(job, *("train", "val")[: 1 + evaluate]):
+        _run(job, checkpoint, about, evaluate)
+    return folder
+
+
+def _run(job, checkpoint, about, evaluate):
+    cfg = job.cfg
     trainer = Trainer(cfg, mode="train")
     if len(trainer.loader) < 1:
         raise UserError(
@@ -59,21 +67,21 @@ def train(
         _resume(trainer, checkpoint)
         if trainer.start_epoch >= cfg.epoch:
             print(f"training is complete: {checkpoint} is at epoch {trainer.start_epoch} of {cfg.epoch}")
-            return folder
+            return
     elif cfg.get("pretrain_weights"):
         _load_pretrained(trainer, cfg.pretrain_weights)
-    _replace_callbacks(trainer, folder, about.get("best_ap"))
+    _replace_callbacks(trainer, job, about.get("best_ap"))
     trainer.train(evaluate)
-    return folder
 
 
-def _replace_callbacks(trainer, folder, best_ap):
+def _replace_callbacks(trainer, job, best_ap):
     """Replaces PaddleDetection's checkpoints by whole ones, and adds history and pruning."""
     kept = [callback for callback in trainer._callbacks if not isinstance(callback, Checkpointer)]
     pruning = [PruningProgress(trainer)] if learned_convs(trainer.model) else []
-    history = HistoryKeeper(trainer, folder, trainer.start_epoch * len(trainer.loader))
+    history = HistoryKeeper(trainer, job.folder, trainer.start_epoch * len(trainer.loader))
+    saving = WholeCheckpoints(trainer, job.folder, best_ap, class_names(job))
     trainer._callbacks = []
-    trainer.register_callbacks([*kept, *pruning, history, WholeCheckpoints(trainer, folder, best_ap)])
+    trainer.register_callbacks([*kept, *pruning, history, saving])
 
 
 def _resume(trainer, checkpoint):
@@ -136,12 +144,13 @@ class PruningProgress(Callback):
 class WholeCheckpoints(Callback):
     """Saves what PaddleDetection's `Checkpointer` saves, under the same names, as whole checkpoints.
 
-    A snapshot is named after its epoch, the last one model_final, the best evaluated one best_model.
+    A snapshot is named after its epoch, the last one model_final, the best evaluated one best_model. The names of the
+    classes are kept with each.
     """
 
-    def __init__(self, trainer: Any, folder: Path, best_ap: float | None = None):
+    def __init__(self, trainer: Any, folder: Path, best_ap: float | None = None, classes: Sequence[str] | None = None):
         super().__init__(trainer)
-        self.folder = folder
+        self.folder, self.classes = folder, classes
         self.best_ap = best_ap
 
     def on_epoch_end(self, status: Mapping[str, Any]) -> None:
@@ -172,6 +181,7 @@ class WholeCheckpoints(Callback):
             "epoch": epoch,
             "iteration": epoch * status["steps_per_epoch"],
             "best_ap": self.best_ap,
+            "classes": self.classes,
         }
         checkpoints.save(self.folder, name, states, about)
         print(f"saved {self.folder / name}", flush=True)

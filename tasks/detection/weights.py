@@ -10,8 +10,18 @@ from ppdet.core.workspace import create
 
 from ...weights.loader import load_weights
 from ..task import Trained
-from ..weights import find_weights
+from ..weights import find_weights, kept_classes
 from .job import Job
+
+
+def find_trained(job: Job, weights: str | Path | None = None) -> Path:
+    """The weights file to use. The job learns which classes it was trained on, where training kept their names.
+
+    Arguments and errors are those of `load_trained`.
+    """
+    path = find_weights(job, weights or job.given_weights, job.cfg.get("weights"))
+    job.trained_classes = kept_classes(path, job.num_classes)
+    return path
 
 
 def load_trained(job: Job, weights: str | Path | None = None, model: Any = None) -> Trained:
@@ -27,7 +37,7 @@ def load_trained(job: Job, weights: str | Path | None = None, model: Any = None)
     Raises:
         UserError: there is no such file, it is half written, or it is of another network.
     """
-    path = find_weights(job, weights or job.given_weights, job.cfg.get("weights"))
+    path = find_trained(job, weights)
     model = create(job.cfg.architecture) if model is None else model
     print(load_weights(model, path, adapt_input="rgb"), file=sys.stderr)
     return Trained(model, path)

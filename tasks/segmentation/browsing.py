@@ -11,7 +11,7 @@ from PIL import Image
 from ...pictures.drawing import draw_labels
 from ..browsing import fit_into_cell, prepared_samples, size_in_cell
 from .batches import SeededDataset
-from .data import check_data, class_names, palette
+from .data import check_data, class_names, open_dataset, palette
 from .job import Job
 
 
@@ -30,7 +30,7 @@ def samples(job: Job, count: int, seed: int, cell: int) -> Iterator[tuple[Image.
         UserError: data that cannot be trained on; a picture that cannot be prepared.
     """
     check_data(job, "train")
-    dataset = SeededDataset(job.builder.train_dataset, seed)
+    dataset = SeededDataset(open_dataset(job, "train"), seed)
     names, colours = class_names(job), palette(job)
     for number, data in prepared_samples(dataset, count, seed):
         image = _pixels(data["img"], dataset.dataset.transforms.transforms)

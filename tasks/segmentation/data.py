@@ -1,170 +1,121 @@
-"""The data sets of a segmentation job: checks before anything is built on them, class names and colours."""
+"""The data sets of a segmentation job: one reading and checking step before anything is built on them; class names."""
 
 from __future__ import annotations
 
-import inspect
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from paddleseg.cvlibs import manager
-from PIL import Image
 
-from ...datasets import cityscapes
+from ...datasets import cityscapes, masks
+from ...datasets.report import Report
 from ...errors import UserError
 from ...pictures.drawing import class_colours
-from ...pictures.reading import looks_like_a_picture, read_image, whole_pictures
+from ...pictures.reading import Header, looks_like_a_picture, read_header, read_image
 from .checks import argument
 from .job import Job
+from .pairs import Pair, default_of, find_pairs
+from .records import CheckedDataset, wrong_label
 
 # Labels of 2 million pixels take about 20 ms each to read: all of Cityscapes would be a minute before every training.
+# The others are checked when training reads them.
 LABELS_READ = 200
 # The picture that fills a training crop best must give this share of its pixels.
 LEAST_FILLED = 0.5
 # OpenCV reads the pictures. Pillow reads the labels, which must be stored without loss.
 _PICTURES = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
-_LABELS = ("PNG", "BMP", "TIFF", "GIF", "PPM")
 _LAST_BYTES = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-_BAD_MODES = {
-    "1": "1-bit",
-    "I": "16-bit or 32-bit",
-    "I;16": "16-bit",
-    "I;16B": "16-bit",
-    "F": "of floating-point numbers",
-    "LA": "gray with transparency",
-    "RGB": "in colour (RGB)",
-    "RGBA": "in colour (RGBA)",
-}
 
 
-def check_data(job: Job, part: str) -> list[str]:
-    """Checks a data set before training or evaluation.
+@dataclass
+class _Checked:
+    """What the check of a data set found.
+
+    Attributes:
+        report: what the user should know.
+        pairs: the pictures and their labels; None for a data set whose class in PaddleSeg reads labels in its own way.
+    """
+
+    report: Report
+    pairs: list[Pair] | None = field(default_factory=list)
+
+
+def check_data(job: Job, part: str) -> Report:
+    """Checks a data set before training or evaluation, once.
 
     Every picture and its label must exist, begin as pictures do, be complete and have the same size. A label must be
-    8-bit with one channel; a PNG with a palette counts by its indices, as PaddleSeg reads it. In up to LABELS_READ
-    labels, spread evenly, every value must be a class or ignore_index. For training, some picture must fill a part of
-    the crop. Of data sets whose class in PaddleSeg reads labels in its own way, only the first bytes are checked.
+    one that `datasets.masks.read_mask` takes. In every label of an evaluation, and in up to LABELS_READ of training,
+    spread evenly, every value must be a class or ignore_index; training checks the others when it reads them. For
+    training, some picture must fill a part of the crop. Of data sets whose class in PaddleSeg reads labels in its own
+    way, only the first bytes are checked.
 
     Args:
         job: from `segmentation.config.load`.
         part: "train" or "val".
 
-    Returns:
-        Notes for the user.
-
     Raises:
         UserError: one line with the name of the file that is wrong.
     """
+    return _checked(job, part).report
+
+
+def _checked(job, part):
+    if part not in job.checked:
+        job.checked[part] = _check(job, part)
+    return job.checked[part]
+
+
+def _check(job, part):
     name = f"{part}_dataset"
-    block = job.dic.get(name)
+    block, report = job.dic.get(name), Report(name)
     if not block:
         raise UserError(f"{job.path} has no {name}; give it the block that says where the pictures are")
     component = manager.DATASETS[block["type"]]
-    mode = str(block.get("mode", _default(component, "mode"))).lower()
+    mode = str(block.get("mode", default_of(component, "mode"))).lower()
     if part == "val" and mode.startswith("train"):
         raise UserError(f"{name}.mode is {mode!r}; evaluation needs the pictures of mode val")
-    pairs = _pairs(job, name, block, mode)
+    pairs = find_pairs(job, name, block, mode)
     if not issubclass(component, manager.DATASETS["Dataset"]) or (
         component.__getitem__ is not manager.DATASETS["Dataset"].__getitem__
     ):
         _check_begin(pairs, name)
-        return []
+        return _Checked(report, None)
     sizes = [_check_pair(image, label, name) for image, label in pairs]
     if part == "train":
         _check_crop(block.get("transforms") or (), [image for image, _ in pairs], sizes, name)
-    return _check_values([label for _, label in pairs], job, name)
+    _check_values([label for _, label in pairs], job, part, report)
+    return _Checked(report, pairs)
 
 
-def _default(component, name):
-    parameter = inspect.signature(component).parameters.get(name)
-    return None if parameter is None else parameter.default
+def open_dataset(job: Job, part: str) -> Any:
+    """PaddleSeg's data set of a part, with the pictures and labels that the check has found.
 
+    Args:
+        job: from `segmentation.config.load`.
+        part: "train" or "val".
 
-def _pairs(job, name, block, mode):
-    """Lists (picture, label), two paths that exist."""
-    root = block.get("dataset_root")
-    if root is not None and not Path(root).is_dir():
-        raise UserError(
-            f"{name}: data set folder {root} does not exist; put the data there, or say where it is with --data DIR or "
-            f"-o {name}.dataset_root=DIR"
-        )
-    if block["type"] == "Cityscapes":
-        return _cityscapes_pairs(Path(root), mode, name)
-    if block["type"] == "Dataset":
-        return _listed_pairs(block, mode, name)
-    try:
-        files = getattr(getattr(job.builder, name), "file_list", [])
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
-    except AssertionError as error:  # PaddleSeg: there are none
-        raise UserError(f"{name}: {root} holds no pictures in the layout of {block['type']}") from error
-    pairs = [(Path(image), Path(label)) for image, label in files if label]
-    for path in (path for pair in pairs for path in pair):
-        if not path.is_file():
-            raise UserError(f"{name}: {path} does not exist; {block['type']} expects it")
-    return pairs
-
-
-def _cityscapes_pairs(root, mode, name):
-    for folder in (cityscapes.IMAGES, cityscapes.LABEL_PICTURES):
-        if not (root / folder).is_dir():
-            raise UserError(
-                f"{name}: {root} has no folder {folder}; --data DIR names the folder that holds {cityscapes.IMAGES} "
-                f"and {cityscapes.LABEL_PICTURES}"
-            )
-    images = _frames(root / cityscapes.IMAGES / mode, f"_{cityscapes.IMAGES}.png")
-    labels = _frames(root / cityscapes.LABEL_PICTURES / mode, f"_{cityscapes.LABEL_PICTURES}_labelTrainIds.png")
-    if not images:
-        raise UserError(f"{name}: {root / cityscapes.IMAGES / mode} holds no CITY/*_{cityscapes.IMAGES}.png")
-    for frame in images:
-        if frame not in labels:
-            stem = root / cityscapes.LABEL_PICTURES / mode / f"{frame}_{cityscapes.LABEL_PICTURES}"
-            if Path(f"{stem}_labelIds.png").is_file():
-                raise UserError(
-                    f"{name}: {stem}_labelIds.png is there and {stem.name}_labelTrainIds.png, which training needs, is "
-                    f"not; write it with: densebone prepare cityscapes {root}"
-                )
-            raise UserError(f"{name}: {images[frame]} has no label {stem}_labelTrainIds.png")
-    for frame in labels:
-        if frame not in images:
-            raise UserError(
-                f"{name}: {labels[frame]} has no picture {frame}_{cityscapes.IMAGES}.png in "
-                f"{root / cityscapes.IMAGES / mode}; PaddleSeg would pair the pictures after it wrongly"
-            )
-    return [(images[frame], labels[frame]) for frame in images]
-
-
-def _frames(folder, ending):
-    """{"CITY/CITY_SEQUENCE_FRAME": path}, sorted."""
-    return {path.relative_to(folder).as_posix()[: -len(ending)]: path for path in sorted(folder.glob(f"*/*{ending}"))}
-
-
-def _listed_pairs(block, mode, name):
-    key, separator, root = f"{mode}_path", block.get("separator", " "), Path(block["dataset_root"])
-    if not block.get(key):
-        raise UserError(f"{name}: {key} is not set; it names the list of pictures and labels")
-    file = Path(block[key])
-    if not file.is_file():
-        raise UserError(f"{name}: the list of pictures {file} does not exist; set {name}.{key}")
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name}: {file} is not text in UTF-8; a list of pictures is expected") from error
-    pairs = []
-    for number, line in enumerate(lines, 1):
-        columns = line.strip().split(separator)
-        if len(columns) != 2:
-            raise UserError(
-                f"{name}: line {number} of {file} is {line!r}; a picture and its label with {separator!r} between them "
-                f"are expected"
-            )
-        pairs.append((root / columns[0], root / columns[1]))
-        for path in pairs[-1]:
-            if not path.is_file():
-                raise UserError(f"{name}: {path}, in line {number} of {file}, does not exist")
-    if not pairs:
-        raise UserError(f"{name}: {file} lists no pictures")
-    return pairs
+    Raises:
+        UserError: as `check_data`.
+    """
+    name, checked = f"{part}_dataset", _checked(job, part)
+    if checked.pairs is None:
+        return getattr(job.builder, name)
+    block = job.dic[name]
+    if block["type"] != "Dataset":
+        dataset = getattr(job.builder, name)
+    else:  # whose list PaddleSeg reads line by line, and not all lists are so simple
+        mode = str(block.get("mode", "train")).lower()
+        with tempfile.TemporaryDirectory(prefix="densebone-") as folder:
+            file = Path(folder, "list.txt")
+            image, label = (path.resolve() for path in checked.pairs[0])
+            file.write_text(f"{image}\t{label}\n", encoding="utf-8")
+            dataset = job.builder.build_component({**block, f"{mode}_path": str(file), "separator": "\t"})
+    own, trained = own_class_names(job), job.trained_classes
+    table = masks.renumbering(own, trained, job.ignore_index) if trained else None
+    return CheckedDataset(dataset, checked.pairs, name, table)
 
 
 def _check_begin(pairs, name):
@@ -175,45 +126,33 @@ def _check_begin(pairs, name):
 
 def _check_pair(image, label, name):
     """Checks that a picture and its label fit each other; returns the picture's (width, height)."""
-    size, kind, _ = _header(image, name)
-    if kind not in _PICTURES:
-        raise UserError(f"{name}: {image} is a {kind}, which PaddleSeg does not read; convert it to PNG or JPEG")
-    label_size, kind, mode = _header(label, name)
-    if kind not in _LABELS:
-        raise UserError(f"{name}: {label} is a {kind}; labels must be stored without loss: 8-bit gray PNG")
-    if mode not in ("L", "P"):
-        raise UserError(
-            f"{name}: {label} is {_BAD_MODES.get(mode, f'of mode {mode}')}; labels are 8-bit gray PNG (or PNG with a "
-            f"palette), one channel, whose values are the classes"
-        )
-    if size != label_size:
+    header = _header(image, name)
+    if header.kind not in _PICTURES:
+        raise UserError(f"{name}: {image} is a {header.kind}, which PaddleSeg does not read; convert it to PNG or JPEG")
+    size, found = header.shown, _header(label, name)
+    if found.kind not in masks.FORMATS:
+        raise UserError(f"{name}: {label} is a {found.kind}; labels must be stored without loss: 8-bit gray PNG")
+    if size != found.stored:
         raise UserError(
             f"{name}: {image} is {size[0]} x {size[1]} pixels, as it is shown, and its label {label} "
-            f"{label_size[0]} x {label_size[1]}; they must be alike"
+            f"{found.stored[0]} x {found.stored[1]}; they must be alike"
         )
     return size
 
 
-def _header(path, name):
-    """((width, height) as OpenCV turns it, format, Pillow's mode) of a picture; UserError when it is cut short."""
+def _header(path, name) -> Header:
+    """The header of a picture; UserError when it is cut short."""
     try:
-        with Image.open(path) as picture:
-            size, kind, mode = picture.size, picture.format, picture.mode
-            if kind == "JPEG" and picture.getexif().get(0x0112) in _TURNED:
-                size = size[::-1]
-        if kind in _LAST_BYTES:
+        header = read_header(path)
+        if header.kind in _LAST_BYTES:
             with open(path, "rb") as stream:
                 stream.seek(max(0, path.stat().st_size - 64))
-                whole = _LAST_BYTES[kind] in stream.read()
+                whole = _LAST_BYTES[header.kind] in stream.read()
             if not whole:  # a camera may append something; such a file can still be read
                 read_image(path, min_side=1)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
-    except Exception as error:  # Pillow reports damaged headers in many ways
-        raise UserError(
-            f"{name}: {path} cannot be read as a picture ({' '.join(str(error).split())}); mend it"
-        ) from error
-    return size, kind, mode
+    return header
 
 
 def _check_crop(transforms, images, sizes, name):
@@ -238,49 +177,55 @@ def _check_crop(transforms, images, sizes, name):
             return
 
 
-def _check_values(labels, job, name):
-    """Returns notes. Raises UserError for a label with a value that is neither a class nor ignore_index."""
-    chosen = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), LABELS_READ)).round().astype(int))
-    total = np.zeros(256, np.int64)
+def _check_values(labels, job, part, report):
+    """Raises UserError for a label with a value that is neither a class nor ignore_index."""
+    name, read = report.subject, len(labels) if part == "val" else LABELS_READ
+    chosen = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), read)).round().astype(int))
+    total, empty, ignored = np.zeros(256, np.int64), [], 0
     for index in chosen:
-        try:
-            with whole_pictures(), Image.open(labels[index]) as picture:
-                indexed = picture.mode == "P"
-                counts = np.array(picture.histogram())  # of the values, 256 of them
-        except Exception as error:  # Pillow reports damaged data in many ways
-            raise UserError(f"{name}: {labels[index]} is damaged ({' '.join(str(error).split())}); mend it") from error
-        wrong = [v for v in np.argsort(-counts) if counts[v] and v >= job.num_classes and v != job.ignore_index]
-        if wrong:
-            more = f" ({len(wrong)} such values)" if len(wrong) > 1 else ""
-            palette = "; it has a palette, and the indices of its colours count" if indexed else ""
-            raise UserError(
-                f"{name}: {labels[index]} has the value {wrong[0]} in {counts[wrong[0]]} pixels{more}; allowed are the "
-                f"classes 0 to {job.num_classes - 1}, and {job.ignore_index} where no class counts{palette}"
-            )
+        counts = np.bincount(_values(labels[index], job, name).ravel(), minlength=256)
+        if 0 <= job.ignore_index < 256:
+            ignored += counts[job.ignore_index]
+            counts[job.ignore_index] = 0
         total += counts
+        if not counts.any():
+            empty.append(labels[index].name)
     present = total[: job.num_classes] > 0
-    ignored = total[job.ignore_index] if 0 <= job.ignore_index < 256 else 0
     if not present.any():
         raise UserError(f"{name}: every pixel of the labels is {job.ignore_index}, which does not count ({labels[0]})")
-    return _notes(name, len(labels), len(chosen), np.flatnonzero(~present), job, ignored)
+    if len(chosen) < len(labels):
+        report.note(f"labels whose values were checked, spread evenly over {len(labels)}", count=len(chosen))
+    report.note("labels in which no pixel counts", empty)
+    _note_absent(np.flatnonzero(~present), ignored, job, part, report)
 
 
-def _notes(name, count, read, absent, job, ignored):
-    notes = []
-    if read < count:
-        notes.append(f"{name}: the values of {read} of the {count} labels were checked, spread evenly")
-    if len(absent):
-        names = class_names(job)
-        listed = ", ".join(f"{i} ({names[i]})" for i in absent[:6]) + (", ..." if len(absent) > 6 else "")
-        masks = ""
-        if ignored and len(absent) == job.num_classes - 1 and absent[0] == 1:
-            masks = f"; masks of 0 and {job.ignore_index} must hold 1 in place of {job.ignore_index}, which is left out"
-        notes.append(f"{name}: no pixel of {listed} in the {read} labels that were checked{masks}")
-    return notes
+def _values(label, job, name):
+    """The values of a label; UserError for one that is neither a class nor ignore_index."""
+    try:
+        values = masks.read_mask(label)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    if wrong := masks.wrong_value(values, job.num_classes, job.ignore_index):
+        raise UserError(f"{name}: {wrong_label(label, wrong, job.num_classes, job.ignore_index)}")
+    return values
+
+
+def _note_absent(absent, ignored, job, part, report):
+    names = own_class_names(job)
+    kind = f"classes without a pixel, {'never learned' if part == 'train' else 'left out of the mean'}"
+    if ignored and len(absent) == job.num_classes - 1 and absent[0] == 1:
+        kind += f" (masks of 0 and {job.ignore_index} must hold 1 in place of {job.ignore_index}, which does not count)"
+    listed = [names[i] if names[i] == f"class {i}" else f"{i} {names[i]}" for i in absent if i != job.ignore_index]
+    report.note(kind, listed)
 
 
 def class_names(job: Job) -> list[str]:
-    """One name for each class: the configuration's class_names, else Cityscapes', else "class N"."""
+    """One name for each output of the network: those that it was trained on, else `own_class_names`."""
+    return list(job.trained_classes or own_class_names(job))
+
+
+def own_class_names(job: Job) -> list[str]:
+    """The name of each label value: the configuration's class_names, else Cityscapes', else "class N"."""
     if job.class_names is not None:
         return list(job.class_names)
     if _is_cityscapes(job):

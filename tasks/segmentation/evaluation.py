@@ -17,9 +17,9 @@ from ..data import check_parts
 from ..evaluation import on_engine, write_evaluation
 from ..tables import table
 from .checks import check_test_config
-from .data import class_names
+from .data import class_names, open_dataset
 from .job import Job
-from .weights import load_trained
+from .weights import find_trained, load_trained
 
 #: the keys of a configuration's test_config, and what PaddleSeg does without them
 TEST_DEFAULTS = {
@@ -64,6 +64,7 @@ def evaluate(
             folder that cannot be written to.
     """
     inference_settings(job, test_config)
+    find_trained(job, weights)
     check_parts(job, "val")
     trained = load_trained(job, weights)
     model = trained.model if engine is None else on_engine(trained.model, engine)
@@ -73,8 +74,11 @@ def evaluate(
 
 def describe(result: Mapping[str, Any]) -> list[str]:
     """The lines that the command prints of a result of `evaluate`."""
-    rows = [[r["name"], f"{r['IoU']:.4f}", f"{r['precision']:.4f}", f"{r['pixels']:,}"] for r in result["classes"]]
-    absent = f"in no label and no prediction, and 0 in the mIoU: {', '.join(result['absent'])}"
+    rows = [
+        [r["name"], "-" if r["IoU"] is None else f"{r['IoU']:.4f}", f"{r['precision']:.4f}", f"{r['pixels']:,}"]
+        for r in result["classes"]
+    ]
+    absent = f"in no label, and left out of the mIoU: {', '.join(result['absent'])}"
     return [
         table([["class", "IoU", "precision", "pixels"], *rows]),
         *([absent] if result["absent"] else []),
@@ -94,32 +98,35 @@ def score(model: Any, job: Job, test_config: Mapping[str, Any] | None = None) ->
     Returns:
         mIoU, accuracy, kappa (at most 1; kappa is nan when there is one class only), images (their number), and
 
-        - classes: list of {name, IoU, precision, pixels (labelled with the class)};
-        - absent: names of the classes that no label and no prediction holds. Their IoU is 0 / 0, which PaddleSeg
-          counts as 0 in the mean.
+        - mIoU is the mean over the classes that some label holds. PaddleSeg itself counts the others as 0;
+        - classes: list of {name, IoU (None where no label holds the class), precision, pixels (labelled with it)};
+        - absent: names of the classes that no label holds.
 
     Raises:
         UserError: test_config; no pixel is labelled.
     """
     settings = inference_settings(job, test_config)
     evaluation = importlib.import_module("paddleseg.core.val")
-    dataset, training = job.builder.val_dataset, model.training
+    dataset, training = open_dataset(job, "val"), model.training
     with _pixel_counts(evaluation.metrics) as counts, np.errstate(invalid="ignore"):
         # its progress bar overwrites itself, which in a file makes one long line
         detail = sys.stdout.isatty()
         found = evaluation.evaluate(model, dataset, num_workers=job.num_workers, print_detail=detail, **settings)
     if training:
         model.train()
-    miou, accuracy, ious, precisions, kappa = found
-    common, predicted, labelled = (area.numpy() for area in counts)
-    names = class_names(job)
+    _, accuracy, ious, precisions, kappa = found
+    labelled = counts[2].numpy()
+    names, present = class_names(job), labelled > 0
     rows = zip(names, ious, precisions, labelled)
     return {
-        "mIoU": float(miou),
+        "mIoU": float(np.mean(ious[present])),
         "accuracy": float(accuracy),
         "kappa": float(kappa),
-        "classes": [{"name": n, "IoU": float(i), "precision": float(p), "pixels": int(k)} for n, i, p, k in rows],
-        "absent": [name for name, pixels in zip(names, predicted + labelled - common) if not pixels],
+        "classes": [
+            {"name": name, "IoU": float(iou) if pixels else None, "precision": float(precision), "pixels": int(pixels)}
+            for name, iou, precision, pixels in rows
+        ],
+        "absent": [name for name, pixels in zip(names, labelled) if not pixels],
         "images": len(dataset),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ class Job(task.Job):
         keep_checkpoints: how many snapshots are kept; 0 keeps all.
         class_names: one for each class, or None.
         use_gpu: None takes a GPU when there is one.
+        checked: what `data.check_data` found, by part.
     """
 
     task: ClassVar[str] = "segmentation"
@@ -40,6 +41,7 @@ class Job(task.Job):
     keep_checkpoints: int
     class_names: list[str] | None
     use_gpu: bool | None
+    checked: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]

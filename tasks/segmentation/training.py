@@ -19,6 +19,7 @@ from ...errors import UserError
 from ...training import loop, processes
 from ..training import begin
 from .batches import SeededDataset, sampler
+from .data import class_names, open_dataset
 from .evaluation import score
 from .job import Job
 
@@ -69,7 +70,7 @@ class Run(loop.Run):
 
     def open_data(self) -> None:
         """Opens PaddleSeg's data set, in its order."""
-        self.dataset = SeededDataset(self.job.builder.train_dataset, self.seed)
+        self.dataset = SeededDataset(open_dataset(self.job, "train"), self.seed)
         self.sampler = sampler(self.dataset, self.batch_size)
 
     def build(self) -> None:
@@ -108,6 +109,10 @@ class Run(loop.Run):
         # looked up at every step, so that a repair is used; `paddleseg.core.train` would be the function of that name
         compute = importlib.import_module("paddleseg.core.train").loss_computation
         return compute(logits_list=outputs, labels=labels, edges=edges, losses=self.losses)
+
+    def facts(self) -> dict[str, Any]:
+        """The names of the classes, so that the weights are used as they were trained."""
+        return {"classes": class_names(self.job)}
 
     def score(self) -> dict[str, float]:
         """mIoU and accuracy on val_dataset."""

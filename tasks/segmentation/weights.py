@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...datasets.report import few
 from ...errors import UserError
 from ...weights.catalog import find, is_url
 from ...weights.layouts import one_framework
 from ...weights.loader import load_weights
 from ...weights.reader import read_arrays, read_pickle
 from ..task import Trained
-from ..weights import find_weights
+from ..weights import find_weights, kept_classes
 from .job import Job
 
 
@@ -33,7 +34,7 @@ def load_trained(job: Job, weights: str | Path | None = None, model: Any = None)
             trained on pictures that were normalised in another way.
     """
     model = job.builder.model if model is None else model
-    path = find_weights(job, weights)
+    path = find_trained(job, weights)
     try:
         report = load_weights(model, path, adapt_input="rgb")
         # A backbone may start training with some random tensors. A model that is used as it is must have all.
@@ -51,6 +52,25 @@ def load_trained(job: Job, weights: str | Path | None = None, model: Any = None)
         ) from None
     print(report, file=sys.stderr)
     return Trained(model, path)
+
+
+def find_trained(job: Job, weights: str | Path | None = None) -> Path:
+    """The weights file to use. The job learns which classes it was trained on, where training kept their names.
+
+    Names that are none of the data's classes are passed over with a note: the labels' numbers count then.
+    """
+    from .data import own_class_names
+
+    path = find_weights(job, weights)
+    job.trained_classes, own = kept_classes(path, job.num_classes), own_class_names(job)
+    if job.trained_classes and sorted(job.trained_classes) != sorted(own):
+        print(
+            f"note: {path} was trained on the classes {few(job.trained_classes)}, and {job.path} names {few(own)}; the "
+            f"numbers of the labels count",
+            file=sys.stderr,
+        )
+        job.trained_classes = None
+    return path
 
 
 # Layout of published weights -> the catalog entry that says how their pictures were prepared.

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
 
-from densebone.tasks.detection.data import categories_of
+from densebone.tasks.detection.classes import categories_of
 
 
 def test_categories_are_in_the_order_of_the_file_as_the_toolkit_has_them(tmp_path):

@@ -169,6 +169,9 @@ def test_resume_passes_over_a_half_written_checkpoint(lived, sample, densebone, 
     (copy / "1.pdparams").write_bytes(whole[: len(whole) // 2])
     named = densebone("train", "-c", SMOKE, "--data", sample, "-r", f"output/{SMOKE}/1", cwd=tmp_path)
     assert (named.returncode, "half written" in named.stderr) == (2, True)
+    unnamed = densebone("train", "-c", SMOKE, "--data", sample, "-r", cwd=tmp_path)
+    assert (unnamed.returncode, "cannot resume: of checkpoint" in unnamed.stderr) == (2, True)
+    (copy / "1.json").unlink()  # as a run leaves it that is killed while it writes
     options = ["TrainReader.batch_size=4", "TrainReader.sample_transforms.2.Resize.target_size=[96,96]", "epoch=2"]
     resumed = densebone("train", "-c", SMOKE, "--data", sample, "-r", "--eval", "--vdl", "-o", *options, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr

@@ -132,17 +132,18 @@ def test_ways_differ(job):
     assert len(found) == len(WAYS)
 
 
-def test_an_absent_class_is_named_and_counts_as_zero(tmp_path):
+def test_an_absent_class_is_named_and_left_out_of_the_mean(tmp_path):
     four = [f"{part}.num_classes=4" for part in ("model", "train_dataset", "val_dataset")]
     job = tiny_training.job(tiny_training.write(tmp_path), *four, "class_names=[a,b,c,d]")
     model = job.builder.model
     model.head.bias.set_value(paddle.to_tensor([0.0, 0, 0, -1000]))
     found = score(model, job)
     assert found["absent"] == ["d"]
-    assert found["classes"][3] == {"name": "d", "IoU": 0.0, "precision": 0.0, "pixels": 0}
-    assert found["mIoU"] == pytest.approx(sum(row["IoU"] for row in found["classes"][:3]) / 4)
-    model.head.bias.set_value(paddle.to_tensor([0.0, 0, 0, 1000]))  # found everywhere: no longer absent
-    assert score(model, job)["absent"] == []
+    assert found["classes"][3] == {"name": "d", "IoU": None, "precision": 0.0, "pixels": 0}
+    assert found["mIoU"] == pytest.approx(sum(row["IoU"] for row in found["classes"][:3]) / 3)
+    model.head.bias.set_value(paddle.to_tensor([0.0, 0, 0, 1000]))  # found everywhere, which the others pay for
+    found = score(model, job)
+    assert (found["absent"], found["mIoU"]) == (["d"], 0)
 
 
 def test_the_model_stays_in_its_mode_and_the_configuration_says_how(job):
@@ -184,7 +185,7 @@ def test_kappa_of_a_single_class_is_no_number(job, tmp_path):
 def test_labels_that_are_all_ignored(job, tmp_path):
     for index in range(tiny_training.PICTURES):
         Image.fromarray(np.full((32, 64), 255, np.uint8)).save(tmp_path / f"{index}_label.png")
-    with pytest.raises(UserError, match="no pixel of val_dataset has a class"):
+    with pytest.raises(UserError, match="every pixel of the labels is 255, which does not count"):
         score(job.builder.model, job)
 
 
