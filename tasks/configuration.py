@@ -14,6 +14,15 @@ from ..errors import UserError, suggest
 
 # PaddleDetection's key, which holds a list, and PaddleSeg's, which holds a file or a list.
 _BASE_KEYS = ("_BASE_", "_base_")
+#: keys of configurations whose values are names of files and folders; `-o save_dir=2007` means a folder of that name
+TEXT_KEYS = frozenset(
+    """
+    save_dir weights output_eval vdl_log_dir filename proposals_path dataset_dir image_dir anno_path label_list
+    dataset_root train_path val_path test_path root part list
+    """.split()  # noqa: SIM905
+)
+_TEXT_OR_FLAG = ("pretrained", "pretrain_weights")
+_NULLS = ("", "null", "~")
 # PyYAML reads 1e-3 as text, because YAML 1.1 wants a point in it.
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
@@ -79,7 +88,8 @@ def apply_override(settings: Any, override: str, known: Collection[str] = ()) ->
 
     Args:
         settings: the configuration, changed in place.
-        override: the value is YAML. Numbers step into lists. Every key on the way must exist.
+        override: the value is YAML; of a key in `TEXT_KEYS` it is the text as it stands, or null. Numbers step into
+            lists. Every key on the way must exist.
         known: top-level keys that may be set though the configuration lacks them.
 
     Raises:
@@ -88,11 +98,8 @@ def apply_override(settings: Any, override: str, known: Collection[str] = ()) ->
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UserError(f"override {override!r} is not of the form key=value, for example TrainReader.batch_size=4")
-    try:
-        value = yaml.load(text, Loader=yaml.Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"the value of override {override!r} is not YAML: {' '.join(str(error).split())}") from error
     *parents, last = path.split(".")
+    value = _value(last, text, override)
     node = settings
     for depth, key in enumerate(parents):
         node = _child(node, key, ".".join(parents[:depth]), override)
@@ -104,6 +111,30 @@ def apply_override(settings: Any, override: str, known: Collection[str] = ()) ->
         node[last] = value
     else:
         raise UserError(f"override {override!r}: {'.'.join(parents)} is a {type(node).__name__}, it has no keys")
+
+
+def _value(key, text, override):
+    if key in TEXT_KEYS and text not in _NULLS:
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+        if not quoted:
+            return text
+    try:
+        value = yaml.load(text, Loader=yaml.Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"the value of override {override!r} is not YAML: {' '.join(str(error).split())}") from error
+    return text if key in _TEXT_OR_FLAG and not isinstance(value, (bool, type(None))) else value
+
+
+def check_texts(settings: Any, path: str | Path) -> None:
+    """Raises UserError for a number or the like under a key of `TEXT_KEYS`: YAML reads `save_dir: 007` as 7."""
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            if key in TEXT_KEYS and isinstance(value, (bool, int, float)):
+                raise UserError(f'{path}: {key} is {value!r}, which is no text; put it in quotes: {key}: "{value}"')
+            check_texts(value, path)
+    elif isinstance(settings, list):
+        for item in settings:
+            check_texts(item, path)
 
 
 def _child(node, key, where, override):

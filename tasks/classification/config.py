@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from ...errors import UserError, suggest
-from ..configuration import apply_override, plain, set_device, with_bases
+from ..configuration import apply_override, check_texts, plain, set_device, with_bases
 from .job import OPTIMIZERS, SCHEDULERS, Job, Model
 from .layouts import DATASETS
 from .schema import build, build_typed, setting
@@ -54,6 +54,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
     for override in overrides:
         apply_override(dic, override, known)
     dic = plain(dic)
+    check_texts(dic, path)
     for key in ("train_dataset", "val_dataset"):
         if data is not None and isinstance(dic.get(key), dict):
             dic[key]["root"] = str(data)

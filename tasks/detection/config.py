@@ -16,7 +16,7 @@ import yaml
 
 from ...errors import UserError, suggest
 from ...system import quiet
-from ..configuration import anchored_keys, apply_override, gpu_to_use
+from ..configuration import anchored_keys, apply_override, check_texts, gpu_to_use
 from .job import Job
 
 # Top-level keys that PaddleDetection's engine or densebone reads. The registry knows those of components.
@@ -67,6 +67,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
     for key in ("architecture", "num_classes"):
         if key not in cfg:
             raise UserError(f"{path} has no {key!r}; a detection configuration needs it")
+    check_texts({key: value for key, value in cfg.items() if isinstance(value, (dict, str, int))}, path)
     _check_keys(cfg, path)
     if not pretrained:
         for name in paddledet.__all__:

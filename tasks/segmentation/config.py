@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ...errors import UserError
-from ..configuration import anchored_keys, apply_override, plain, set_device
+from ..configuration import anchored_keys, apply_override, check_texts, plain, set_device
 from .job import Job
 
 # Top-level keys that densebone reads and PaddleSeg does not. docs/segmentation.md explains them.
@@ -56,6 +56,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
     for override in overrides:
         apply_override(dic, override, known)
     dic = plain(dic)
+    check_texts(dic, path)
     checks.check_keys(dic, known, anchored, path)
     for key in ("train_dataset", "val_dataset"):
         if data is not None and key in dic:

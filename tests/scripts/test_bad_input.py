@@ -109,62 +109,15 @@ def unknown_category(content):
     content["annotations"][0]["category_id"] = 99
 
 
-def box_outside(content):
-    content["annotations"][0]["bbox"] = [10, 10, 5000, 20]
-
-
-def no_such_picture(content):
-    content["annotations"][0]["image_id"] = 12345
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (unknown_category, "has category 99, which the file does not define; it defines 1 (circle), 3 (square)"),
-        (box_outside, "has the box [10, 10, 5000, 20] [x, y, width, height] outside its picture of"),
-        (no_such_picture, "belongs to picture 12345, which the file does not list"),
-    ],
-)
-def test_annotations_are_checked(change, words, sample, tmp_path):
+def test_an_annotation_of_an_unknown_category_is_named(sample, tmp_path):
     from densebone import UserError
-    from densebone.tasks.detection.data import check_dataset
 
-    folder = edited(sample, tmp_path / "data", change)
-    settings = {"name": "COCODataSet", "dataset_dir": folder, "image_dir": "train2017"}
-    settings["anno_path"] = "annotations/instances_train2017.json"
+    folder = edited(sample, tmp_path / "data", unknown_category)
     with pytest.raises(UserError) as caught:
-        check_dataset(settings, "TrainDataset", 4)
-    assert words in str(caught.value)
+        check(folder)
+    assert "has category 99, which the file does not define; it defines 1 (circle), 3 (square)" in str(caught.value)
     assert "instances_train2017.json: annotation" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_pictures_that_are_missing_are_counted(sample, tmp_path):
-    from densebone.tasks.detection.data import check_dataset
-
-    shutil.copytree(sample, tmp_path / "data")
-    first = sorted((tmp_path / "data" / "train2017").iterdir())[0]
-    first.unlink()
-    settings = {"name": "COCODataSet", "dataset_dir": tmp_path / "data", "image_dir": "train2017"}
-    settings["anno_path"] = "annotations/instances_train2017.json"
-    (note,) = check_dataset(settings, "TrainDataset", 4)
-    assert "1 of 4 pictures are not in" in note
-    assert first.name in note
-
-
-def test_a_box_may_overhang_as_those_of_coco_do():
-    from densebone import UserError
-    from densebone.datasets.coco import check_annotations
-
-    content = {
-        "categories": [{"id": 1, "name": "cat"}],
-        "images": [{"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [-0.5, 0, 641, 480]}],
-    }
-    check_annotations(content, "a.json", 80)
-    content["annotations"][0]["bbox"] = [0, 0, 700, 480]
-    with pytest.raises(UserError, match="outside its picture of 640 x 480"):
-        check_annotations(content, "a.json", 80)
 
 
 def test_train_does_not_delete_what_it_did_not_write(sample, densebone, tmp_path):
@@ -196,12 +149,18 @@ def test_predict_without_weights_or_pictures(sample, densebone, tmp_path):
 
 def test_a_file_that_is_no_picture_is_named_before_training(sample, tmp_path):
     from densebone import UserError
-    from densebone.tasks.detection.data import check_dataset
 
     shutil.copytree(sample, tmp_path / "data")
     first = sorted((tmp_path / "data" / "train2017").iterdir())[0]
     first.write_text("<!DOCTYPE html>")
-    settings = {"name": "COCODataSet", "dataset_dir": tmp_path / "data", "image_dir": "train2017"}
-    settings["anno_path"] = "annotations/instances_train2017.json"
     with pytest.raises(UserError, match=f"{first.name} is not a picture"):
-        check_dataset(settings, "TrainDataset", 4)
+        check(tmp_path / "data")
+
+
+def check(folder):
+    """Checks TrainDataset as `train` does before anything is built."""
+    from densebone.scripts.options import find_config
+    from densebone.tasks.detection import config
+    from densebone.tasks.detection.data import check_data
+
+    return check_data(config.load(find_config(SMOKE), data=str(folder)), "train")

@@ -108,3 +108,50 @@ def test_flatten_of_what_builds_on_itself(tmp_path):
     (tmp_path / "b.yml").write_text("_base_: a.yml\n")
     with pytest.raises(UserError, match="which builds on"):
         configuration.flatten([tmp_path / "a.yml"], "x: 1")
+
+
+NAMES = ["2007", "007", "a: b", "{x}", "[1]", "no", "1e3", "run #2", "2026-11-29", "a b", "- x", "!!python/name:os"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_files_and_folders_are_never_yaml(name):
+    settings = {"save_dir": "output", "TrainDataset": {"dataset_dir": "x"}, "model": {"pretrained": None}}
+    for key in ("save_dir", "TrainDataset.dataset_dir"):
+        configuration.apply_override(settings, f"{key}={name}")
+    assert settings["save_dir"] == settings["TrainDataset"]["dataset_dir"] == name
+    configuration.apply_override(settings, "save_dir=null")
+    assert settings["save_dir"] is None
+    configuration.apply_override(settings, "save_dir='null'")
+    assert settings["save_dir"] == "null"
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("null", None), ("7.pdparams", "7.pdparams"), ("7", "7")])
+def test_pretrained_is_a_name_or_a_flag(text, value):
+    settings = {"model": {"pretrained": None}}
+    configuration.apply_override(settings, f"model.pretrained={text}")
+    assert settings["model"]["pretrained"] == value and type(settings["model"]["pretrained"]) is type(value)
+
+
+def test_a_number_in_the_place_of_a_name_is_named():
+    configuration.check_texts({"train_dataset": {"dataset_root": "007"}, "list": [{"root": None}]}, "a.yml")
+    with pytest.raises(UserError, match=r"a\.yml: dataset_root is 7, which is no text; put it in quotes"):
+        configuration.check_texts({"train_dataset": {"dataset_root": 7}}, "a.yml")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "null", '"q"'])
+def test_the_folder_of_the_data_is_the_given_text(name):
+    for needed in ("ppdet", "paddleseg"):
+        pytest.importorskip(needed, reason=f"needs {needed}: pip install densebone[detection,segmentation]")
+    from densebone.scripts.options import find_config
+    from densebone.tasks.task import task_of
+
+    def load(config):
+        path = find_config(config)
+        return task_of(path).part("config").load(path, data=name)
+
+    cfg = load("ssd_hardnet68_300_150e_coco").cfg
+    assert [cfg[f"{part}Dataset"]["dataset_dir"] for part in ("Train", "Eval", "Test")] == [name] * 3
+    dic = load("fchardnet70_cityscapes_1024x1024_90k").dic
+    assert dic["train_dataset"]["dataset_root"] == dic["val_dataset"]["dataset_root"] == name
+    job = load("hardnet68_150e_imagenet")
+    assert job.train_dataset.root == job.val_dataset.root == name
