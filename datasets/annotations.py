@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import UserError
 from ..pictures.listed import find_listed
 from ..pictures.reading import Header, read_header
+from .names import match_names
 from .report import Report, few
 
 # COCO itself has boxes that overhang a picture by a fraction of a pixel.
@@ -260,8 +261,7 @@ class _Scale:
 def match_classes(annotations: Annotations, classes: Sequence[str], report: Report) -> None:
     """Renumbers the labels so that they are places in `classes`, matched by name.
 
-    A name matches itself, else the only one that differs in case, spaces or underscores alone. Boxes of other classes
-    are left out.
+    Names are matched as `datasets.names.match_names` does. Boxes of other classes are left out.
 
     Args:
         annotations: changed in place: `classes` and `category_ids` too. A class that the file lacks gets a new id.
@@ -271,7 +271,7 @@ def match_classes(annotations: Annotations, classes: Sequence[str], report: Repo
     Raises:
         UserError: none of the file's classes is known.
     """
-    places = [_place_of(name, annotations.classes, classes) for name in annotations.classes]
+    places = match_names(annotations.classes, classes)
     pairs = [(name, classes[place]) for name, place in zip(annotations.classes, places) if place is not None]
     if not pairs and annotations.classes:
         raise UserError(
@@ -298,18 +298,6 @@ def match_classes(annotations: Annotations, classes: Sequence[str], report: Repo
     for place in range(len(classes)):
         annotations.category_ids.append(ids.get(place, free))
         free += place not in ids
-
-
-def _place_of(name, own, classes):
-    """The place of a class among the network's, None when it has none of that name."""
-    if name in classes:
-        return list(classes).index(name)
-    alike = [i for i, other in enumerate(classes) if _plain(other) == _plain(name) and other not in own]
-    return alike[0] if len(alike) == 1 and sum(_plain(other) == _plain(name) for other in own) == 1 else None
-
-
-def _plain(name):
-    return "".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def check_boxes(annotations: Annotations, report: Report) -> None:

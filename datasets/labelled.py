@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ..errors import UserError
 from ..pictures.finding import EXTENSIONS, is_hidden, is_picture_name
 from ..pictures.reading import read_image
 from .imagenet import NAMES, SYNSETS
+from .lists import rows_of, unquoted
+from .names import match_names
+from .report import Report, few
 
 
 class PictureSet:
@@ -22,6 +26,7 @@ class PictureSet:
         labels: one for each picture, 0 to num_classes - 1.
         classes: the name of each label, where the data says; else None.
         source: where the pictures are, for messages.
+        folders: the class folder of each label, where there are some; else None.
     """
 
     def __init__(
@@ -30,8 +35,9 @@ class PictureSet:
         labels: Sequence[int] | np.ndarray,
         classes: Sequence[str] | None,
         source: str,
+        folders: Sequence[str] | None = None,
     ):
-        self.pictures, self.classes, self.source = pictures, classes, source
+        self.pictures, self.classes, self.source, self.folders = pictures, classes, source, folders
         self.labels = np.asarray(labels, np.int64)
 
     def __len__(self) -> int:
@@ -64,49 +70,77 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"there is no folder {folder}; give the data set's folder with --data or root:")
 
 
-def class_folders(folder: Path) -> list[str]:
-    """Names of the sub-folders, sorted, without hidden ones."""
+def class_folders(folder: Path, most: int | None = None) -> list[str]:
+    """Names of the sub-folders, sorted, without hidden ones.
+
+    Args:
+        folder: holds the class folders.
+        most: how many classes there should be. Where there are more folders, those without pictures do not count.
+    """
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+    return names if most is None or len(names) <= most else [n for n in names if has_pictures(folder / n)]
 
 
-def read_folders(folder: Path, found: Sequence[str], classes: Sequence[str], num_classes: int, part: str) -> PictureSet:
+def has_pictures(folder: Path) -> bool:
+    """Whether there is a picture in a folder or below it."""
+    return any(is_picture_name(name) for _, _, names in os.walk(folder, followlinks=True) for name in names)
+
+
+def read_folders(
+    folder: Path, found: Sequence[str], classes: Sequence[str], num_classes: int, part: str, report: Report
+) -> PictureSet:
     """The pictures of class folders. A label is the place of the folder's name among `classes`.
 
-    A part of ImageNet's synsets also serves a network with all 1000 classes.
+    Names are matched as `datasets.names.match_names` does, and a synset by its name in words too. A part of ImageNet's
+    synsets also serves a network with all 1000 classes.
 
     Args:
         folder: holds the class folders.
         found: their names.
-        classes: the class folders of the training data.
+        classes: the class folders of the training data, or what the network was trained on.
         num_classes: of the network.
-        part: "train" or "val". A class without pictures is an error in training only.
+        part: "train" or "val". A folder that is no class is an error in training; in evaluation it is left out.
+        report: receives what is left out.
 
     Raises:
-        UserError: a folder that is no class; another number of classes; a folder without pictures.
+        UserError: no folder is a class; another number of classes; no picture at all.
     """
-    if unknown := [name for name in found if name not in classes]:
-        raise UserError(f"{folder} has the folder {unknown[0]!r}, which is no class of the training pictures")
-    places = {name: number for number, name in enumerate(classes)}
+    keys = list(classes)
     if len(classes) != num_classes:
         if num_classes != len(SYNSETS) or not set(classes) <= set(SYNSETS):
             raise UserError(
                 f"{folder} has {len(classes)} classes, and model.num_classes is {num_classes}; set it to "
                 f"{len(classes)}, or give a folder with {num_classes} classes"
             )
-        places = {name: SYNSETS.index(name) for name in classes}
-        classes = SYNSETS
+        keys = list(SYNSETS)
+    places = _places(found, keys)
+    unknown = [name for name, place in zip(found, places) if place is None]
+    if unknown and (part == "train" or len(unknown) == len(found)):
+        raise UserError(
+            f"{folder} has the folder {unknown[0]!r}, which is no class of the training pictures; these are {few(keys)}"
+        )
     paths: list[str] = []
     labels: list[int] = []
-    for name in found:
+    for name, place in zip(found, places):
         pictures = _pictures_below(folder / name)
-        if not pictures and part == "train":
-            raise UserError(f"{folder / name} holds no pictures; looked for {' '.join(EXTENSIONS)}")
+        if place is None:
+            report.drop(f"pictures of {name!r}, which is no class of the training pictures, left out", pictures)
+            continue
         paths += pictures
-        labels += [places[name]] * len(pictures)
+        labels += [place] * len(pictures)
     if not paths:
         raise UserError(f"the folders of {folder} hold no pictures; looked for {' '.join(EXTENSIONS)}")
-    return PictureSet(paths, labels, readable(classes), str(folder))
+    respelled = [f"{a} is {keys[p]}" for a, p in zip(found, places) if p is not None and a != keys[p]]
+    report.note("folders that are taken for a class by another spelling", respelled)
+    return PictureSet(paths, labels, readable(keys), str(folder), keys)
+
+
+def _places(found, keys):
+    """The place of each folder among the classes, by its name or by its name in words; None where there is none."""
+    places = match_names(found, keys)
+    in_words = match_names(readable(found), readable(keys))
+    return [place if place is not None else other for place, other in zip(places, in_words)]
 
 
 def _pictures_below(folder):
@@ -134,11 +168,7 @@ def read_list(
     Raises:
         UserError: the list cannot be read, is empty, or has a line of another form.
     """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"the list {path} cannot be read as text ({error}); give PATH LABEL in each line") from error
-    rows = [(number, line) for number, line in enumerate(lines, 1) if line]
+    rows = rows_of(path)
     if not rows:
         raise UserError(f"the list {path} is empty; give PATH LABEL in each line")
     if in_order and all(len(line.split()) == 1 for _, line in rows):
@@ -146,13 +176,19 @@ def read_list(
         rows = [(number, f"{name} {line}") for (number, line), name in zip(rows, names)]
     paths, labels = [], []
     for number, line in rows:
-        name, _, text = line.replace("\t", " ").rpartition(" ")
+        name, text = _parted(line)
         if not name:
             raise UserError(f"{path}, line {number}: {line!r} is not PATH LABEL, two words with a space between them")
-        paths.append(name.strip())
+        paths.append(name)
         labels.append(_label(text, num_classes, classes, f"{path}, line {number}"))
     root = next((root for root in roots if (root / paths[0]).is_file()), roots[0])
     return PictureSet([str(root / name) for name in paths], labels, classes and readable(classes), str(path))
+
+
+def _parted(line):
+    """(name, label) of a line: what stands before and after the last tab, comma, semicolon or space."""
+    parts = re.match(r"(.*?)\s*(?:[\t,;]|\s)\s*(\"[^\"]*\"|[^\t,;\s]+)$", line)
+    return (unquoted(parts[1]), unquoted(parts[2])) if parts else ("", line)
 
 
 def _names_in_order(path, folder, count):
@@ -167,7 +203,9 @@ def _names_in_order(path, folder, count):
 def _label(text, num_classes, classes, where):
     known = classes if classes and len(classes) == num_classes else SYNSETS if num_classes == len(SYNSETS) else ()
     if text in known:
-        return known.index(text)
+        return list(known).index(text)
     if not text.isdecimal() or int(text) >= num_classes:
-        raise UserError(f"{where}: the label is {text!r}; a number from 0 to {num_classes - 1} is expected")
+        raise UserError(
+            f"{where}: the label is {text!r}; a number from 0 to {num_classes - 1} is expected (the first class is 0)"
+        )
     return int(text)

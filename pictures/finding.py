@@ -11,9 +11,13 @@ from ..errors import UserError
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
 
+# Folders that systems and archives leave beside the user's own.
+_OF_SYSTEMS = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+
+
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder with this name (no path) is hidden, such as `._a.jpg` of macOS or `.thumbnails`."""
-    return name.startswith(".")
+    """Whether a file or folder with this name (no path) is hidden, as `._a.jpg` and `__MACOSX` of macOS are."""
+    return name.startswith(".") or name in _OF_SYSTEMS
 
 
 def is_picture_name(name: str) -> bool:

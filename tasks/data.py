@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ..datasets.report import Report
 from .task import TASKS, Job
 
 
@@ -19,8 +20,12 @@ def check_parts(job: Job, *parts: str) -> None:
     """
     check = TASKS[job.task].part("data").check_data
     for part in parts:
-        report = check(job, part)
-        if job.strict:
-            report.refuse_drops()
-        for line in report.lines():
-            print(f"note: {line}", file=sys.stderr)
+        say(job, check(job, part))
+
+
+def say(job: Job, report: Report) -> None:
+    """Prints a report as notes on stderr; UserError where the job is strict and something is left out."""
+    if job.strict:
+        report.refuse_drops()
+    for line in report.lines():
+        print(f"note: {line}", file=sys.stderr)

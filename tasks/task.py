@@ -22,6 +22,7 @@ same names beside this one. Segmentation and detection also have heads.py, the t
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +54,7 @@ class Job:
         num_classes: classes of the model.
         trained_classes: the names of the classes that the weights in use were trained on, in the order of the
             network's outputs; None while that is not known.
+        trained_folders: the class folders that a classifier was trained on, likewise.
         strict: data of which something would be left out is refused.
     """
 
@@ -61,12 +63,22 @@ class Job:
     save_dir: str
     num_classes: int
     trained_classes: list[str] | None = None
+    trained_folders: list[str] | None = None
     strict: bool = False
 
     @property
     def name(self) -> str:
         """The configuration's file name without its extension."""
         return self.path.stem
+
+    def learn_classes(self, about: Mapping[str, Any]) -> None:
+        """Takes the classes from what is kept with a checkpoint, where there is one name for each output."""
+        self.trained_classes = self._names(about.get("classes"))
+        self.trained_folders = self._names(about.get("folders"))
+
+    def _names(self, names):
+        usable = isinstance(names, list) and len(names) == self.num_classes and all(isinstance(n, str) for n in names)
+        return list(names) if usable and len(set(names)) == len(names) else None
 
     @property
     def folder(self) -> Path:

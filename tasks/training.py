@@ -24,7 +24,6 @@ from ..pictures.plots import check_curves
 from ..training import checkpoints
 from .data import check_parts
 from .task import Job
-from .weights import classes_in
 
 
 def begin(
@@ -49,7 +48,7 @@ def begin(
     start: tuple[Path | None, dict[str, Any]] = None, {}
     if resume is not None:
         start = checkpoints.starting_point(job.folder, resume, overwrite)
-        job.trained_classes = classes_in(start[1], job.num_classes)
+        job.learn_classes(start[1])
     if paddle.distributed.get_rank() == 0:
         check_parts(job, *("train", "val")[: 1 + evaluate])
     return start if resume is not None else checkpoints.starting_point(job.folder, None, overwrite)

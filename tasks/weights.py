@@ -30,15 +30,23 @@ def find_weights(job: Job, weights: str | Path | None = None, configured: str | 
     return checkpoints.find_weights(job.folder, weights, configured, what=TASKS[job.task].trained)
 
 
-def kept_classes(path: Path, num_classes: int) -> list[str] | None:
-    """The class names that training kept beside a weights file; None where it kept none for so many classes."""
-    about = checkpoints.info(path) if path.suffix == ".pdparams" else None
-    return classes_in(about or {}, num_classes)
+def facts_of(path: str | Path) -> Mapping[str, Any]:
+    """What training kept beside a weights file; {} where it kept nothing, or the file is not the one it wrote."""
+    path = Path(path)
+    file = path if path.suffix == ".pdparams" else path.with_name(f"{path.name}.pdparams")
+    return (checkpoints.info(file) if file.is_file() else None) or {}
 
 
-def classes_in(about: Mapping[str, Any], num_classes: int) -> list[str] | None:
-    """The class names among what is kept with a checkpoint; None where there are not `num_classes` different ones."""
-    names = about.get("classes")
-    if not isinstance(names, list) or len(names) != num_classes or not all(isinstance(name, str) for name in names):
-        return None
-    return list(names) if len(set(names)) == len(names) else None
+def starting_order(source: Any, own: list[str], key: str = "classes") -> list[str]:
+    """The order of the classes of a training that starts from other weights.
+
+    Args:
+        source: what the configuration names as its first weights. Where our own training wrote that file, for the same
+            classes, they keep their places.
+        own: the data's classes.
+        key: of the facts that are kept with a checkpoint: "classes" or "folders".
+    """
+    if not isinstance(source, (str, Path)) or is_url(str(source)):
+        return own
+    kept = facts_of(source).get(key)
+    return list(kept) if isinstance(kept, list) and sorted(map(str, kept)) == sorted(own) else own

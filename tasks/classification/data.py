@@ -13,10 +13,12 @@ from PIL import Image
 from ...backbones.base import MIN_SIDE
 from ...datasets.imagenet import NAMES
 from ...datasets.labelled import PictureSet
+from ...datasets.report import Report
 from ...errors import UserError
 from ...pictures.preparing import Preprocessing, normalize, prepare
 from ...pictures.reading import looks_like_a_picture
 from ...training.batches import load
+from ..weights import starting_order
 from .job import Job
 from .transforms import AFTER_NORMALIZING, RandomFlip, RandomResizedCrop
 
@@ -24,25 +26,31 @@ from .transforms import AFTER_NORMALIZING, RandomFlip, RandomResizedCrop
 LOOKED_AT = 100_000
 
 
-def check_data(job: Job, part: str) -> list[str]:
+def check_data(job: Job, part: str) -> Report:
     """Checks a data set before training or evaluation: its layout, and that its files begin as pictures do.
 
     Args:
         job: from `classification.config.load`.
         part: "train" or "val".
 
-    Returns:
-        Notes for the user; here none.
-
     Raises:
         UserError: the data set is missing, empty or of other classes; files that are missing or no pictures.
     """
     check_pictures(open_set(job, part))
-    return []
+    return report_of(job, part)
+
+
+def report_of(job: Job, part: str) -> Report:
+    """What opening a data set has found; the files themselves are not looked at. Raises as `open_set`."""
+    open_set(job, part)
+    return job.checked[part][1]
 
 
 def open_set(job: Job, part: str) -> PictureSet:
-    """The pictures of a job's train_dataset or val_dataset.
+    """The pictures of a job's train_dataset or val_dataset, opened once.
+
+    Class folders are matched by name to what the network was trained on, where that is known, else to the folders of
+    the training data.
 
     Args:
         job: from `classification.config.load`.
@@ -51,14 +59,34 @@ def open_set(job: Job, part: str) -> PictureSet:
     Raises:
         UserError: the configuration has no such data set, or it is missing, empty, or of other classes.
     """
+    if part not in job.checked:
+        report = Report(f"{part}_dataset")
+        pictures = _open(job, part, report)
+        counts = np.bincount(pictures.labels, minlength=job.num_classes)
+        names = class_names(job, pictures)
+        effect = "never learned" if part == "train" else "so the result says nothing of them"
+        if pictures.folders is None and counts[0] == 0 < counts[-1]:
+            effect += " (labels count from 0)"
+        absent = [f"{n}: {names[n]}" if names[n] != f"class {n}" else str(n) for n in np.flatnonzero(counts == 0)]
+        report.note(f"labels that never occur, {effect}", absent)
+        job.checked[part] = pictures, report
+    return job.checked[part][0]
+
+
+def _open(job, part, report):
     dataset = job.train_dataset if part == "train" else job.val_dataset
     if dataset is None:
         raise UserError(f"{job.path} has no {part}_dataset; say where its pictures are")
-    classes = job.train_dataset.class_folders("train") if part == "val" else None
+    known = job.trained_folders or (None if job.class_names else job.trained_classes)
+    if known is None and (part == "val" or job.model.pretrained):
+        known = job.train_dataset.class_folders("train", job.num_classes)
+        if known is not None and job.model.pretrained:
+            known = starting_order(job.model.pretrained, list(known), "folders")
     try:
-        return dataset.open(part, job.num_classes, classes)
+        pictures = dataset.open(part, job.num_classes, known, report)
     except UserError as error:
         raise UserError(f"{job.path}: {part}_dataset: {error}") from None
+    return pictures
 
 
 def check_pictures(pictures: PictureSet) -> None:
@@ -81,7 +109,10 @@ def check_pictures(pictures: PictureSet) -> None:
 
 
 def class_names(job: Job, pictures: PictureSet | None = None) -> list[str]:
-    """One name for each class: the configuration's, else the data's, else ImageNet's for 1000 classes, else "class N".
+    """One name for each class.
+
+    It is the configuration's, else what the network was trained on, else the data's, else ImageNet's for 1000 classes,
+    else "class N".
 
     Args:
         job: from `classification.config.load`.
@@ -91,8 +122,10 @@ def class_names(job: Job, pictures: PictureSet | None = None) -> list[str]:
         UserError: class_names that cannot be read or are not num_classes different names.
     """
     names = job.class_names
+    if names is None and job.trained_classes:
+        return list(job.trained_classes)
     if names is None:
-        names = job.train_dataset.class_names() if pictures is None else pictures.classes
+        names = job.train_dataset.class_names(job.num_classes) if pictures is None else pictures.classes
         if names is None or len(names) != job.num_classes:
             names = NAMES if job.num_classes == len(NAMES) else [f"class {i}" for i in range(job.num_classes)]
         return list(names)

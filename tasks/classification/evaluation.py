@@ -18,10 +18,11 @@ from ...errors import UserError
 from ...pictures.preparing import Preprocessing
 from ...system.files import check_writable
 from ...training import processes
+from ..data import say
 from ..evaluation import on_engine, write_evaluation
-from .data import EvalSamples, open_set
+from .data import EvalSamples, open_set, report_of
 from .job import Job
-from .weights import load_trained
+from .weights import find_trained, load_trained
 
 TOP = 5
 
@@ -46,9 +47,12 @@ def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, A
             be written to.
     """
     processes.start()
+    find_trained(job, weights)
     pictures = open_set(job, "val")
-    trained = load_trained(job, weights)
     first = distributed.get_rank() == 0
+    if first:
+        say(job, report_of(job, "val"))
+    trained = load_trained(job, weights)
     if first:
         check_writable(job.folder)  # now, not after the hours that a large data set takes
     model = trained.model

@@ -1,7 +1,7 @@
 """What a classification configuration describes, block by block."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -125,6 +125,7 @@ class Job(task.Job):
         num_workers: processes that read pictures; 0 reads them in this one.
         save_dir: results go to save_dir/NAME.
         use_gpu: None takes a GPU when there is one.
+        checked: what `data.open_set` found, by part.
     """
 
     task: ClassVar[str] = "classification"
@@ -156,6 +157,7 @@ class Job(task.Job):
     num_workers: int = setting("whole", 0, least=0)
     save_dir: str = setting("text", "output")
     use_gpu: bool | None = setting("flag", None)
+    checked: dict = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]

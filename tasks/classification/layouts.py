@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...datasets.cifar import read_cifar, read_names
 from ...datasets.labelled import PictureSet, check_folder, class_folders, read_folders, read_list, readable
+from ...datasets.report import Report
 from ...errors import UserError
 from .schema import setting
 
@@ -24,27 +25,37 @@ class Folder:
     root: str = setting("text")
     part: str | None = setting("text", None)
 
-    def class_folders(self, part: str) -> Sequence[str] | None:
-        """Names of the class folders, sorted; None when there is no such folder."""
+    def class_folders(self, part: str, most: int | None = None) -> Sequence[str] | None:
+        """Names of the class folders, as `datasets.labelled.class_folders`; None when there is no such folder."""
         place = self._place(part)
-        return class_folders(place) if place.is_dir() else None
+        return class_folders(place, most) if place.is_dir() else None
 
-    def class_names(self) -> Sequence[str] | None:
+    def class_names(self, most: int | None = None) -> Sequence[str] | None:
         """The class names in words; None when the folder does not exist."""
-        folders = self.class_folders("train")
+        folders = self.class_folders("train", most)
         return folders and readable(folders)
 
     def _place(self, part):
         return Path(self.root) / (self.part or "")
 
-    def open(self, part: str, num_classes: int, classes: Sequence[str] | None = None) -> PictureSet:
-        """Reads the data set; `classes` are the class folders of training, when they are known."""
+    def open(
+        self, part: str, num_classes: int, classes: Sequence[str] | None = None, report: Report | None = None
+    ) -> PictureSet:
+        """Reads the data set.
+
+        Args:
+            part: "train" or "val".
+            num_classes: of the network.
+            classes: the class folders of training, or what the network was trained on, where that is known.
+            report: receives what is left out.
+        """
         place = self._place(part)
         check_folder(place)
-        found = class_folders(place)
+        found = class_folders(place, num_classes)
         if not found:
             raise UserError(f"{place} has no folders; a folder for each class is expected, with its pictures in it")
-        return read_folders(place, found, classes or found, num_classes, part)
+        report = Report(f"{part}_dataset") if report is None else report
+        return read_folders(place, found, classes or found, num_classes, part, report)
 
 
 @dataclass(kw_only=True)
@@ -60,20 +71,22 @@ class ImageNetFolder(Folder):
 
     list: str | None = setting("text", None)
 
-    def class_folders(self, part: str) -> Sequence[str] | None:
+    def class_folders(self, part: str, most: int | None = None) -> Sequence[str] | None:
         """Names of the training class folders, else of this part's."""
-        return super().class_folders("train") or super().class_folders(part) or None
+        return super().class_folders("train", most) or super().class_folders(part, most) or None
 
     def _place(self, part):
         return Path(self.root) / (self.part or part)
 
-    def open(self, part: str, num_classes: int, classes: Sequence[str] | None = None) -> PictureSet:
+    def open(
+        self, part: str, num_classes: int, classes: Sequence[str] | None = None, report: Report | None = None
+    ) -> PictureSet:
         """Reads the data set."""
         place = self._place(part)
         check_folder(place)
-        classes = classes or self.class_folders(part)
+        classes = classes or self.class_folders(part, num_classes)
         if class_folders(place):
-            return super().open(part, num_classes, classes)
+            return super().open(part, num_classes, classes, report)
         lists = [self.list] if self.list else [Path(self.root) / name for name in _FLAT_LISTS]
         for path in map(Path, lists):
             if path.is_file():
@@ -96,13 +109,15 @@ class ListFile:
     list: str = setting("text")
     root: str | None = setting("text", None)
 
-    def class_folders(self, part: str) -> None:
+    def class_folders(self, part: str, most: int | None = None) -> None:
         """None: a list has no class folders."""
 
-    def class_names(self) -> None:
+    def class_names(self, most: int | None = None) -> None:
         """None: a list has no class names."""
 
-    def open(self, part: str, num_classes: int, classes: Sequence[str] | None = None) -> PictureSet:
+    def open(
+        self, part: str, num_classes: int, classes: Sequence[str] | None = None, report: Report | None = None
+    ) -> PictureSet:
         """Reads the data set. Where there is no such file, `list` is looked for below `root`."""
         path = Path(self.list)
         if self.root and not path.is_file() and (Path(self.root) / path).is_file():
@@ -119,17 +134,19 @@ class Cifar10:
     root: str = setting("text")
     count = 10
 
-    def class_folders(self, part: str) -> None:
+    def class_folders(self, part: str, most: int | None = None) -> None:
         """None: CIFAR has no class folders."""
 
-    def class_names(self) -> Sequence[str] | None:
+    def class_names(self, most: int | None = None) -> Sequence[str] | None:
         """The names in the archive; None when it does not exist."""
         try:
             return read_names(self.root, self.count)
         except UserError:
             return None
 
-    def open(self, part: str, num_classes: int, classes: Sequence[str] | None = None) -> PictureSet:
+    def open(
+        self, part: str, num_classes: int, classes: Sequence[str] | None = None, report: Report | None = None
+    ) -> PictureSet:
         """Reads the data set into memory."""
         pictures, labels, names = read_cifar(self.root, self.count, part)
         if num_classes != self.count:

@@ -161,11 +161,13 @@ def checkpoint_facts(job: Job, pictures: PictureSet | None = None) -> dict[str, 
         pictures: the training data, which may name the classes; None opens it.
 
     Returns:
-        model, num_classes, classes, preprocessing: values for JSON.
+        model, num_classes, classes, folders (the class folders, or None), preprocessing: values for JSON.
     """
+    folders = job.trained_folders if pictures is None else pictures.folders
     return {
         "model": job.model.name,
         "num_classes": job.num_classes,
         "classes": class_names(job, pictures),
+        "folders": folders and list(folders),
         "preprocessing": asdict(job.preprocessing),
     }

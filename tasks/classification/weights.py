@@ -11,13 +11,12 @@ from typing import Any
 from ...errors import UserError
 from ...pictures.preparing import Preprocessing
 from ...registry import create_model, find_model
-from ...training import checkpoints
 from ...weights.catalog import Entry, is_published, is_url
 from ...weights.identify import entry_of
 from ...weights.loader import load_weights
 from ...weights.reader import read_arrays
 from ..task import Trained
-from ..weights import find_weights
+from ..weights import facts_of, find_weights
 from .data import class_names
 from .job import Job
 
@@ -54,10 +53,10 @@ def load_trained(job: Job, weights: str | Path | None = None, model: Any = None)
     Raises:
         UserError: there is no such file, it is half written, or it is of another network or number of classes.
     """
-    path = find_weights(job, weights)
+    path = find_trained(job, weights)
     is_named = weights is not None and (is_url(weights) or is_published(str(weights)))
     entry = entry_of(weights if is_named else path, job.model.name)
-    about = checkpoints.info(path) or {} if path.suffix == ".pdparams" else {}
+    about = facts_of(path)
     options = _options(job, path)
     model = create_model(job.model.name, num_classes=job.num_classes, **options) if model is None else model
     report = load_weights(model, path)
@@ -71,7 +70,17 @@ def load_trained(job: Job, weights: str | Path | None = None, model: Any = None)
     print(report, file=sys.stderr)
     model.eval()
     preprocessing = _preprocessing(job, entry, about, path)
-    return Classifier(model, path, entry, preprocessing, options, _classes(job, about))
+    return Classifier(model, path, entry, preprocessing, options, class_names(job))
+
+
+def find_trained(job: Job, weights: str | Path | None = None) -> Path:
+    """The weights file to use. The job learns which classes it was trained on, where training kept their names.
+
+    Arguments and errors are those of `load_trained`.
+    """
+    path = find_weights(job, weights)
+    job.learn_classes(facts_of(path))
+    return path
 
 
 def _options(job, path):
@@ -83,12 +92,6 @@ def _options(job, path):
             if leaf in leaves:
                 options["form"] = form
     return options
-
-
-def _classes(job, about):
-    kept = about.get("classes")
-    is_whole = isinstance(kept, list) and len(kept) == job.num_classes and all(isinstance(name, str) for name in kept)
-    return kept if is_whole and job.class_names is None else class_names(job)
 
 
 def _preprocessing(job, entry, about, path):

@@ -18,6 +18,7 @@ from ...datasets import coco, voc
 from ...datasets.annotations import Annotations, check_boxes, locate, match_classes
 from ...datasets.report import Report
 from ...errors import UserError
+from ..weights import starting_order
 from .classes import class_names as class_names  # the interface of tasks wants it here
 from .classes import training_classes
 from .job import Job
@@ -110,7 +111,7 @@ def _match(found, job, part, report):
     """Numbers the classes as the detector does."""
     classes = job.trained_classes or (training_classes(job) if part == "val" else None)
     if classes is None:
-        classes = found.classes
+        classes = starting_order(job.cfg.get("pretrain_weights"), found.classes) if part == "train" else found.classes
         if len(classes) > job.num_classes:
             classes = [name for name, count in zip(classes, found.per_class()) if count]
             report.note("classes without a box, which are passed over", [c for c in found.classes if c not in classes])

@@ -10,7 +10,7 @@ from ppdet.core.workspace import create
 
 from ...weights.loader import load_weights
 from ..task import Trained
-from ..weights import find_weights, kept_classes
+from ..weights import facts_of, find_weights
 from .job import Job
 
 
@@ -20,7 +20,7 @@ def find_trained(job: Job, weights: str | Path | None = None) -> Path:
     Arguments and errors are those of `load_trained`.
     """
     path = find_weights(job, weights or job.given_weights, job.cfg.get("weights"))
-    job.trained_classes = kept_classes(path, job.num_classes)
+    job.learn_classes(facts_of(path))
     return path
 
 

@@ -113,9 +113,17 @@ def open_dataset(job: Job, part: str) -> Any:
             image, label = (path.resolve() for path in checked.pairs[0])
             file.write_text(f"{image}\t{label}\n", encoding="utf-8")
             dataset = job.builder.build_component({**block, f"{mode}_path": str(file), "separator": "\t"})
+    _pad_with(job.ignore_index, dataset, block)
     own, trained = own_class_names(job), job.trained_classes
     table = masks.renumbering(own, trained, job.ignore_index) if trained else None
     return CheckedDataset(dataset, checked.pairs, name, table)
+
+
+def _pad_with(ignore_index, dataset, block):
+    """Lets transforms fill labels with ignore_index where the configuration names no other value; PaddleSeg has 255."""
+    for step, transform in zip(block.get("transforms") or (), dataset.transforms.transforms):
+        if hasattr(transform, "label_padding_value") and "label_padding_value" not in step:
+            transform.label_padding_value = ignore_index
 
 
 def _check_begin(pairs, name):

@@ -116,6 +116,8 @@ def score(model: Any, job: Job, test_config: Mapping[str, Any] | None = None) ->
         model.train()
     _, accuracy, ious, precisions, kappa = found
     labelled = counts[2].numpy()
+    if 0 <= job.ignore_index < len(labelled):
+        labelled[job.ignore_index] = 0  # PaddleSeg counts these pixels as labelled, and nowhere else
     names, present = class_names(job), labelled > 0
     rows = zip(names, ious, precisions, labelled)
     return {

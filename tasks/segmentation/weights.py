@@ -15,7 +15,7 @@ from ...weights.layouts import one_framework
 from ...weights.loader import load_weights
 from ...weights.reader import read_arrays, read_pickle
 from ..task import Trained
-from ..weights import find_weights, kept_classes
+from ..weights import facts_of, find_weights
 from .job import Job
 
 
@@ -62,7 +62,8 @@ def find_trained(job: Job, weights: str | Path | None = None) -> Path:
     from .data import own_class_names
 
     path = find_weights(job, weights)
-    job.trained_classes, own = kept_classes(path, job.num_classes), own_class_names(job)
+    job.learn_classes(facts_of(path))
+    own = own_class_names(job)
     if job.trained_classes and sorted(job.trained_classes) != sorted(own):
         print(
             f"note: {path} was trained on the classes {few(job.trained_classes)}, and {job.path} names {few(own)}; the "

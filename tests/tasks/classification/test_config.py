@@ -100,7 +100,8 @@ def test_preprocessing_is_that_of_the_weights(path):
 def test_what_is_kept_with_a_checkpoint(path):
     facts = checkpoint_facts(load(path))
     assert catalog.Preprocessing(**facts.pop("preprocessing")) == load(path).preprocessing
-    assert facts == {"model": "hardnet39ds", "num_classes": 10, "classes": [f"class {i}" for i in range(10)]}
+    names = [f"class {i}" for i in range(10)]
+    assert facts == {"model": "hardnet39ds", "num_classes": 10, "classes": names, "folders": None}
 
 
 def test_pretrained_weights_are_left_out_for_trained_ones(path):

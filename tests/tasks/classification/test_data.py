@@ -28,7 +28,9 @@ def test_files_that_are_no_pictures_are_named(tmp_path):
 
 
 def job(dataset, classes=3, names=None):
-    return SimpleNamespace(path="my.yml", train_dataset=dataset, num_classes=classes, class_names=names)
+    return SimpleNamespace(
+        path="my.yml", train_dataset=dataset, num_classes=classes, class_names=names, trained_classes=None
+    )
 
 
 def test_names_of_classes(tmp_path):

@@ -11,6 +11,7 @@ from tiny_pictures import SYNSETS, cifar, picture, tree
 
 from densebone.datasets.imagenet import NAMES
 from densebone.datasets.imagenet import SYNSETS as ALL_SYNSETS
+from densebone.datasets.report import Report
 from densebone.errors import UserError
 from densebone.tasks.classification.layouts import Cifar10, Cifar100, Folder, ImageNetFolder, ListFile
 
@@ -50,6 +51,12 @@ def test_validation_has_the_classes_of_training(tmp_path):
     picture(tmp_path / "val" / SYNSETS[2] / "a.JPEG")
     assert labels(ImageNetFolder(root=str(tmp_path)).open("val", 3)) == [("a.JPEG", 2)]
     picture(tmp_path / "val" / "n99999999" / "b.JPEG")
+    report = Report("val_dataset")
+    assert labels(ImageNetFolder(root=str(tmp_path)).open("val", 3, None, report)) == [("a.JPEG", 2)]
+    (line,) = report.lines()
+    assert line.startswith("val_dataset: pictures of 'n99999999', which is no class of the training pictures, left out")
+    (tmp_path / "val" / SYNSETS[2] / "a.JPEG").unlink()
+    (tmp_path / "val" / SYNSETS[2]).rmdir()
     with pytest.raises(UserError, match="folder 'n99999999', which is no class of the training pictures"):
         ImageNetFolder(root=str(tmp_path)).open("val", 3)
 
@@ -109,7 +116,11 @@ def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(UserError, match=r"has 2 classes, and model\.num_classes is 3; set it to 2"):
         Folder(root=str(tmp_path / "train")).open("train", 3)
     (tmp_path / "train" / "c").mkdir()
-    with pytest.raises(UserError, match="c holds no pictures"):
+    assert Folder(root=str(tmp_path / "train")).open("train", 3).folders == ["a", "b", "c"]
+    assert Folder(root=str(tmp_path / "train")).open("train", 2).folders == ["a", "b"]  # c is empty and one too many
+    for file in (tmp_path / "train").rglob("*.png"):
+        file.unlink()
+    with pytest.raises(UserError, match="hold no pictures"):
         Folder(root=str(tmp_path / "train")).open("train", 3)
 
 
@@ -135,7 +146,7 @@ def test_a_list(tmp_path):
         ("a.png 5\n", "line 1: the label is '5'; a number from 0 to 4"),
         ("a.png 1\nb.png -1\n", "line 2: the label is '-1'"),
         ("a.png cat\n", "line 1: the label is 'cat'"),
-        ("a.png,1\n", "line 1: 'a.png,1' is not PATH LABEL, two words with a space between them"),
+        ("a.png\n", "line 1: 'a.png' is not PATH LABEL, two words with a space between them"),
     ],
 )
 def test_a_list_that_cannot_be_used(tmp_path, text, words):
@@ -148,7 +159,7 @@ def test_no_list_and_no_text(tmp_path):
     with pytest.raises(UserError, match=r"list .*gone does not exist"):
         ListFile(list=str(tmp_path / "gone")).open("train", 5)
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(UserError, match="cannot be read as text"):
+    with pytest.raises(UserError, match="is not text in UTF-8"):
         ListFile(list=str(tmp_path / "list.txt")).open("train", 5)
 
 
