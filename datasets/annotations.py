@@ -153,7 +153,7 @@ def locate(annotations: Annotations, folders: Sequence[Path], report: Report) ->
 
 
 def _join_entries_of_one_file(annotations, report):
-    first: dict[Path, int] = {}
+    first = {}
     places = np.array([first.setdefault(picture.path, i) for i, picture in enumerate(annotations.pictures)])
     double = places != np.arange(len(places))
     report.note(
@@ -181,7 +181,7 @@ def _headers(annotations, report):
 
 def _correct_sizes(annotations, headers, report):
     absent, turned, scaled, wrong, unclear = [], [], [], [], []
-    changes: dict[int, Any] = {}  # place of the picture -> what turns its boxes
+    changes = {}  # place of the picture -> what turns its boxes
     for place, (picture, header) in enumerate(zip(annotations.pictures, headers)):
         given, shown = (picture.width, picture.height), header.shown
         picture.width, picture.height = shown

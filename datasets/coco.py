@@ -185,7 +185,7 @@ def _key(value):
 
 def _categories(content, file):
     """(names, ids, {id: place})."""
-    names: dict[Any, str] = {}
+    names = {}
     for row in content.categories:
         number = _id(row.id, file, "category")
         name = f"class {number}" if row.name is None else str(row.name).strip()
@@ -193,7 +193,7 @@ def _categories(content, file):
             raise UserError(
                 f"{file} has two categories with the id {number}, {names[number]!r} and {name!r}; give each its own"
             )
-    first: dict[str, Any] = {}
+    first = {}
     for number, name in names.items():
         if name in first:
             raise UserError(

@@ -175,7 +175,8 @@ def read(list_file: str | Path, root: str | Path, class_file: str | Path, report
     classes = read_classes(class_file)
     places = {name: place for place, name in enumerate(classes)}
     spelled = {name.casefold(): place for name, place in places.items()}
-    pictures, unlabelled, renamed = [], [], []
+    pictures: list[Picture] = []
+    unlabelled, renamed = [], []
     rows: list[tuple[int, int, list[float], bool, str]] = []
     for name, annotation in read_list(list_file, root):
         path = Path(root, annotation)

@@ -89,7 +89,7 @@ class CheckedDataSet(DetDataset):
     def _record(self, place, number, boxes):
         """(the record of a picture, whether it has a box)."""
         found, picture = self.annotations, self.annotations.pictures[place]
-        record: dict[str, Any] = {}
+        record = {}
         if "image" in self.data_fields:
             record = {"im_file": str(picture.path), "im_id": np.array([number])}
             record |= {"h": float(picture.height), "w": float(picture.width)}

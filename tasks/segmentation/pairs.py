@@ -34,7 +34,7 @@ def find_pairs(job: Job, name: str, block: Mapping[str, Any], mode: str) -> list
     Raises:
         UserError: one line with the name of the folder, list or file that is wrong.
     """
-    root = block.get("dataset_root")
+    root: Any = block.get("dataset_root")
     if root is not None and not Path(root).is_dir():
         raise UserError(
             f"{name}: data set folder {root} does not exist; put the data there, or say where it is with --data DIR or "
