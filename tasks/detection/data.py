@@ -6,6 +6,7 @@ annotation files itself.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -153,6 +154,7 @@ def using(job: Job, *parts: str) -> Iterator[None]:
                 place = Path(folder, part)
                 before[_BLOCKS[part]] = cfg[_BLOCKS[part]]
                 cfg[_BLOCKS[part]] = CheckedDataSet(annotations, before[_BLOCKS[part]], place)
+        batch_size = _evaluate_alone(cfg) if "val" in parts else None
         test = cfg.get("TestDataset")
         names = test.get("anno_path") if isinstance(test, dict) else None
         try:
@@ -161,8 +163,33 @@ def using(job: Job, *parts: str) -> Iterator[None]:
             yield
         finally:
             cfg.update(before)
+            if batch_size:
+                cfg["EvalReader"]["batch_size"] = batch_size
             if names is not None:
                 test["anno_path"] = names
+
+
+def _evaluate_alone(cfg):
+    """Evaluates pictures one by one where a batch would be padded to its largest picture, which changes what is found.
+
+    Returns:
+        The batch size before; None where it stays.
+    """
+    reader = cfg.get("EvalReader") or {}
+    steps = {
+        name: arguments or {} for step in reader.get("sample_transforms") or () for name, arguments in step.items()
+    }
+    padded = any("PadBatch" in step for step in reader.get("batch_transforms") or ())
+    batch_size = reader.get("batch_size", 1)
+    if not padded or batch_size == 1 or not steps.get("Resize", {}).get("keep_ratio", True):
+        return None
+    print(
+        f"note: EvalReader pads the {batch_size} pictures of a batch to one size, which changes the result; they are "
+        f"evaluated one by one",
+        file=sys.stderr,
+    )
+    reader["batch_size"] = 1
+    return batch_size
 
 
 def first_picture(settings: Mapping[str, Any]) -> Path | None:

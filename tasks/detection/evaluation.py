@@ -15,6 +15,7 @@ from ..evaluation import write_evaluation
 from .acceleration import on_engine
 from .data import using
 from .job import Job
+from .scoring import fast_scores
 from .weights import find_trained, load_trained
 
 
@@ -36,7 +37,7 @@ def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, A
     check_parts(job, "val")
     check_writable(job.folder)
     job.cfg.setdefault("output_eval", str(job.folder))  # else PaddleDetection writes bbox.json into the current folder
-    with using(job, "val"):
+    with using(job, "val"), fast_scores():
         trainer = Trainer(job.cfg, mode="eval")
         path = load_trained(job, weights, trainer.model).path
         if engine is not None:

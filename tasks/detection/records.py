@@ -51,8 +51,14 @@ class CheckedDataSet(DetDataset):
         """The annotations as a file for pycocotools."""
         file = self.folder / "annotations.json"
         if not file.exists():
+            content = content_of(self.annotations)
+            if self.sample_num > 0:  # what is not predicted on would count as missed
+                self.parse_dataset()
+                taken = {int(record["im_id"][0]) for record in self.roidbs}
+                content["images"] = [row for row in content["images"] if row["id"] in taken]
+                content["annotations"] = [row for row in content["annotations"] if row["image_id"] in taken]
             with atomic_path(file) as temporary:
-                temporary.write_bytes(msgspec.json.encode(content_of(self.annotations)))
+                temporary.write_bytes(msgspec.json.encode(content))
         return str(file)
 
     def get_label_list(self) -> str:

@@ -22,6 +22,7 @@ from ..training import begin
 from .data import class_names, using
 from .evaluation import metric_values
 from .job import Job
+from .scoring import fast_scores
 
 
 def train(
@@ -50,7 +51,7 @@ def train(
         print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
     if vdl:
         cfg.use_vdl, cfg.vdl_log_dir = True, str(folder / "vdl")
-    with using(job, *("train", "val")[: 1 + evaluate]):
+    with using(job, *("train", "val")[: 1 + evaluate]), fast_scores():
         _run(job, checkpoint, about, evaluate)
     return folder
 

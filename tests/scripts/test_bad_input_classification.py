@@ -42,7 +42,7 @@ CASES = {
     "classes": ("train", ["-o", "model.num_classes=3"], "has 7 classes, and model.num_classes is 3; set it to 7"),
     "large batch": ("train", ["-o", "batch_size=8"], "has 7 pictures, fewer than one batch of 8; set a"),
     "label": ("train", ["--eval", "-o", LIST], "list.txt, line 1: the label is '9'; a number from 0 to 6"),
-    "no data set": ("train", ["--eval", "-o", "val_dataset=null"], "tiny.yml has no val_dataset; say where its pictures are"),
+    "no data set": ("train", ["--eval", "-o", "val_dataset=null"], "tiny.yml has no val_dataset; say where its"),
     "weights missing": ("eval", ["-w", "gone"], "weights gone do not exist (gone.pdparams); train a"),
     "nothing trained": ("predict", ["data"], "there is no trained classifier in output/tiny; train one, or give -w"),
     "nothing to export": ("export", [], "there is no trained classifier in output/tiny"),

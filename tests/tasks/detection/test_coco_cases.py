@@ -19,6 +19,7 @@ from densebone.datasets.generated import write_coco
 from densebone.scripts.options import find_config
 from densebone.tasks.detection import config
 from densebone.tasks.detection.data import check_data, using
+from densebone.tasks.detection.scoring import fast_scores
 
 CONFIG = "smoke_ppyoloe_hardnet39ds_192_10e_sample"
 
@@ -161,6 +162,16 @@ def three_classes(clean_set, folder):
     return scoring.stats[0]
 
 
+def test_fast_scores_are_those_of_pycocotools(clean_set, clean_ap):
+    from pycocotools import cocoeval
+
+    slow = cocoeval.COCOeval
+    with fast_scores():
+        assert cocoeval.COCOeval is not slow
+        assert average_precision(job_of(clean_set)) == clean_ap
+    assert cocoeval.COCOeval is slow
+
+
 def test_records_equal_those_of_the_toolkits_own_reader(clean_set):
     from ppdet.data.source.coco import COCODataSet
 
@@ -187,6 +198,27 @@ def test_every_kind_is_counted_and_shown_by_three_examples(clean_set, tmp_path):
     (line,) = [line for line in check_data(job_of(folder), "val").lines() if "left out" in line]
     assert line.startswith("EvalDataset: boxes that are not four numbers, left out: 9 (annotation 1000")
     assert line.endswith(", ...)") and line.count("annotation") == 3
+
+
+def test_a_sample_of_the_pictures_is_scored_on_its_own_truth(clean_set):
+    job = job_of(clean_set)
+    job.cfg["EvalDataset"]["sample_num"] = 3
+    with dataset_of(job, "val") as dataset:
+        taken = {int(record["im_id"][0]) for record in dataset.roidbs}
+        with open(dataset.get_anno(), encoding="utf-8") as stream:
+            content = json.load(stream)
+    assert len(taken) == 3 and {row["id"] for row in content["images"]} == taken
+    assert {row["image_id"] for row in content["annotations"]} <= taken
+
+
+@pytest.mark.parametrize(("keep_ratio", "alone"), [(True, True), (False, False)])
+def test_pictures_that_a_batch_would_pad_are_evaluated_one_by_one(clean_set, capsys, keep_ratio, alone):
+    resize = f"EvalReader.sample_transforms.1.Resize.keep_ratio={str(keep_ratio).lower()}"
+    job = job_of(clean_set, resize, "EvalReader.batch_transforms=[{PadBatch: {pad_to_stride: 32}}]")
+    with using(job, "val"):
+        assert job.cfg["EvalReader"]["batch_size"] == (1 if alone else 8)
+    assert job.cfg["EvalReader"]["batch_size"] == 8
+    assert ("they are evaluated one by one" in capsys.readouterr().err) == alone
 
 
 def test_a_strict_job_stops(clean_set, densebone, tmp_path):
