@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..pictures.listed import find_listed
-from ..pictures.reading import Header, read_header
+from ..pictures.reading import OPENCV_FORMATS, Header, read_header
 from .names import match_names
 from .report import Report, few
 
@@ -165,16 +165,23 @@ def _join_entries_of_one_file(annotations, report):
 
 
 def _headers(annotations, report):
-    headers, broken = [], []
+    headers, broken, foreign = [], [], []
     for picture in annotations.pictures:
         try:
             headers.append(read_header(picture.path))
+            if headers[-1].kind not in OPENCV_FORMATS:
+                foreign.append(f"{picture.path} is a {headers[-1].kind}")
         except UserError:
             broken.append(picture.path)
     if broken:
         raise UserError(
             f"{report.subject}: {broken[0]} is not a picture (one of {len(broken)} such files); mend it, or take it "
             f"out of {annotations.source}"
+        )
+    if foreign:
+        raise UserError(
+            f"{report.subject}: {foreign[0]}, whatever its name (one of {len(foreign)} such files), which the toolkits "
+            f"do not read; convert it to JPEG or PNG"
         )
     return headers
 

@@ -84,7 +84,11 @@ def read(file: str | Path, report: Report, masks: bool = False) -> Annotations:
     classes, category_ids, places = _categories(content, file)
     pictures, entries = _pictures(content, file, report)
     rows = content.annotations or []
-    area = _areas(rows, file, report)
+    full = rows  # with masks, where something has to be made of them
+    if not masks and any(not row.bbox for row in rows):
+        full = _parse(Path(file), _Instances, report.subject).annotations
+    boxes = _boxes(full, report)
+    area = _areas(full, file, report)
     picture = _places([row.image_id for row in rows], entries)
     label = _places([row.category_id for row in rows], places)
     _check_categories(rows, label, picture, pictures, file, dict(zip(category_ids, classes)))
@@ -96,7 +100,7 @@ def read(file: str | Path, report: Report, masks: bool = False) -> Annotations:
         category_ids,
         picture,
         label,
-        _boxes(rows, masks),
+        boxes,
         area,
         (_numbers([row.iscrowd for row in rows]) > 0) | (_numbers([row.ignore for row in rows]) > 0),
         np.zeros(len(rows), bool),
@@ -160,10 +164,13 @@ def _parse(file, kind, name):
 def _decode(data, kind):
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError:
-        if data.lstrip()[:1] == b"{":
+    except msgspec.ValidationError as error:
+        if data.lstrip()[:1] != b"{":
+            return kind()  # a list, as of COCO's results: it has no pictures
+        if "out of range" not in str(error):
             raise
-        return kind()  # a list, as of COCO's results: it has no pictures
+        content = json.loads(data)  # which also reads numbers of more than 64 bits
+        return msgspec.convert(content, kind)
     except msgspec.DecodeError:
         content = json.loads(data)  # which also reads NaN and Infinity
         return msgspec.convert(content, kind) if isinstance(content, dict) else kind()
@@ -271,18 +278,19 @@ def _numbers(values):
     return np.fromiter((_number(value) for value in values), float, len(values))
 
 
-def _boxes(rows, masks):
+def _boxes(rows, report):
     """float (M, 4): left, top, width, height; nan where a box is not four numbers."""
-    boxes = np.full((len(rows), 4), math.nan)
+    boxes, from_masks = np.full((len(rows), 4), math.nan), 0
     for index, row in enumerate(rows):
         box = row.bbox
-        if not box and masks and row.segmentation:
-            box = _box_of(row.segmentation)
+        if not box and (mask := _mask(getattr(row, "segmentation", None))):
+            box, from_masks = _box_of(mask), from_masks + 1
         if isinstance(box, list) and len(box) == 4:
             try:
                 boxes[index] = box
             except (TypeError, ValueError, OverflowError):
                 boxes[index] = [_number(value) for value in box]
+    report.note("annotations without a box, which is that of their mask", count=from_masks)
     return boxes
 
 
@@ -311,12 +319,13 @@ def _mask_area(mask):
     return math.nan
 
 
-def _box_of(segmentation):
-    """The box of polygons as [left, top, width, height]; None for other masks."""
-    polygons = _mask(segmentation)
-    if not isinstance(polygons, list):
-        return None
-    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
+def _box_of(mask):
+    """The box of polygons or RLE as [left, top, width, height]."""
+    if isinstance(mask, dict):
+        from pycocotools.mask import frPyObjects, toBbox
+
+        return toBbox(frPyObjects(mask, *mask["size"]) if isinstance(mask["counts"], list) else mask).tolist()
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in mask])
     return [*points.min(0).tolist(), *np.ptp(points, 0).tolist()]
 
 

@@ -19,6 +19,8 @@ from ..errors import UserError
 # A small file can claim a size that fills the memory. The limit lets camera pictures of 108 million pixels pass.
 MAX_PIXELS = 128_000_000
 
+#: Pillow's names of the formats that OpenCV reads, with which both toolkits read pictures
+OPENCV_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNED = (5, 6, 7, 8)
 

@@ -13,6 +13,7 @@ from PIL import Image
 from ...backbones.base import MIN_SIDE
 from ...datasets.imagenet import NAMES
 from ...datasets.labelled import PictureSet
+from ...datasets.lists import rows_of
 from ...datasets.report import Report
 from ...errors import UserError
 from ...pictures.preparing import Preprocessing, normalize, prepare
@@ -131,9 +132,9 @@ def class_names(job: Job, pictures: PictureSet | None = None) -> list[str]:
         return list(names)
     if isinstance(names, str):
         try:
-            names = [line.strip() for line in Path(names).read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{job.path}: class_names {job.class_names} cannot be read ({error})") from error
+            names = [line for _, line in rows_of(Path(names))]
+        except UserError as error:
+            raise UserError(f"{job.path}: class_names {error}") from error
     if not isinstance(names, list) or len(names) != job.num_classes or len(set(map(str, names))) != len(names):
         raise UserError(
             f"{job.path}: class_names must be {job.num_classes} different names, in a list or in the lines of a file"

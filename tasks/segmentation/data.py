@@ -14,7 +14,7 @@ from ...datasets import cityscapes, masks
 from ...datasets.report import Report
 from ...errors import UserError
 from ...pictures.drawing import class_colours
-from ...pictures.reading import Header, looks_like_a_picture, read_header, read_image
+from ...pictures.reading import OPENCV_FORMATS, Header, looks_like_a_picture, read_header, read_image
 from .checks import argument
 from .job import Job
 from .pairs import Pair, default_of, find_pairs
@@ -25,8 +25,6 @@ from .records import CheckedDataset, wrong_label
 LABELS_READ = 200
 # The picture that fills a training crop best must give this share of its pixels.
 LEAST_FILLED = 0.5
-# OpenCV reads the pictures. Pillow reads the labels, which must be stored without loss.
-_PICTURES = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 _LAST_BYTES = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
 
 
@@ -135,7 +133,7 @@ def _check_begin(pairs, name):
 def _check_pair(image, label, name):
     """Checks that a picture and its label fit each other; returns the picture's (width, height)."""
     header = _header(image, name)
-    if header.kind not in _PICTURES:
+    if header.kind not in OPENCV_FORMATS:
         raise UserError(f"{name}: {image} is a {header.kind}, which PaddleSeg does not read; convert it to PNG or JPEG")
     size, found = header.shown, _header(label, name)
     if found.kind not in masks.FORMATS:

@@ -20,7 +20,9 @@ from ...errors import UserError
 from ...pictures.reading import read_image
 from ...system.files import atomic_path
 from ..exporting import new_export, note_no_picture, other_formats
+from .data import class_names
 from .job import Job
+from .pairs import find_pairs
 from .prediction import prepare, val_block
 from .weights import load_trained
 
@@ -75,7 +77,7 @@ def export(
         report = write_formats(classes, folder, others, shape)["formats"] if others else {}
         deploy_networks(classes, "paddle")
         save_program(classes, folder, shape)
-        _write_description(folder, shape, transforms)
+        _write_description(folder, shape, transforms, class_names(job))
         if expected is not None:
             agreement = compare(expected, run(folder, batch)[0])
     return {
@@ -157,7 +159,7 @@ def _prepare(job, picture, transforms):
     return prepare(job, picture, steps)["img"][None].astype(np.float32)
 
 
-def _write_description(folder, shape, transforms):
+def _write_description(folder, shape, transforms, names):
     deploy = {
         "model": program_file(folder).name,
         "params": PARAMETERS,
@@ -165,6 +167,7 @@ def _write_description(folder, shape, transforms):
         "output_op": "argmax",
         "output_dtype": "int32",
         "transforms": transforms,
+        "label_list": list(names),
     }
     with atomic_path(folder / "deploy.yaml") as temporary:
         temporary.write_text(yaml.safe_dump({"Deploy": deploy}, sort_keys=False, default_flow_style=None))
@@ -175,7 +178,7 @@ def _check_picture(job, check):
     if check is not None:
         return read_image(check)
     try:
-        return read_image(job.builder.val_dataset.file_list[0][0])
+        return read_image(find_pairs(job, "val_dataset", val_block(job), "val")[0][0])
     except (UserError, RuntimeError, AttributeError, IndexError):  # PaddleSeg raises RuntimeError for anything
         note_no_picture()
         return None

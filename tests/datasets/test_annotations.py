@@ -172,6 +172,12 @@ def test_two_names_that_would_be_one_file_are_not_guessed(tmp_path):
     assert [picture.name for picture in found.pictures] == ["b.jpg"]
 
 
+def test_a_format_that_the_toolkits_do_not_read_is_named(tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "a.jpg", "GIF")
+    with pytest.raises(UserError, match=r"a.jpg is a GIF, whatever its name .*; convert it to JPEG or PNG"):
+        locate(annotations([]), [tmp_path], Report("X"))
+
+
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "a.jpg").write_text("text")
     with pytest.raises(

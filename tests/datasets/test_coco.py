@@ -63,7 +63,7 @@ def test_a_good_file_in_every_packing(tmp_path, data):
         ('{"images": [5], "categories": []}', "is not COCO's"),
         (TEXT + "\n" + TEXT, "holds one JSON value in each line"),
         ("[" * 100_000, "has no 'images'"),
-        ('{"images": [{"id": ' + "9" * 5000 + "}]}", "is not COCO's"),
+        ('{"images": [{"id": ' + "9" * 5000 + "}]}", "is not JSON"),
         (gzip.compress(TEXT.encode())[:-12], "cannot be read"),
     ],
 )
@@ -174,6 +174,30 @@ def test_masks_and_their_areas(tmp_path, segmentation, mask, area):
     assert found.masks == [mask]
     np.testing.assert_array_equal(found.area, [area])
     np.testing.assert_array_equal(read(tmp_path, annotation(segmentation=segmentation))[0].area, [area])
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "box"),
+    [
+        ([SQUARE], [10, 5, 20, 30]),
+        ({"size": [4, 4], "counts": [4, 4, 8]}, [1, 0, 1, 4]),
+        ({"size": [4, 4], "counts": "448"}, [1, 0, 1, 4]),
+    ],
+)
+@pytest.mark.parametrize("masks", [True, False])
+def test_without_a_box_it_is_that_of_the_mask(tmp_path, segmentation, box, masks):
+    if isinstance(segmentation, dict):
+        pytest.importorskip("pycocotools", reason="RLE needs pycocotools: pip install pycocotools")
+    for missing in (None, []):
+        found, lines = read(tmp_path, annotation(bbox=missing, area=9, segmentation=segmentation), masks)
+        assert found.boxes.tolist() == [box] and (found.masks is not None) == masks
+        assert lines == ["X: annotations without a box, which is that of their mask: 1"]
+
+
+def test_ids_of_more_than_64_bits(tmp_path):
+    images = [{"id": 10**30, "file_name": "a.jpg"}]
+    found, _ = read(tmp_path, {**annotation(image_id=10**30), "images": images})
+    assert found.picture.tolist() == [0] and coco.whole_ids([10**30]) == [1]
 
 
 def test_the_area_of_the_file_counts_where_it_has_one(tmp_path):

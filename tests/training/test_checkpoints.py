@@ -99,6 +99,20 @@ def test_the_list_names_sizes_and_hashes(tmp_path):
     assert len(files["0.pdparams"]["sha256"]) == 64
 
 
+@pytest.mark.parametrize("suffix", [".pdparams", ".pdopt"])
+@pytest.mark.parametrize("harm", ["gone", "replaced"])
+def test_a_checkpoint_of_which_a_file_was_replaced_is_not_passed_over(tmp_path, suffix, harm):
+    for name, iteration in (("0", 10), ("1", 20)):
+        checkpoints.save(tmp_path, name, states(), {"epoch": 1, "iteration": iteration})
+    file = tmp_path / f"1{suffix}"
+    file.unlink() if harm == "gone" else file.write_bytes(b"another file")
+    with pytest.raises(UserError, match=r"cannot resume: of checkpoint .*1 a file is missing or is not the one"):
+        checkpoints.starting_point(tmp_path, "auto", False)
+    assert checkpoints.starting_point(tmp_path, tmp_path / "0", False)[0] == tmp_path / "0"
+    (tmp_path / "1.json").unlink()  # as a run leaves it that is killed while it writes
+    assert checkpoints.starting_point(tmp_path, "auto", False)[0] == tmp_path / "0"
+
+
 def test_what_a_kill_left_is_tidied_when_a_run_starts_again(tmp_path):
     checkpoints.save(tmp_path, "0", states(), {"epoch": 1, "iteration": 10})
     half = tmp_path / ".1-0123abcd.pdparams"
