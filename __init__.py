@@ -8,6 +8,7 @@ import zlib  # noqa: F401  (before Paddle: Paddle 2.6 brings its own zlib, and P
 from importlib import import_module
 from typing import Any
 
+import_module("densebone.system.reports").forbid()
 __version__ = "0.1.0"
 
 # name -> the module that defines it

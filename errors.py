@@ -9,7 +9,21 @@ class UserError(ValueError):
 
     It is a `ValueError`, so code that catches those keeps working. The commands print the line without a traceback and
     exit with status 2. Every other exception is a bug and keeps its traceback.
+
+    Control characters, as names of files may hold, are shown as escapes.
     """
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(message))
+
+
+def printable(text: object) -> str:
+    """A text in one line that a terminal shows and does not obey: control characters become escapes such as \\x1b."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
+
+
+def _escaped(character):
+    return character.encode("unicode_escape").decode()
 
 
 def suggest(name: object, known: Iterable[object]) -> str:

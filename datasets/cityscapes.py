@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..pictures.reading import whole_pictures
+from ..pictures.reading import open_picture, whole_pictures
 from ..system.files import atomic_path
 
 IGNORED = 255  # train id of everything that is not scored
@@ -154,7 +154,7 @@ def read_ids(path: str | Path) -> np.ndarray:
         UserError: the file cannot be read, is not an 8-bit gray PNG, or holds a value that is not an id of the table.
     """
     try:
-        with whole_pictures(), Image.open(path) as picture:
+        with whole_pictures(), open_picture(path) as picture:
             kind = f"{picture.format} of mode {picture.mode}"
             ids = np.array(picture)
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged PNG

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import json
 import math
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ import numpy as np
 
 from ..errors import UserError
 from .annotations import Annotations, Picture
+from .coco_masks import area_of, box_of, mask_of
 from .report import Report, few
 
 _GZIP = b"\x1f\x8b"
+_LEAST_UNPACKED, _MOST_TIMES = 100_000_000, 100
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "": 0.0}
 
 
@@ -105,7 +109,7 @@ def read(file: str | Path, report: Report, masks: bool = False) -> Annotations:
         (_numbers([row.iscrowd for row in rows]) > 0) | (_numbers([row.ignore for row in rows]) > 0),
         np.zeros(len(rows), bool),
         names,
-        [_mask(row.segmentation) for row in rows] if masks else None,
+        [mask_of(row.segmentation) for row in rows] if masks else None,
         content.annotations is not None,
     )
     if (picture < 0).any():
@@ -136,8 +140,8 @@ def _parse(file, kind, name):
     try:
         data = file.read_bytes()
         if data.startswith(_GZIP):
-            data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
+            data = _unpacked(data)
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{name}: {file} cannot be read ({error})") from error
     if data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         data = data.decode(json.detect_encoding(data), "replace").encode()
@@ -158,6 +162,16 @@ def _parse(file, kind, name):
             raise UserError(f"{name}: {file} has no {key!r}; a COCO annotation file is expected")
     if not content.images:
         raise UserError(f"{name}: {file} lists no pictures")
+    return content
+
+
+def _unpacked(data):
+    """What gzip packed; OSError where it is immense. JSON becomes about a tenth."""
+    most = max(_LEAST_UNPACKED, _MOST_TIMES * len(data))
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"it unpacks to more than {most / 1e6:.0f} MB")
     return content
 
 
@@ -283,8 +297,8 @@ def _boxes(rows, report):
     boxes, from_masks = np.full((len(rows), 4), math.nan), 0
     for index, row in enumerate(rows):
         box = row.bbox
-        if not box and (mask := _mask(getattr(row, "segmentation", None))):
-            box, from_masks = _box_of(mask), from_masks + 1
+        if not box and (mask := mask_of(getattr(row, "segmentation", None))):
+            box, from_masks = box_of(mask), from_masks + 1
         if isinstance(box, list) and len(box) == 4:
             try:
                 boxes[index] = box
@@ -300,55 +314,9 @@ def _areas(rows, file, report):
     absent = np.flatnonzero(~(areas > 0))
     if len(absent):
         with_masks = rows if hasattr(rows[0], "segmentation") else _parse(Path(file), _Instances, "").annotations
-        areas[absent] = [_mask_area(_mask(with_masks[index].segmentation)) for index in absent]
+        areas[absent] = [area_of(mask_of(with_masks[index].segmentation)) for index in absent]
         report.note("annotations without an area, which is that of their mask, or else of their box", count=len(absent))
     return areas
-
-
-def _mask_area(mask):
-    """Square pixels of a mask; nan without one. Polygons that overlap count twice there."""
-    if isinstance(mask, list):
-        points = (np.reshape(polygon, (-1, 2)).T for polygon in mask)
-        return sum(abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2 for x, y in points)
-    if isinstance(mask, dict) and isinstance(mask["counts"], list):
-        return float(sum(mask["counts"][1::2]))
-    if isinstance(mask, dict):
-        from pycocotools.mask import area
-
-        return float(area(mask))
-    return math.nan
-
-
-def _box_of(mask):
-    """The box of polygons or RLE as [left, top, width, height]."""
-    if isinstance(mask, dict):
-        from pycocotools.mask import frPyObjects, toBbox
-
-        return toBbox(frPyObjects(mask, *mask["size"]) if isinstance(mask["counts"], list) else mask).tolist()
-    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in mask])
-    return [*points.min(0).tolist(), *np.ptp(points, 0).tolist()]
-
-
-def _mask(value):
-    """A mask as COCO has it: polygons of three points or more, or RLE as a dict; None when there is none."""
-    if isinstance(value, dict):
-        counts, size = value.get("counts"), value.get("size")
-        whole = isinstance(counts, (str, list)) and counts and isinstance(size, list) and len(size) == 2
-        return value if whole else None
-    if not isinstance(value, list):
-        return None
-    polygons = [value] if value and not isinstance(value[0], list) else value  # one polygon without its list
-    usable = [polygon for polygon in polygons if _is_polygon(polygon)]
-    return usable or None
-
-
-def _is_polygon(values):
-    return (
-        isinstance(values, list)
-        and len(values) >= 6
-        and len(values) % 2 == 0
-        and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
-    )
 
 
 def whole_ids(ids: Sequence[Any]) -> list[int]:

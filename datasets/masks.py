@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..errors import UserError
-from ..pictures.reading import whole_pictures
+from ..pictures.reading import open_picture, whole_pictures
 
 #: Pillow's formats that store values without loss
 FORMATS = ("PNG", "BMP", "TIFF", "GIF", "PPM")
@@ -33,7 +32,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         UserError: the file is damaged, or its values can mean several things.
     """
     try:
-        with whole_pictures(), Image.open(path) as picture:
+        with whole_pictures(), open_picture(path) as picture:
             mode, values = picture.mode, np.array(picture)
     except Exception as error:  # Pillow reports damaged data in many ways
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); mend it") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..errors import UserError
+from ..errors import UserError, printable
 
 EXAMPLES = 3
 
@@ -54,7 +54,8 @@ def _line(kind, examples, count):
     count = len(examples) if count is None else count
     if not count:
         return None
-    shown = ", ".join(map(str, examples[:EXAMPLES])) + (", ..." if 0 < min(EXAMPLES, len(examples)) < count else "")
+    kind, shown = printable(kind), printable(", ".join(map(str, examples[:EXAMPLES])))
+    shown += ", ..." if 0 < min(EXAMPLES, len(examples)) < count else ""
     return f"{kind}: {count}" + (f" ({shown})" if shown else "")
 
 

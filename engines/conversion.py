@@ -9,6 +9,7 @@ import paddle
 
 from ..backbones.base import Network, check_choice, deploy_networks
 from ..errors import UserError
+from ..system import reports
 from ..system.packages import CONVERTERS, ENGINES, missing_package
 from .formats import PARAMETERS, program_file
 
@@ -16,7 +17,9 @@ OPSET = 17
 # In a process of its own, because paddle2onnx ends the process at an operator that it does not know. With another
 # optimize_tool it installs packages.
 _CONVERT = """
-import sys, paddle2onnx
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]  # not the current folder, which may hold files of any name
+import paddle2onnx
 program, parameters, target, opset = sys.argv[1:]
 paddle2onnx.export(program, parameters, target, opset_version=int(opset), optimize_tool="None")
 """
@@ -134,7 +137,6 @@ def _set_axis(axis, value):
 
 def to_openvino(source: str | Path, target: str | Path) -> None:
     """Converts an ONNX file to `target`, an .xml file, and a .bin file beside it, in float32."""
-    import openvino
-
+    openvino = reports.import_openvino()
     model = openvino.Core().read_model(str(source))
     openvino.save_model(model, str(target), compress_to_fp16=False)

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 
 from ..errors import UserError
+from ..system import reports
 from ..system.packages import ENGINES, missing_package
 from ..system.processors import available_cpus, cpu_flags
 from .channel_padding import pad_channels
@@ -116,8 +117,7 @@ class OpenVINO(Engine):
     name = "openvino"
 
     def __init__(self, path: str | Path, size: tuple[int, int] | None = None, **options: Any):
-        import openvino
-
+        openvino = reports.import_openvino()
         super().__init__(**options)
         self.title = f"OpenVINO {openvino.__version__.partition('-')[0]}"
         self._core, self._size = openvino.Core(), size

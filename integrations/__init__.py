@@ -2,5 +2,6 @@
 
 Importing `integrations.paddledet` or `integrations.paddleseg` registers the names in its `__all__` and applies the
 repairs of `compat` that are due. `BACKBONES` of each lists the backbones. `adapter` holds what both share,
-`paddledet_centernet` the CenterNet parts for PaddleDetection. Imports registry, necks, backbones, weights and errors.
+`paddledet_centernet` the CenterNet parts for PaddleDetection. Imports registry, necks, backbones, weights, system
+and errors.
 """

@@ -19,6 +19,8 @@ from ..errors import UserError
 # A small file can claim a size that fills the memory. The limit lets camera pictures of 108 million pixels pass.
 MAX_PIXELS = 128_000_000
 
+#: Pillow's names of the formats that are read. Pillow knows more, and starts Ghostscript for one of them.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000")
 #: Pillow's names of the formats that OpenCV reads, with which both toolkits read pictures
 OPENCV_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -69,7 +71,7 @@ def read_header(path: str | Path) -> Header:
         UserError: the file does not exist, may not be read, or is no picture.
     """
     try:
-        with _open(path) as image:
+        with open_picture(path) as image:
             orientation = image.getexif().get(_ORIENTATION, 1) if image.format in ("JPEG", "MPO") else 1
             known = isinstance(orientation, int) and 1 <= orientation <= 8
             return Header(image.size, orientation if known else 1, image.format, image.mode)
@@ -77,11 +79,11 @@ def read_header(path: str | Path) -> Header:
         raise UserError(f"{path}: {_reason(error)}") from error
 
 
-def _open(path):
+def open_picture(path: str | Path) -> Image.Image:
     """Open a picture without decoding it. Hides Pillow's warning about large pictures; `_check_size` refuses them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
 
 
 def _check_size(path, size, min_side):
@@ -195,7 +197,7 @@ def read_image(path: str | Path, min_side: int = 32) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with whole_pictures(), _open(path) as image:
+        with whole_pictures(), open_picture(path) as image:
             _check_size(path, image.size, min_side)
             image.load()
             return to_pixels(path, image)

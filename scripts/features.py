@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from . import options
 
 
@@ -95,7 +95,7 @@ def _report(result, arguments, part):
     share = f" of part {part[0] + 1} of {part[1]}" if part[1] > 1 else ""
     print(f"{result['pictures']} pictures{share} in {arguments.output} ({result['computed']} computed now{speed})")
     if result["skipped"]:
-        print("\n".join(f"  left out: {name}: {reason}" for name, reason in result["examples"]))
+        print("\n".join(printable(f"  left out: {name}: {reason}") for name, reason in result["examples"]))
         where = "skipped.jsonl there" if result["complete"] else "the records there"
         print(f"{result['skipped']} pictures{share} cannot be read; all are named in {where}")
     return 1 if result["skipped"] else 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, suggest
+from ..errors import UserError, printable, suggest
 from ..system.packages import ENGINES, PRECISIONS
 from ..tasks.task import TASKS, Job, Task, task_of
 
@@ -30,10 +31,19 @@ def parser(command: str, doc: str | None, config_needed: bool = True) -> Argumen
         "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="set keys of the configuration: TrainReader.batch_size=4, iters=100; numbers step into lists",
     )  # fmt: skip
+    add_plugin(result)
     result.add_argument(
         "--data", metavar="DIR", help="folder of the data set, for training, evaluation and class names"
     )
     return result
+
+
+def add_plugin(result: ArgumentParser) -> None:
+    """Adds --plugin, for the commands that read a configuration."""
+    result.add_argument(
+        "--plugin", action="append", default=[], metavar="MODULE",
+        help="import your own module first, and let the configuration name it; repeatable",
+    )  # fmt: skip
 
 
 def add_strict(result: ArgumentParser) -> None:
@@ -108,9 +118,20 @@ def open_job(arguments: Namespace) -> tuple[Task, Job]:
     task = task_of(path)
     check_task(arguments, task, path)
     pretrained = not hasattr(arguments, "weights")
-    job = task.part("config").load(path, arguments.override, arguments.data, pretrained=pretrained)
+    plugins = _import_plugins(arguments.plugin)
+    job = task.part("config").load(path, arguments.override, arguments.data, pretrained=pretrained, plugins=plugins)
     job.strict = getattr(arguments, "strict", False)
     return task, job
+
+
+def _import_plugins(names):
+    """Imports the modules that the user names; returns their names."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f"--plugin {name} cannot be imported ({error}); put its folder on PYTHONPATH") from error
+    return names
 
 
 def check_task(arguments: Namespace, task: Task, path: str | Path) -> None:
@@ -125,6 +146,6 @@ def check_task(arguments: Namespace, task: Task, path: str | Path) -> None:
 
 
 def print_lines(lines: list[str], **options: Any) -> None:
-    """Prints lines, if there are any; `options` are print's."""
+    """Prints lines, if there are any; `options` are print's. Names in them may hold control characters."""
     if lines:
-        print("\n".join(lines), **options)
+        print("\n".join(printable(part) for line in lines for part in line.split("\n")), **options)

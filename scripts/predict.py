@@ -18,7 +18,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..tasks.task import TASKS
 from . import options
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stream = sys.stderr if arguments.json else sys.stdout
     options.print_lines(task.part("prediction").describe(result), file=stream)
     for path, reason in result["skipped"]:
-        print(f"skipped {path}: {reason}", file=stream)
+        print(printable(f"skipped {path}: {reason}"), file=stream)
     if result["skipped"]:
         print(f"{len(result['skipped'])} pictures skipped", file=stream)
     return 1 if result["skipped"] else 0

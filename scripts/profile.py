@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser():
     parser = options.plain_parser("profile", __doc__)
     parser.add_argument("model", nargs="?", help="a name of densebone list")
+    options.add_plugin(parser)
     parser.add_argument("-c", "--config", help="a .yml file, or the name of one that ships: its whole network")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--all", action="store_true", help="all classifiers, a line each")

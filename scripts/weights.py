@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from . import options
 
 
@@ -94,7 +94,7 @@ def _info(arguments):
     if not entry.urls:
         rows.append(("to get it", f"visit a page, then densebone weights add FILE --as {entry.name}"))
     print(entry.name)
-    print("\n".join(f"  {label:14} {value}" for label, value in rows if value))
+    print("\n".join(printable(f"  {label:14} {value}") for label, value in rows if value))
     return 0
 
 
@@ -134,7 +134,7 @@ def _verify(arguments):
         ("needs", ", ".join(f"{k}={v!r}" for k, v in recognised.needs.items())),
         ("tensors", f"{len(recognised.arrays)}, {count:,} numbers"),
     ]
-    print("\n".join(f"  {label:14} {value}" for label, value in rows if value))
+    print("\n".join(printable(f"  {label:14} {value}") for label, value in rows if value))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,11 @@ import yaml
 
 from ..errors import UserError, suggest
 
+#: modules that a configuration may import by `!!python/module:NAME`
+PLUGINS = ("densebone.integrations.paddledet", "densebone.integrations.paddleseg")
+#: values of a configuration, aliases expanded
+MAX_VALUES = 100_000
+_PYTHON = "tag:yaml.org,2002:python/"
 # PaddleDetection's key, which holds a list, and PaddleSeg's, which holds a file or a list.
 _BASE_KEYS = ("_BASE_", "_base_")
 #: keys of configurations whose values are names of files and folders; `-o save_dir=2007` means a folder of that name
@@ -27,25 +32,35 @@ _NULLS = ("", "null", "~")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
-def with_bases(path: str | Path) -> list[tuple[Path, yaml.MappingNode]]:
+def with_bases(path: str | Path, plugins: Sequence[str] | None = None) -> list[tuple[Path, yaml.MappingNode]]:
     """Reads a configuration and the files that it builds on. Nothing that a tag names is run.
+
+    Args:
+        path: the file.
+        plugins: modules that a tag `!!python/module:NAME` may name, besides `PLUGINS`. None does not look at tags.
 
     Returns:
         (file, its YAML node) of the file itself and of every base.
 
     Raises:
-        UserError: a file is not YAML or holds no keys; a base does not exist or builds on a file above it.
+        UserError: a file is not YAML or holds no keys; a base does not exist or builds on a file above it; a tag that
+            would run something; aliases or nesting without measure.
     """
-    return _with_bases(Path(path), ())
+    return _with_bases(Path(path), (), plugins)
 
 
-def _with_bases(path, heirs):
+def _with_bases(path, heirs, plugins):
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply to be a configuration") from error
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path} holds no keys; a configuration is expected")
+    _check_size(node, path)
+    if plugins is not None:
+        _check_tags(node, path, {*PLUGINS, *plugins})
     files = [(path, node)]
     for key, value in node.value:
         if key.value in _BASE_KEYS:
@@ -57,8 +72,51 @@ def _with_bases(path, heirs):
                     raise UserError(
                         f"{path} builds on {file}, which builds on {path.name} again; remove one of the two"
                     )
-                files += _with_bases(file, (*heirs, path.resolve()))
+                files += _with_bases(file, (*heirs, path.resolve()), plugins)
     return files
+
+
+def _parts(node):
+    """The nodes inside a YAML node, keys among them."""
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _check_size(node, path):
+    """Raises UserError for a node that aliases make immense, and for one that holds itself."""
+    sizes, open_nodes, stack = {}, set(), [(node, False)]
+    while stack:
+        current, done = stack.pop()
+        if done:
+            open_nodes.discard(id(current))
+            sizes[id(current)] = 1 + sum(sizes[id(part)] for part in _parts(current))
+            if sizes[id(current)] > MAX_VALUES:
+                line = current.start_mark.line + 1
+                raise UserError(f"{path}, line {line}: aliases make this more than {MAX_VALUES} values; write fewer")
+        elif id(current) in open_nodes:
+            raise UserError(f"{path}, line {current.start_mark.line + 1}: an alias that holds itself; remove it")
+        elif id(current) not in sizes:
+            open_nodes.add(id(current))
+            stack.append((current, True))
+            stack += [(part, False) for part in _parts(current)]
+
+
+def _check_tags(node, path, modules):
+    """Raises UserError for a tag that names Python, other than `!!python/module:` of a known module."""
+    seen, stack = set(), [node]
+    while stack:
+        current = stack.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        kind, _, name = current.tag.removeprefix(_PYTHON).partition(":")
+        if current.tag.startswith(_PYTHON) and not (kind == "module" and name in modules) and kind != "tuple":
+            raise UserError(
+                f"{path}, line {current.start_mark.line + 1}: the tag !!python/{current.tag.removeprefix(_PYTHON)} "
+                f"would run Python; only !!python/module:{PLUGINS[0]} is allowed, and modules that --plugin names"
+            )
+        stack += _parts(current)
 
 
 def top_level_keys(path: str | Path) -> set[str]:
@@ -119,9 +177,17 @@ def _value(key, text, override):
         if not quoted:
             return text
     try:
-        value = yaml.load(text, Loader=yaml.Loader)
-    except yaml.YAMLError as error:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            _check_size(node, f"override {override[:80]!r}")
+            _check_tags(node, f"override {override[:80]!r}", ())
+        value = yaml.load(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"the value of override {override!r} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise UserError(f"the value of override {override[:80]!r} is nested too deeply") from error
     return text if key in _TEXT_OR_FLAG and not isinstance(value, (bool, type(None))) else value
 
 

@@ -29,7 +29,7 @@ FLOORS = {
     "training": "backbones weights pictures system",
     "profiling": "registry backbones weights pictures system",
     "features": "engines registry backbones weights pictures system",
-    "integrations": "registry necks backbones weights",
+    "integrations": "registry necks backbones weights system",
     "deploy": "engines registry backbones weights pictures system",
     "tasks": "deploy training integrations profiling engines registry necks backbones weights datasets pictures system",
     "scripts": "tasks deploy features profiling engines registry backbones weights datasets pictures system",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from .array_conversion import FIRST_CONVOLUTIONS, integer_indices, turned
 from .catalog import find, is_url
 from .download import fetch
@@ -89,7 +89,7 @@ class LoadReport:
         if self.misshaped:
             shapes = [f"{key} is {list(got)}, wanted {list(want)}" for key, got, want in self.misshaped]
             parts.append(f"{len(shapes)} of another shape ({_few(shapes)})")
-        return "; ".join(parts)
+        return printable("; ".join(parts))
 
 
 def load_weights(

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..system.files import atomic_path
+from .catalog import shown
 
 _CHUNK = 1 << 16
 # A connection that adds this many bytes counts as progress, and resets the count of failures.
@@ -34,13 +35,17 @@ class Settings:
         backoff: seconds before the first retry. Each further wait doubles; a random part, up to half, is taken off.
         backoff_limit: the longest wait in seconds, also when the server asks for a longer one.
         timeout: seconds to connect, and seconds without a byte.
+        slowest: bytes a second below which a connection counts as broken, over `patience` seconds.
+        patience: see `slowest`.
         progress: whether to show a progress bar on stderr; None shows it when stderr is a terminal.
     """
 
     retries: int = 4
     backoff: float = 1.0
     backoff_limit: float = 30.0
-    timeout: tuple[float, float] = (10.0, 60.0)
+    timeout: tuple[float, float] = (10.0, 30.0)
+    slowest: float = 1024.0
+    patience: float = 30.0
     progress: bool | None = None
 
 
@@ -85,6 +90,7 @@ def transfer(url: str, part: Path, settings: Settings) -> bool:
                 best = max(best, _size(part))
                 if failures > settings.retries:
                     raise Failed(f"{error} ({failures} tries)") from error
+                print(f"note: {shown(url)}: {error}; trying again", file=sys.stderr, flush=True)
                 wait = settings.backoff * 2 ** max(failures - 1, 0) * random.uniform(0.5, 1)
                 time.sleep(min(max(wait, error.after or 0), settings.backoff_limit))
 
@@ -183,8 +189,7 @@ def _receive(response, url, part, have, total, settings):
             with tqdm(
                 total=total, initial=have, desc=name, unit="B", unit_scale=True, file=sys.stderr, disable=hidden
             ) as bar:
-                # Raw: keep the published bytes, even when a server declares a content encoding.
-                for chunk in response.raw.stream(_CHUNK, decode_content=False):
+                for chunk in _chunks(response.raw, settings):
                     if not have and not stream.tell() and re.match(rb"\s*<(!doctype html|html)", chunk[:200], re.I):
                         raise Failed("is a web page, not a file of weights")
                     stream.write(chunk)
@@ -196,6 +201,22 @@ def _receive(response, url, part, have, total, settings):
     except Failed:
         discard(part)
         raise
+
+
+def _chunks(raw, settings):
+    """The body as it comes. Raises _Again for a server that sends next to nothing."""
+    # read1 returns what is there; read waits for a whole chunk, which a slow server may take hours for
+    read = getattr(raw, "read1", raw.read)
+    since, received = time.monotonic(), 0
+    # raw bytes: keep the published ones, even when a server declares a content encoding
+    while chunk := read(_CHUNK, decode_content=False):
+        yield chunk
+        received += len(chunk)
+        passed = time.monotonic() - since
+        if passed >= settings.patience:
+            if received < settings.slowest * passed:
+                raise _Again(f"the server sends {received / passed:.0f} bytes a second")
+            since, received = time.monotonic(), 0
 
 
 def disk_error(error: OSError, path: Path) -> UserError:

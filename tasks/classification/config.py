@@ -1,6 +1,6 @@
 """Reading a classification configuration: a file and its bases, overrides, and a check of every key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,13 @@ class _GivenPreprocessing:
 _BLOCKS = ("model", "preprocessing", "train_dataset", "val_dataset", "optimizer", "lr_scheduler")
 
 
-def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = None, pretrained: bool = True) -> Job:
+def load(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    data: str | None = None,
+    pretrained: bool = True,
+    plugins: Sequence[str] = (),
+) -> Job:
     """The job that a configuration describes. Every key is checked; nothing is built and no picture looked for.
 
     Args:
@@ -38,13 +44,14 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
         overrides: "key.sub.0.name=value" each. Numbers step into lists, values are YAML.
         data: folder that becomes root of train_dataset and val_dataset.
         pretrained: False leaves out `model.pretrained`, because trained weights replace it.
+        plugins: as for the other tasks; here no tag is read.
 
     Raises:
         UserError: not a YAML mapping; an unknown key or type; a value of the wrong kind or out of range; an override
             that leads nowhere.
     """
     path = Path(path)
-    with_bases(path)  # raises when a file cannot be read
+    with_bases(path, plugins)  # raises when a file cannot be read
     dic = plain(_read(path))
     for key in ("preprocessing", "model"):
         dic[key] = {} if dic.get(key) is None else dic[key]

@@ -14,7 +14,7 @@ from paddle import distributed
 from tqdm import tqdm
 
 from ...datasets.labelled import PictureSet
-from ...errors import UserError
+from ...errors import UserError, printable
 from ...pictures.preparing import Preprocessing
 from ...system.files import check_writable
 from ...training import processes
@@ -144,7 +144,7 @@ def _summary(found, samples):
     for number in np.flatnonzero(found < 0):
         skipped.append({"file": samples.pictures.name(number), "reason": samples.fault(number)})
         if distributed.get_rank() == 0:
-            print(f"skipped {skipped[-1]['file']}: {skipped[-1]['reason']}", file=sys.stderr)
+            print(printable(f"skipped {skipped[-1]['file']}: {skipped[-1]['reason']}"), file=sys.stderr)
     images = len(found) - len(skipped)
     if not images:
         raise UserError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +16,7 @@ import yaml
 
 from ...errors import UserError, suggest
 from ...system import quiet
-from ..configuration import anchored_keys, apply_override, check_texts, gpu_to_use
+from ..configuration import anchored_keys, apply_override, check_texts, gpu_to_use, with_bases
 from .job import Job
 
 # Top-level keys that PaddleDetection's engine or densebone reads. The registry knows those of components.
@@ -36,7 +36,13 @@ _ENGINE_KEYS = frozenset(
 _DEVELOPMENT = {"HybridEncoder": "RT-DETR", "RTDETRTransformer": "RT-DETR"}
 
 
-def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = None, pretrained: bool = True) -> Job:
+def load(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    data: str | None = None,
+    pretrained: bool = True,
+    plugins: Sequence[str] = (),
+) -> Job:
     """The job that a configuration describes, with PaddleDetection's components and densebone's registered.
 
     Every key is checked.
@@ -47,10 +53,12 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
         data: folder that becomes dataset_dir of TrainDataset, EvalDataset and TestDataset.
         pretrained: False builds densebone's backbones without their `pretrained` weights, because trained ones replace
             them.
+        plugins: modules that a `!!python/module:NAME` of the configuration may import, besides densebone's adapter.
 
     Raises:
         UserError: PaddleDetection is not installed; not a YAML mapping; unknown key; an override that leads nowhere.
     """
+    with_bases(path, plugins)  # before PaddleDetection's loader, which runs what a tag names
     workspace, paddledet = import_toolkit()
     _forget(workspace)
     try:
@@ -107,8 +115,9 @@ def import_toolkit() -> tuple[ModuleType, ModuleType]:
             f'PaddleDetection cannot be imported ({error}); pip install "densebone[detection]", or put a checkout '
             f"of it on PYTHONPATH"
         ) from error
-    from ...integrations import paddledet
+    from ...integrations import guards, paddledet
 
+    guards.guard()
     if quiet.is_silent():
         _silence_toolkit()
     return workspace, paddledet

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ...errors import UserError
-from ..configuration import anchored_keys, apply_override, check_texts, plain, set_device
+from ..configuration import anchored_keys, apply_override, check_texts, plain, set_device, with_bases
 from .job import Job
 
 # Top-level keys that densebone reads and PaddleSeg does not. docs/segmentation.md explains them.
@@ -26,7 +26,13 @@ RUN_SETTINGS = {
 _LEAST = {"batch_size": 1, "iters": 1, "log_iters": 1, "save_interval": 1, "num_workers": 0, "keep_checkpoints": 0}
 
 
-def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = None, pretrained: bool = True) -> Job:
+def load(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    data: str | None = None,
+    pretrained: bool = True,
+    plugins: Sequence[str] = (),
+) -> Job:
     """The job that a configuration describes, with PaddleSeg's components and densebone's registered.
 
     Every key is checked.
@@ -37,11 +43,13 @@ def load(path: str | Path, overrides: Iterable[str] = (), data: str | None = Non
         data: folder that becomes dataset_root of train_dataset and val_dataset. Lists of files below the old root are
             looked for at the same place below the new one.
         pretrained: False leaves out the configuration's `pretrained` weights, because trained ones replace them.
+        plugins: modules that a `!!python/module:NAME` of the configuration may name, besides densebone's adapter.
 
     Raises:
         UserError: PaddleSeg is not installed; not a YAML mapping; an unknown key, type or argument; settings that
             contradict each other; an override that leads nowhere.
     """
+    with_bases(path, plugins)
     parse = import_toolkit()
     from . import checks
     from .builder import Builder, Settings
@@ -97,8 +105,10 @@ def import_toolkit() -> Callable[[str], dict[str, Any]]:
             f'PaddleSeg cannot be imported ({error}); pip install "densebone[segmentation]", or put a checkout of it '
             f"on PYTHONPATH"
         ) from error
+    from ...integrations import guards
     from ...integrations import paddleseg as adapter  # noqa: F401
 
+    guards.guard()
     logger.log_level = 0  # errors alone: densebone prints what the user needs of building and evaluating
     return parse_from_yaml
 

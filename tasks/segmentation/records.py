@@ -12,6 +12,7 @@ from paddleseg.transforms import functional
 
 from ...datasets.masks import read_mask, wrong_value
 from ...errors import UserError
+from ...pictures.reading import open_picture
 from .pairs import Pair
 
 
@@ -59,11 +60,9 @@ class CheckedDataset(paddle.io.Dataset):
 
 def wrong_label(label: Path, wrong: tuple[int, int, int], num_classes: int, ignore_index: int) -> str:
     """What to say of a label with a value that is no class; `wrong` is from `datasets.masks.wrong_value`."""
-    from PIL import Image
-
     value, pixels, kinds = wrong
     more = f" ({kinds} such values)" if kinds > 1 else ""
-    with Image.open(label) as picture:
+    with open_picture(label) as picture:
         palette = "; it has a palette, and the indices of its colours count" if picture.mode == "P" else ""
     return (
         f"{label} has the value {value} in {pixels} pixels{more}; allowed are the classes 0 to {num_classes - 1}, and "

@@ -174,7 +174,7 @@ def test_missing_file_folder_and_permission(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="is a folder"):
         read_image(tmp_path)
 
-    def refuse(path):
+    def refuse(path, formats):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Image, "open", refuse)

@@ -1,0 +1,46 @@
+"""Engines report to their makers, unless they are told not to. densebone tells them, in its own processes alone.
+
+OpenVINO's Python package looks up www.google-analytics.com, reports there, and leaves intel/openvino_ga_cid in the
+user's home. ONNX Runtime leaves Microsoft/DeveloperTools/.onnxruntime with a device id in the user's cache. Nothing
+here changes what the user has set for other programs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+# ONNX Runtime reads it when it is first imported.
+ONNXRUNTIME = "ORT_DISABLE_TELEMETRY"
+_OPENVINO = "openvino_telemetry"
+
+
+def forbid() -> None:
+    """Switches ONNX Runtime's reports off, here and in processes started from here, unless the user set the switch."""
+    os.environ.setdefault(ONNXRUNTIME, "1")
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO without its reports: while it is imported, the package that sends them cannot be found."""
+    if "openvino" not in sys.modules:
+        with _absent(_OPENVINO):
+            import openvino  # noqa: F401
+    return sys.modules["openvino"]
+
+
+@contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """Within this context a package cannot be imported."""
+    missing = object()
+    before = sys.modules.get(name, missing)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if before is missing:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before  # type: ignore[assignment]
