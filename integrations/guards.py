@@ -76,6 +76,8 @@ def evaluate_name(text: Any, *_: Any) -> Any:
         if not hasattr(found, part):
             raise UserError(f"the toolkit knows no {text!r}, which the configuration names")
         found = getattr(found, part)
+    if getattr(found, "__module__", "").partition(".")[0] not in ("paddle", *_TOOLKITS):
+        raise UserError(f"{text!r} in the configuration is no class or function of Paddle or the toolkit")
     return found() if text.endswith("()") else found
 
 
