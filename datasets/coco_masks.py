@@ -26,7 +26,7 @@ def _is_polygon(values):
         isinstance(values, list)
         and len(values) >= 6
         and len(values) % 2 == 0
-        and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+        and all(isinstance(value, (int, float)) and -1e9 < value < 1e9 for value in values)
     )
 
 

@@ -181,7 +181,7 @@ def read_list(
             raise UserError(f"{path}, line {number}: {line!r} is not PATH LABEL, two words with a space between them")
         paths.append(name)
         labels.append(_label(text, num_classes, classes, f"{path}, line {number}"))
-    root = next((root for root in roots if (root / paths[0]).is_file()), roots[0])
+    root = next((root for root in roots if os.path.isfile(root / paths[0])), roots[0])
     return PictureSet([str(root / name) for name in paths], labels, classes and readable(classes), str(path))
 
 

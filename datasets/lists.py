@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,6 @@ def read_pairs(
             raise UserError(complaint(number, line))
         both = ways[0]
         if len(ways) > 1:
-            both = next((way for way in ways if all(Path(root, name).is_file() for name in way)), both)
+            both = next((way for way in ways if all(os.path.isfile(Path(root, name)) for name in way)), both)
         pairs.append((number, *both))
     return pairs

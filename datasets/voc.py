@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +181,7 @@ def read(list_file: str | Path, root: str | Path, class_file: str | Path, report
     rows: list[tuple[int, int, list[float], bool, str]] = []
     for name, annotation in read_list(list_file, root):
         path = Path(root, annotation)
-        if not path.is_file():
+        if not os.path.isfile(path):
             unlabelled.append(name)
             continue
         sheet = read_annotation(path)

@@ -95,7 +95,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         shape, classes = card["input_shape"], card["classes"]
         valid = len(shape) == 4 and all(type(side) is int for side in shape) and isinstance(card["name"], str)
         valid = valid and (classes is None or all(isinstance(name, str) for name in classes))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{path} is no model card ({reason}); export the model again") from error
     if not valid:

@@ -59,5 +59,5 @@ def read_record(path: Path) -> dict[str, Any]:
     """The contents of a JSON file in the cache; {} when it is missing or broken."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}

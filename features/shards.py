@@ -87,7 +87,7 @@ def _read_settings(folder):
         return json.loads((folder / SETTINGS).read_text())
     except FileNotFoundError:
         raise UserError(f"{folder} holds no {SETTINGS}; give a folder that densebone features wrote") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{folder / SETTINGS} is not JSON ({error}); give another folder") from error
 
 

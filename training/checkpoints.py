@@ -54,7 +54,7 @@ def info(path: str | Path) -> dict[str, Any] | None:
             if file.stat().st_size != expected["bytes"] or sha256_of(file) != expected["sha256"]:
                 return None
         return content if content["files"] else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -207,7 +207,7 @@ def _refuse_replaced(folder, iteration):
             content = json.loads(manifest.read_text())
             files, done = content["files"], content["iteration"]
             later = manifest.stem != "best_model" and done > iteration and isinstance(files, dict)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # another file
         if later and info(manifest) is None:
             raise UserError(

@@ -121,7 +121,7 @@ class Record:
                 raise ValueError("it has rows without sha256 or recorded")
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"{self.path} cannot be read ({error}); mend it, or remove it to trust the next files fetched"
             ) from error

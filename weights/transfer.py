@@ -258,7 +258,7 @@ def _read_notes(part, url):
         notes = json.loads(_notes(part).read_text(encoding="utf-8"))
         if notes["url"] == url:
             return {"validator": notes["validator"], "total": notes["total"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass  # missing or damaged notes know nothing: the file is fetched from its first byte
     return {"validator": None, "total": None}
 

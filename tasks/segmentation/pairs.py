@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def find_pairs(job: Job, name: str, block: Mapping[str, Any], mode: str) -> list
         raise UserError(f"{name}: {root} holds no pictures in the layout of {block['type']}") from error
     pairs = [(Path(image), Path(label)) for image, label in files if label]
     for path in (path for pair in pairs for path in pair):
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"{name}: {path} does not exist; {block['type']} expects it")
     return pairs
 
@@ -109,7 +110,7 @@ def _listed_pairs(block, mode, name):
     for number, *names in read_pairs(file, root, complaint, separator):
         pairs.append((root / names[0], root / names[1]))
         for path in pairs[-1]:
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise UserError(f"{name}: {path}, in line {number} of {file}, does not exist")
     if not pairs:
         raise UserError(f"{name}: {file} lists no pictures")
