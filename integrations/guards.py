@@ -54,7 +54,7 @@ def _guarded(load):
             read_pickle(path)  # refuses anything but weights, before Paddle unpickles the file
         return load(path, *arguments, **options)
 
-    safe.guarded = True  # type: ignore[attr-defined]
+    safe.guarded = True
     return safe
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..system import reports
 from . import options
 
 PACKAGES = (
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"  {name:18} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             print(f"  {name:18} not installed")
+    print(f"reports of engines: {reports.describe()}")
     imported = {toolkit: _import(toolkit.heaviest) for toolkit in TOOLKITS}  # before Paddle: Paddle 2.6 needs that
     paddle = _import("paddle")
     if isinstance(paddle, Exception):

@@ -23,6 +23,12 @@ def forbid() -> None:
     os.environ.setdefault(ONNXRUNTIME, "1")
 
 
+def describe() -> str:
+    """What is in force, in one line."""
+    onnxruntime = "off" if os.environ.get(ONNXRUNTIME, "0") != "0" else f"on, because {ONNXRUNTIME} is 0"
+    return f"ONNX Runtime {onnxruntime}, OpenVINO off (see docs/security.md)"
+
+
 def import_openvino() -> ModuleType:
     """OpenVINO without its reports: while it is imported, the package that sends them cannot be found."""
     if "openvino" not in sys.modules:

@@ -67,6 +67,16 @@ def test_whole_configurations_of_classification_are_read(text, tmp_path):
     assert config.load(tmp_path / "mine.yml").transforms
 
 
+def test_every_test_that_the_table_of_inputs_names_exists():
+    page = (ROOT / "docs/security.md").read_text()
+    code = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", page)
+    assert len(named) > 15 and [name for name in named if f"def {name}(" not in code] == []
+    assert all((ROOT / path).is_file() for path in re.findall(r"`(tests/[\w/]+\.py)`", page))
+    rows = [row for row in page.split("\n## Nothing")[0].splitlines() if row.startswith("| ") and "---" not in row]
+    assert [row for row in rows[1:] if "test" not in row and "environment variables" not in row] == []
+
+
 def test_keys_of_classification_are_explained():
     from densebone.tasks.classification.job import Job
     from densebone.tasks.classification.layouts import DATASETS
