@@ -12,8 +12,12 @@ from typing import Any
 
 from filelock import FileLock
 
+from ..system.files import atomic_path, sha256_of
+
 #: exports that are kept. Beyond that the least recently used are deleted, but none used within the last hour.
 MAX_EXPORTS, MIN_AGE_S = 24, 3600
+#: the file of a folder that says what the others were when they were written
+SEAL = "files.json"
 
 
 @contextmanager
@@ -23,11 +27,39 @@ def export_lock(target: Path) -> Iterator[None]:
         yield
 
 
+def seal(folder: Path) -> None:
+    """Writes down the size and SHA-256 of every file of a folder, into the folder."""
+    files = {file.name: _facts(file) for file in sorted(folder.iterdir()) if file.name != SEAL}
+    with atomic_path(folder / SEAL) as temporary:
+        temporary.write_text(json.dumps(files, indent=1))
+
+
+def broken(folder: Path) -> str | None:
+    """Why the files of a sealed folder are not those that were written; None when they are.
+
+    Hashing takes about half a millisecond a megabyte.
+    """
+    expected = read_record(folder / SEAL)
+    if not expected:
+        return f"{SEAL} is missing or damaged"
+    for name, facts in expected.items():
+        file = folder / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if _facts(file) != facts:
+            return f"{name} has changed"
+    return None
+
+
+def _facts(file):
+    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Yields a hidden folder that is renamed to `target` at the end, or deleted after an error.
+    """Yields a hidden folder that is sealed and renamed to `target` at the end, or deleted after an error.
 
-    Also deletes hidden folders that a killed process left.
+    Also deletes hidden folders that a killed process left, and `target` itself where there is one.
     """
     for left in target.parent.glob(f".{target.name}-*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -35,6 +67,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     hidden.mkdir()
     try:
         yield hidden
+        seal(hidden)
+        shutil.rmtree(target, ignore_errors=True)
         os.replace(hidden, target)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)

@@ -25,12 +25,12 @@ import paddle
 
 from ..backbones.base import check_choice, check_count
 from ..errors import UserError
-from ..system.files import atomic_path, check_writable
+from ..system.files import atomic_path, check_writable, sha256_of
 from ..system.packages import CONVERTERS, ENGINES, PRECISIONS, missing_package
 from ..system.processors import machine
 from ..weights.download import home
 from .agreement import TOLERANCES, check_outputs, check_shapes, random_images
-from .cache import delete_all_but, delete_oldest, export_lock, new_folder, read_record
+from .cache import SEAL, broken, delete_all_but, delete_oldest, export_lock, new_folder, read_record
 from .conversion import input_limits, prepared, to_onnx
 from .digest import digest
 from .formats import FORMATS, format_of
@@ -176,7 +176,7 @@ class _NetworkExports:
         self.channels, self.min_side = input_limits(network)
         self._temporary = None
         self._folder = self._cache_folder(cache)
-        self._copies, self._digests = {}, {}
+        self._copies, self._digests, self._sealed = {}, {}, {}
 
     def _cache_folder(self, cache):
         if cache is not False:
@@ -216,7 +216,10 @@ class _NetworkExports:
         form = "onnx" if engine in _ONNX_ENGINES else "paddle"
         target = self._folder / f"{self._digest_for(engine)}-{form}"
         with export_lock(target):
-            if not target.is_dir():
+            reason = broken(target) if target.is_dir() else ""
+            if reason:
+                logger.warning("the exported network in %s is made anew: %s", target, reason)
+            if reason is not None:
                 with new_folder(target) as folder:
                     with interpolation_for_onednn() if form == "paddle" else nullcontext():
                         save_program(self._copy_for(engine), folder, [-1, self.channels, -1, -1])
@@ -224,17 +227,19 @@ class _NetworkExports:
                         to_onnx(folder, folder / _ONNX_FILE)
                         delete_all_but(folder, _ONNX_FILE)
             os.utime(target)
+            self._sealed[engine] = sha256_of(target / SEAL)
         delete_oldest(self._folder)
         return target / _ONNX_FILE if form == "onnx" else target
 
     def _check(self, engine):
-        """Compares an engine with eager, once for each export, engine version and machine."""
+        """Compares an engine with eager, once for each export that was made, engine version and machine."""
         file = self._record_file(engine.name, self._digest_for(engine.name), engine.precision)
-        difference = read_record(file).get("difference")
+        record, export = read_record(file), self._sealed[engine.name]
+        difference = record.get("difference") if record.get("export") == export else None
         if difference is None:
             difference = self._largest_difference(engine)
             with atomic_path(file) as temporary:
-                temporary.write_text(json.dumps({"engine": engine.title, "difference": difference}))
+                temporary.write_text(json.dumps({"engine": engine.title, "difference": difference, "export": export}))
         engine.note = "; ".join(filter(None, [engine.note, f"differs from eager by {difference:.1e} x std at most"]))
 
     def _largest_difference(self, engine):

@@ -6,12 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 from on_engines import EXPORTING
 
 from densebone.engines import agreement, opening
-from densebone.engines.cache import MAX_EXPORTS, MIN_AGE_S, delete_oldest, new_folder
+from densebone.engines.cache import MAX_EXPORTS, MIN_AGE_S, SEAL, broken, delete_oldest, new_folder
 
 
 @pytest.mark.parametrize("name", EXPORTING)
@@ -60,9 +61,56 @@ def test_a_killed_export_is_cleared_away(tmp_path):
         (folder / "model.onnx").touch()
         assert [f.name for f in tmp_path.iterdir()] == [folder.name]
     assert [f.name for f in tmp_path.iterdir()] == ["abc-onnx"]
+    assert broken(target) is None
     with pytest.raises(KeyError), new_folder(tmp_path / "def-onnx"):
         raise KeyError
     assert [f.name for f in tmp_path.iterdir()] == ["abc-onnx"]
+
+
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+
+
+HARMS = {
+    "a bit": flip,
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-50]),
+    "gone": lambda file: file.unlink(),
+    "exchanged": lambda file: file.write_bytes(b"another model"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("name", EXPORTING)
+def test_a_damaged_export_is_made_anew_and_never_answers(name, harm, network, tmp_path, caplog):
+    images = agreement.random_images((1, 3, 64, 64))
+    with opening.open_network(network, name, cache=tmp_path) as engine:
+        right = engine.run(images)
+    (folder,) = (f for f in tmp_path.iterdir() if f.is_dir())
+    for file in list(folder.iterdir()):
+        HARMS[harm](folder / file.name)
+        caplog.clear()
+        with opening.open_network(network, name, cache=tmp_path) as engine:
+            again = engine.run(images)
+        for ours, expected in zip(again, right):
+            np.testing.assert_allclose(ours, expected, atol=1e-5)
+        assert "is made anew: " in caplog.text and broken(folder) is None
+        with opening.open_network(network, name, cache=tmp_path):
+            pass
+        assert caplog.text.count("is made anew") == 1
+
+
+def test_a_seal_of_another_export_does_not_serve(network, tmp_path):
+    """The record of the check belongs to one export: a new one is compared with eager again."""
+    opening.open_network(network, EXPORTING[0], cache=tmp_path).close()
+    (folder,) = (f for f in tmp_path.iterdir() if f.is_dir())
+    (record,) = tmp_path.glob(f"{EXPORTING[0]}-*.json")
+    before = record.stat().st_mtime_ns
+    (folder / SEAL).unlink()
+    opening.open_network(network, EXPORTING[0], cache=tmp_path).close()
+    opening.open_network(network, EXPORTING[0], cache=tmp_path).close()
+    assert record.exists() and (record.stat().st_mtime_ns != before or broken(folder) is None)
 
 
 def test_the_oldest_exports_go(tmp_path):
