@@ -1,14 +1,14 @@
 """Model cards: a JSON file beside an exported model that says all one needs to use the model."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..pictures.preparing import Preprocessing
-from ..system.files import atomic_path, sha256_of
+from ..system.files import atomic_path, facts_of, sha256_of
 
 if TYPE_CHECKING:
     import paddle
@@ -67,11 +67,32 @@ def model_card(
 
 
 def write_card(card: Mapping[str, Any], folder: str | Path) -> Path:
-    """Writes a card to FOLDER/model_card.json and returns its path."""
+    """Writes a card to FOLDER/model_card.json, after the model's files, which it lists; returns its path."""
     path = Path(folder) / FILE
+    files = [file for file in sorted(Path(folder).iterdir()) if file.is_file() and file.name != FILE]
+    card = {**card, "files": {file.name: facts_of(file) for file in files if not file.name.startswith(".")}}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def check_files(folder: str | Path, card: Mapping[str, Any], needed: Iterable[str]) -> None:
+    """Raises UserError when a file of an exported model is missing or not the one that was exported.
+
+    Args:
+        folder: holds the model.
+        card: from `read_card`. Cards of older versions list no files, and nothing is checked.
+        needed: names of the files that are going to be read.
+    """
+    listed = card.get("files")
+    for name in needed if isinstance(listed, dict) else ():
+        if name not in listed:
+            continue
+        file = Path(folder) / name
+        if not file.is_file():
+            raise UserError(f"{file} is missing; export the model again")
+        if facts_of(file) != listed[name]:
+            raise UserError(f"{file} is not the file that densebone export wrote; export the model again")
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:

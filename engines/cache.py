@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..system.files import atomic_path, sha256_of
+from ..system.files import atomic_path, facts_of
 
 #: exports that are kept. Beyond that the least recently used are deleted, but none used within the last hour.
 MAX_EXPORTS, MIN_AGE_S = 24, 3600
@@ -29,7 +29,7 @@ def export_lock(target: Path) -> Iterator[None]:
 
 def seal(folder: Path) -> None:
     """Writes down the size and SHA-256 of every file of a folder, into the folder."""
-    files = {file.name: _facts(file) for file in sorted(folder.iterdir()) if file.name != SEAL}
+    files = {file.name: facts_of(file) for file in sorted(folder.iterdir()) if file.name != SEAL}
     with atomic_path(folder / SEAL) as temporary:
         temporary.write_text(json.dumps(files, indent=1))
 
@@ -46,13 +46,9 @@ def broken(folder: Path) -> str | None:
         file = folder / name
         if not file.is_file():
             return f"{name} is missing"
-        if _facts(file) != facts:
+        if facts_of(file) != facts:
             return f"{name} has changed"
     return None
-
-
-def _facts(file):
-    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
 
 
 @contextmanager

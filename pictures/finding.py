@@ -1,12 +1,16 @@
 """Find pictures in files, folders and patterns, and name the result that is drawn for each."""
 
 import glob
+import hashlib
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import UserError
+
+_LONGEST = 230  # bytes
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
@@ -65,7 +69,7 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
             hidden ones. A file that you name is taken whatever its extension.
 
     Returns:
-        The pictures in the order given, each file once.
+        The pictures in the order given, each path once. Two links to one file are two pictures.
 
     Raises:
         UserError: a path does not exist, a folder or a pattern holds no picture, or nothing was given.
@@ -76,12 +80,15 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     found: dict[str, Path] = {}
     for item in given:
         for path in _expand(item):
-            found.setdefault(os.path.realpath(path), path)
+            found.setdefault(os.path.abspath(path), path)
     return list(found.values())
 
 
 def output_names(pictures: Sequence[Path], folder: str | Path) -> list[Path]:
     """The PNG to write for each picture. Sub-folders below the pictures' common folder are kept; no two names agree.
+
+    a.jpg becomes a.png. Where that is the name for several pictures, they become a.jpg.png, and where that is taken
+    too, a.jpg-2.png and so on. A name that would be too long is cut and ends in a hash. A link keeps its own name.
 
     Args:
         pictures: files, as `find_images` returns them.
@@ -93,16 +100,39 @@ def output_names(pictures: Sequence[Path], folder: str | Path) -> list[Path]:
     Raises:
         UserError: one of these paths is itself a picture in the list.
     """
-    resolved = [path.resolve() for path in pictures]
-    root = Path(*_common_parts([parent.parts for parent in {path.parent for path in resolved}]))
-    plain = [Path(folder) / path.relative_to(root).with_suffix(".png") for path in resolved]
-    count = Counter(plain)
-    names = [name if count[name] == 1 else name.with_name(f"{path.name}.png") for name, path in zip(plain, pictures)]
-    given = set(resolved)
+    places = [Path(os.path.abspath(path)) for path in pictures]
+    root = Path(*_common_parts([parent.parts for parent in {path.parent for path in places}]))
+    relative = [path.relative_to(root) for path in places]
+    count = Counter(path.with_suffix(".png") for path in relative)
+    taken = {plain for plain, times in count.items() if times == 1}
+    names = []
+    for path in relative:
+        name = path.with_suffix(".png")
+        if count[name] > 1:
+            name = next(each for each in _spellings(path) if each not in taken)
+            taken.add(name)
+        names.append(Path(folder) / _short(name))
+    given = {path.resolve() for path in places}
     for name in names:
         if name.resolve() in given:
             raise UserError(f"{name} is one of the pictures and would be overwritten; give another folder to write to")
     return names
+
+
+def _spellings(path):
+    """Names for the result of a picture, one after the other."""
+    yield path.with_name(f"{path.name}.png")
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.name}-{number}.png")
+
+
+def _short(path):
+    """A path whose last part a file system can hold: 255 bytes, of which writers need some for temporary names."""
+    name = os.fsencode(path.name)
+    if len(name) <= _LONGEST:
+        return path
+    key = hashlib.sha256(name).hexdigest()[:12]
+    return path.with_name(f"{os.fsdecode(name[: _LONGEST - 20]).encode('utf-8', 'ignore').decode()}-{key}.png")
 
 
 def _common_parts(paths):

@@ -4,6 +4,8 @@ An array shows a picture as it is meant to be seen: upright (EXIF orientation), 
 per channel, RGB. Colour profiles are ignored, as PaddleDetection and PaddleSeg ignore them.
 """
 
+import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -75,12 +77,32 @@ def read_header(path: str | Path) -> Header:
             orientation = image.getexif().get(_ORIENTATION, 1) if image.format in ("JPEG", "MPO") else 1
             known = isinstance(orientation, int) and 1 <= orientation <= 8
             return Header(image.size, orientation if known else 1, image.format, image.mode)
+    except UserError:
+        raise
     except Exception as error:  # Pillow reports damaged headers in many ways
+        raise UserError(f"{path}: {_reason(error)}") from error
+
+
+def opencv_reads(path: str | Path) -> bool:
+    """Whether OpenCV can decode a picture, told by its content: not a GIF, and not an animation.
+
+    Raises:
+        UserError: as `read_header`.
+    """
+    try:
+        with open_picture(path) as image:
+            return image.format in OPENCV_FORMATS and (image.format == "MPO" or getattr(image, "n_frames", 1) == 1)
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(f"{path}: {_reason(error)}") from error
 
 
 def open_picture(path: str | Path) -> Image.Image:
     """Open a picture without decoding it. Hides Pillow's warning about large pictures; `_check_size` refuses them."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
+        kind = "a folder" if os.path.isdir(path) else "a pipe, a device or the like"
+        raise UserError(f"{path}: is {kind}; give a picture file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(path, formats=FORMATS)

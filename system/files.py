@@ -16,7 +16,7 @@ def _create_beside(path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile: its files are readable by their owner only, and the rename would keep that.
-        temporary = path.with_name(f".{path.stem[:80]}-{secrets.token_hex(4)}{path.suffix}")
+        temporary = path.with_name(f".{_start(path.stem)}-{secrets.token_hex(4)}{path.suffix}")
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         reason = error.strerror or error
@@ -24,6 +24,11 @@ def _create_beside(path):
             f"cannot write into the folder {path.parent} ({reason}); give a path in a folder you may write to"
         ) from error
     return temporary
+
+
+def _start(name):
+    """The start of a name, at most 80 bytes of it."""
+    return os.fsencode(name)[:80].decode("utf-8", "ignore")
 
 
 def sync(path: str | Path) -> None:
@@ -82,6 +87,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def facts_of(path: str | Path) -> dict[str, int | str]:
+    """Size and SHA-256 of a file, to tell later whether it is still the same."""
+    return {"bytes": Path(path).stat().st_size, "sha256": sha256_of(path)}
 
 
 def sha256_of(path: str | Path) -> str:

@@ -70,11 +70,11 @@ def export(
             job.name, job.model.name, trained.model, trained.path, trained.preprocessing, shape, trained.classes,
             trained.options, job.task,
         )  # fmt: skip
-        write_card({**card, "formats": ["paddle", *others]}, folder)
         difference = compare(expected, run(folder, batch)[0])
         quantized = None
         if int8 is not None:
             quantized = quantize(folder, int8, trained.preprocessing, openvino="openvino" in others)
+        write_card({**card, "formats": ["paddle", *others]}, folder)
     return {
         "folder": str(Path(output) / job.name),
         "checked": checked,

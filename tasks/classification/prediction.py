@@ -11,9 +11,9 @@ import numpy as np
 import paddle
 from tqdm import tqdm
 
-from ...deploy.cards import read_card
+from ...deploy.cards import check_files, read_card
 from ...engines import open_exported
-from ...engines.formats import PARAMETERS, exported_model
+from ...engines.formats import PARAMETERS, exported_model, format_of, program_file
 from ...engines.program import open_program
 from ...errors import UserError
 from ...pictures.finding import find_images
@@ -87,7 +87,7 @@ def predict_exported(
     card = read_card(folder)
     if card["classes"] is None:
         raise UserError(f"{folder} holds {card['name']}, which is no classifier; its card names no classes")
-    program = _program(Path(folder), engine)
+    program = _program(Path(folder), engine, card)
     found = _pictures(paths, output, top, len(card["classes"]))
     batch_size = None if card["input_shape"][0] == -1 else card["input_shape"][0]
     if batch_size not in (None, 1):
@@ -106,17 +106,21 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     return [*lines, f"{result['images']} pictures, in {result['file']}"]
 
 
-def _program(folder: Path, options: Mapping[str, Any] | None) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """An exported model as a function: images -> list of outputs."""
+def _program(
+    folder: Path, options: Mapping[str, Any] | None, card: Mapping[str, Any]
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """An exported model as a function: images -> list of outputs. Its files must be those that the card lists."""
     if options is None:
         if not (folder / PARAMETERS).is_file():
             raise UserError(
                 f"{folder} holds no exported model ({PARAMETERS} is missing); export it again, or run what it holds "
                 f"with --engine auto"
             )
+        check_files(folder, card, [program_file(folder).name, PARAMETERS])
         return open_program(folder)
     name = options["engine"]
     model = exported_model(folder, name)
+    check_files(folder, card, format_of(model).files)
     engine = open_exported(model, None if name == "auto" else name, options["precision"], options["threads"])
     print(f"engine: {engine.description}", file=sys.stderr)
     return engine.run

@@ -15,12 +15,13 @@ from ppdet.engine import Trainer
 from ...backbones.base import deploy_networks
 from ...deploy.export import write_formats
 from ...engines.program import run
+from ...errors import UserError
 from ...pictures.reading import read_image
 from ..exporting import new_export, note_no_picture, other_formats
 from .acceleration import Trunk, parts_of, size_or_none
 from .data import first_picture, using
 from .job import Job
-from .prediction import record, split_batch
+from .prediction import prepare_batch, split_batch
 from .weights import find_trained, load_trained
 
 # Scores and coordinates (pixels) of the exported model may differ by this share. Measured differences are below 2e-4.
@@ -69,8 +70,9 @@ def _export(job, output, weights, picture, others):
     load_trained(job, weights, trainer.model)
     batch = expected = None
     if picture is not None:
-        trainer.dataset.roidbs = [record(0, picture)]
-        batch = next(iter(create("TestReader")(trainer.dataset, 0)))
+        batch, faults = prepare_batch(create("TestReader"), [picture], [0])
+        if batch is None:
+            raise UserError(f"{picture}: {faults[0][1]}")
         trainer.model.eval()
         with paddle.no_grad():
             ((_, expected),) = split_batch(trainer.model(dict(batch)), batch)

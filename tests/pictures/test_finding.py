@@ -101,6 +101,33 @@ def test_pictures_that_differ_in_their_ending_keep_it(tmp_path):
     assert output_names(given, "out") == [Path("out/1.jpg.png"), Path("out/1.png.png"), Path("out/2.png")]
 
 
+def test_names_are_unique_after_any_number_of_clashes(tmp_path):
+    given = [tmp_path / name for name in ("x.jpg", "x.png", "x.jpg.png", "x.bmp", "x.jpg.jpg", "y.png")]
+    names = [path.name for path in output_names(given, "out")]
+    assert names == ["x.jpg.png", "x.png.png", "x.jpg.png.png", "x.bmp.png", "x.jpg.jpg.png", "y.png"]
+    three = [tmp_path / name for name in ("x.jpg", "x.png", "x.jpg.png")]
+    assert [path.name for path in output_names(three, "out")] == ["x.jpg-2.png", "x.png.png", "x.jpg.png"]
+    many = [tmp_path / f"{a}.{b}.{c}" for a in "xy" for b in ("jpg", "png", "x") for c in ("jpg", "png", "bmp", "gif")]
+    assert len(set(output_names(many, "out"))) == len(many)
+
+
+def test_two_links_to_one_file_are_two_pictures(tmp_path):
+    _touch(tmp_path, "real/a.jpg")
+    (tmp_path / "set").mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        (tmp_path / "set" / name).symlink_to(tmp_path / "real" / "a.jpg")
+    found = find_images(tmp_path / "set")
+    assert [path.name for path in output_names(found, "out")] == ["one.png", "two.png"]
+    assert find_images([tmp_path / "set" / "one.jpg", tmp_path / "set" / ".." / "set" / "one.jpg"]) == found[:1]
+
+
+def test_long_names_are_cut_and_stay_different(tmp_path):
+    given = [tmp_path / f"{'a' * 249}{n}.png" for n in "12"] + [tmp_path / ("\u5b57" * 83 + ".png")]
+    names = output_names(given, tmp_path / "out")
+    assert len(set(names)) == 3 and all(len(str(name.name).encode()) <= 230 for name in names)
+    assert all(name.suffix == ".png" for name in names)
+
+
 def test_a_picture_is_never_the_target(tmp_path):
     given = [tmp_path / "1.jpg", tmp_path / "2.png"]
     assert output_names(given[:1], tmp_path) == [tmp_path / "1.png"]

@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 from densebone.errors import UserError
 from densebone.pictures import reading
 from densebone.pictures.finding import find_images
-from densebone.pictures.reading import check_images, read_image, whole_pictures
+from densebone.pictures.reading import check_images, opencv_reads, read_header, read_image, whole_pictures
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -177,6 +177,7 @@ def test_missing_file_folder_and_permission(tmp_path, monkeypatch):
     def refuse(path, formats):
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.jpg").touch()
     monkeypatch.setattr(Image, "open", refuse)
     with pytest.raises(UserError, match="may not be read"):
         read_image(tmp_path / "a.jpg")
@@ -195,6 +196,23 @@ def test_empty_picture():
 
 
 @pytest.mark.filterwarnings("error")
+def test_a_pipe_and_a_device_are_no_pictures(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "zero.png"):
+        for read in (read_image, read_header, opencv_reads):
+            with pytest.raises(UserError, match="is a pipe, a device or the like; give a picture file"):
+                read(tmp_path / name)
+
+
+def test_what_opencv_cannot_read_is_told_by_content(tmp_path):
+    first, second = Image.new("RGB", (40, 40)), Image.new("RGB", (40, 40), "red")
+    first.save(tmp_path / "a.jpg", "GIF")
+    first.save(tmp_path / "b.webp", save_all=True, append_images=[second])
+    first.save(tmp_path / "c.gif", "PNG")
+    assert [opencv_reads(tmp_path / name) for name in ("a.jpg", "b.webp", "c.gif")] == [False, False, True]
+
+
 def test_bombs_are_refused_before_decoding(tmp_path, monkeypatch):
     Image.new("1", (12000, 11000)).save(tmp_path / "wide.png")  # 132 million pixels in 20 kB
     Image.new("1", (20000, 10000)).save(tmp_path / "huge.png")  # Pillow refuses this one itself

@@ -1,13 +1,16 @@
 """Predicting on pictures, by a trained network and by the exported one with nothing but its card."""
 
 import json
+import os
 import re
+import shutil
 
 import numpy as np
 import paddle
 import pytest
 import recipe
 import yaml
+from PIL import Image
 from safetensors.numpy import save_file
 from tiny_pictures import SETTINGS, picture, tree
 
@@ -116,6 +119,33 @@ def test_batches_give_what_single_pictures_give(here, tmp_path, monkeypatch):
     pairs = predict_exported(here / "out" / "mine", "p", "o")["pictures"]
     for one, two in zip(whole, pairs, strict=True):
         assert [row["class"] for row in one["top"]] == [row["class"] for row in two["top"]]
+
+
+def test_odd_names_are_each_predicted_or_named_once(here, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = ["x.jpg", "x.png", "new\nline.png", "esc\x1b[2J.png", "a" * 251 + ".png"]
+    for name in [os.fsencode(name) for name in names] + [b"caf\xe9.png"]:
+        with open(os.path.join(os.fsencode(folder), name), "wb") as stream:
+            Image.new("RGB", (48, 40), "red").save(stream, "PNG")
+    (folder / "link.png").symlink_to("x.png")
+    (folder / "text.jpg").write_text("no picture")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "folder.jpg").mkdir()
+    result = predict(load(here / "mine.yml"), [str(folder)], tmp_path / "out", str(here / "w.safetensors"))
+    assert result["images"] == 7 and sorted(path.name for path, _ in result["skipped"]) == ["pipe.jpg", "text.jpg"]
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))) == 7
+
+
+def test_a_changed_export_is_refused(here, tmp_path):
+    folder = shutil.copytree(here / "out" / "mine", tmp_path / "mine")
+    predict_exported(folder, str(here / "known.jpg"), tmp_path / "out")
+    file = folder / "model.pdiparams"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=r"model\.pdiparams is not the file that densebone export wrote; export"):
+        predict_exported(folder, str(here / "known.jpg"), tmp_path / "out")
 
 
 def test_nothing_can_be_read(here, tmp_path):
