@@ -84,7 +84,7 @@ def check_files(folder: str | Path, card: Mapping[str, Any], needed: Iterable[st
         card: from `read_card`. Cards of older versions list no files, and nothing is checked.
         needed: names of the files that are going to be read.
     """
-    listed = card.get("files")
+    listed: Any = card.get("files")
     for name in needed if isinstance(listed, dict) else ():
         if name not in listed:
             continue

@@ -127,8 +127,8 @@ def detections(
             prepared = prepare(start + reader.batch_size)
             if faults and skipped is None:
                 raise UserError(f"{faults[0][0]}: {faults[0][1]}")
-            for fault in faults:
-                skipped.append(fault)
+            if skipped is not None:
+                skipped += faults
             if batch is not None:
                 yield from split_batch(trainer.model(batch), batch)
 
