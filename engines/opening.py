@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -177,6 +178,7 @@ class _NetworkExports:
         self._temporary = None
         self._folder = self._cache_folder(cache)
         self._copies, self._digests, self._sealed = {}, {}, {}
+        self._made = {}  # engine -> the export that this object made
 
     def _cache_folder(self, cache):
         if cache is not False:
@@ -206,9 +208,15 @@ class _NetworkExports:
         options["shape"] = (None, self.channels, None, None)
         if name == "eager":
             return Eager(self._copy_for("eager"), **options)
-        engine = open_session(name, self._export(name), size=self.size, **options)
-        engine.temporary = self._temporary
-        self._check(engine)
+        model = self._export(name)
+        try:
+            engine = open_session(name, model, size=self.size, **options)
+            engine.temporary = self._temporary
+            self._check(engine)
+        except Exception:
+            if name in self._made:  # such as one that a full disk cut short: it must not be taken next time
+                shutil.rmtree(self._made[name], ignore_errors=True)
+            raise
         return engine
 
     def _export(self, engine):
@@ -220,6 +228,7 @@ class _NetworkExports:
             if reason:
                 logger.warning("the exported network in %s is made anew: %s", target, reason)
             if reason is not None:
+                self._made[engine] = target
                 with new_folder(target) as folder:
                     with interpolation_for_onednn() if form == "paddle" else nullcontext():
                         save_program(self._copy_for(engine), folder, [-1, self.channels, -1, -1])

@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import UserError
 from .formats import PARAMETERS, program_file
+
+# What Paddle says of parameters that end early. It writes them without a word on a full disk.
+_CUT_SHORT = "is.good()"
 
 
 def save_program(layer: Any, folder: str | Path, shape: Sequence[int]) -> None:
@@ -32,6 +36,9 @@ def open_predictor(folder: str | Path, threads: int | None = None, onednn: bool 
         threads: CPU threads; None leaves the number to Paddle.
         onednn: compute with oneDNN, which is faster and wrong for some models (see `engines.onednn`).
         bf16: let oneDNN compute in bfloat16.
+
+    Raises:
+        UserError: the parameters end early.
     """
     from paddle import inference
 
@@ -46,7 +53,12 @@ def open_predictor(folder: str | Path, threads: int | None = None, onednn: bool 
             config.enable_mkldnn_bfloat16()
     elif hasattr(config, "disable_mkldnn"):
         config.disable_mkldnn()
-    return inference.create_predictor(config)
+    try:
+        return inference.create_predictor(config)
+    except Exception as error:
+        if _CUT_SHORT not in str(error):
+            raise
+        raise UserError(f"the model in {folder} is cut short; make room on the disk and export it again") from error
 
 
 def open_program(folder: str | Path) -> Callable[[Any], list[np.ndarray]]:

@@ -5,12 +5,15 @@ A command parses its options, calls a room and prints the result. Imports every 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
 
-from ..errors import UserError, suggest
-from ..system import quiet
+from ..errors import UserError, printable, suggest
+from ..system import quiet, signals
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 COMMANDS = {
     "list": "models and shipped configurations",
@@ -36,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 2 for a user's mistake, which is printed in one line; 130 after Ctrl-C; else the command's.
+        The exit status: 2 for a user's mistake, which is printed in one line; 130 after Ctrl-C; 143 after
+        SIGTERM; else the command's.
     """
     argv = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a command here, once it was imported
     if not argv or argv[0] in ("-h", "--help"):
@@ -52,10 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[0] != "run" and not {"-v", "--verbose"} & set(argv):
         quiet.silence()
     try:
-        if argv[0] not in COMMANDS:
-            raise UserError(f"there is no command {argv[0]!r}; {suggest(argv[0], COMMANDS)}")
-        command = importlib.import_module(f".{argv[0].replace('-', '_')}", __package__)
-        return command.main(argv[1:]) or 0
+        with signals.terminable():
+            return _run(argv)
     except UserError as error:
         print(f"densebone: {error}", file=sys.stderr)
         return 2
@@ -64,6 +66,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("densebone: Paddle is not installed; pip install paddlepaddle (CPU), or a GPU build", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        print(f"densebone: {_full(error)}", file=sys.stderr)
+        return 2
+    except signals.Terminated:
+        print("densebone: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("densebone: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(argv):
+    hook = sys.unraisablehook
+    # what a file object says when it is closed on a full disk, after the error itself
+    sys.unraisablehook = lambda one: None if getattr(one.exc_value, "errno", None) in _FULL else hook(one)
+    if argv[0] not in COMMANDS:
+        raise UserError(f"there is no command {argv[0]!r}; {suggest(argv[0], COMMANDS)}")
+    command = importlib.import_module(f".{argv[0].replace('-', '_')}", __package__)
+    return command.main(argv[1:]) or 0
+
+
+def _full(error):
+    place = f" while writing {error.filename}" if error.filename else ""
+    reason = "a file may not become larger here" if error.errno == errno.EFBIG else "the disk is full"
+    return printable(f"{reason}{place}; nothing is half written: make room and give the same command again")

@@ -1,0 +1,81 @@
+"""How commands end: SIGTERM, SIGINT and a full disk give one line, leave nothing half, and the work can go on."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tiny_classification as tiny
+from PIL import Image
+from safetensors.numpy import save_file
+
+from densebone import create_model
+from densebone.training import checkpoints
+
+DENSEBONE = [sys.executable, "-m", "densebone.scripts"]
+
+
+def limited(megabytes):
+    """What a child calls first: no file may become larger."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (int(megabytes * 2**20),) * 2)
+
+
+def ended(done, status, words):
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr and "C++" not in done.stderr
+    assert words in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("sign", "status", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_signal_ends_training_in_order(tmp_path, sign, status, word):
+    config = tiny.write(tmp_path, epochs=40, save_interval=0.2)
+    command = [*DENSEBONE, "train", "-c", str(config), "--seed", "1"]
+    history = tmp_path / "output" / "tiny" / "history.jsonl"
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = time.monotonic()
+    while not (history.is_file() and history.read_text().count("\n") >= 3):
+        assert run.poll() is None and time.monotonic() - started < 120
+        time.sleep(0.05)
+    run.send_signal(sign)
+    _, errors = run.communicate(timeout=60)
+    ended(subprocess.CompletedProcess(command, run.returncode, "", errors), status, f"densebone: {word}")
+    _, about = checkpoints.last_whole(history.parent)
+    done = subprocess.run([*command, "-r", "-o", "epochs=4"], capture_output=True, text=True)
+    if about["iteration"] < 16:
+        assert done.returncode == 0 and checkpoints.last_whole(history.parent)[1]["iteration"] == 16
+
+
+def test_a_full_disk_ends_training_in_one_line(tmp_path):
+    config = tiny.write(tmp_path)
+    command = [*DENSEBONE, "train", "-c", str(config), "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited(1))
+    ended(done, 2, "densebone: a file may not become larger here")
+    folder = tmp_path / "output" / "tiny"
+    assert not list(folder.glob("*.pdparams")) and not list(folder.glob(".*"))
+    done = subprocess.run([*command, "-r"], capture_output=True, text=True)
+    assert done.returncode == 0 and checkpoints.last_whole(folder)
+
+
+def test_a_full_disk_ends_features_and_export_in_one_line(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for number in range(8):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "pictures" / f"{number}.png")
+    state = create_model("hardnet39ds").state_dict()
+    save_file({key: value.numpy() for key, value in state.items()}, tmp_path / "w.safetensors")
+    options = ["-m", "hardnet39ds", "-w", "w.safetensors", "--preprocessing", "hardnet68.official", "--engine", "eager"]
+    features = [*DENSEBONE, "features", *options, "--strides", "4", "-O", "out", "pictures"]
+    done = subprocess.run(features, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limited(1))
+    ended(done, 2, "densebone: a file may not become larger here")
+    assert not list((tmp_path / "out").rglob("*.npz"))
+    done = subprocess.run(features, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and list((tmp_path / "out").rglob("*.npz"))
+    export = [*DENSEBONE, "export", "hardnet39ds", "--random", "-O", "models"]
+    done = subprocess.run(export, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limited(1))
+    ended(done, 2, "is cut short; make room on the disk and export it again")
+    assert not list((tmp_path / "models").iterdir())
