@@ -188,7 +188,7 @@ def _value(key, text, override):
         raise UserError(f"the value of override {override!r} is not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise UserError(f"the value of override {override[:80]!r} is nested too deeply") from error
-    return text if key in _TEXT_OR_FLAG and not isinstance(value, (bool, type(None))) else value
+    return text if key in _TEXT_OR_FLAG and not isinstance(value, (bool, type(None))) else plain(value)
 
 
 def check_texts(settings: Any, path: str | Path) -> None:

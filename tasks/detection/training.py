@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from ppdet.utils.download import get_weights_path
 from ...backbones.pruning import learned_convs, set_progress
 from ...errors import UserError
 from ...training import checkpoints
+from ...training.finite import bad_weight
 from ...training.history import History
 from ...weights.reader import read_pickle
 from ..training import begin
@@ -72,7 +74,21 @@ def _run(job, checkpoint, about, evaluate):
     elif cfg.get("pretrain_weights"):
         _load_pretrained(trainer, cfg.pretrain_weights)
     _replace_callbacks(trainer, job, about.get("best_ap"))
-    trainer.train(evaluate)
+    try:
+        trainer.train(evaluate)
+    except UserError:
+        raise
+    except Exception as error:  # some losses of PaddleDetection fail on values that are not finite
+        if weight := bad_weight(trainer.model):
+            raise UserError(_spoilt(f"epoch {trainer.status['epoch_id']}", weight)) from error
+        raise
+
+
+def _spoilt(when, what):
+    return (
+        f"{when}: {what} is not finite any more, and nothing is saved of it; lower LearningRate.base_lr and go on from "
+        f"the last checkpoint with -r"
+    )
 
 
 def _replace_callbacks(trainer, job, best_ap):
@@ -171,6 +187,8 @@ class WholeCheckpoints(Callback):
 
     def _save(self, name, epoch, status):
         trainer = self.model
+        if weight := bad_weight(trainer.model):
+            raise UserError(_spoilt(f"epoch {epoch}", weight))
         weights = trainer.model.state_dict()
         # with a moving average the model holds the averaged weights here, and `status` the trained ones
         states = {".pdparams": weights}
@@ -196,13 +214,25 @@ class HistoryKeeper(Callback):
         self.history = History(folder, iteration, write=paddle.distributed.get_rank() == 0)
 
     def on_step_end(self, status: Mapping[str, Any]) -> None:
-        """Records the losses."""
+        """Records the losses; UserError for one that is not finite."""
         steps = status["steps_per_epoch"]
+        if status["mode"] == "train":
+            self._check_losses(status)
         due = status["step_id"] % self.model.cfg.log_iter == 0 or status["step_id"] == steps - 1
         if status["mode"] != "train" or not due or paddle.distributed.get_rank() != 0:
             return
         losses = {name: float(value) for name, value in status["training_staus"].get().items()}
         self._add(status, {"kind": "train", "lr": float(status["learning_rate"]), **losses}, status["step_id"] + 1)
+
+    def _check_losses(self, status):
+        """PaddleDetection goes on with a loss that is not finite, and saves what became of the weights."""
+        values = {name: float(meter.value) for name, meter in status["training_staus"].meters.items()}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            parts = [name for name in bad if name != "loss"] or bad
+            weight = bad_weight(self.model.model)
+            what = f"{parts[0]} is {values[parts[0]]}, and {weight}" if weight else parts[0]
+            raise UserError(_spoilt(f"epoch {status['epoch_id']}, iteration {status['step_id'] + 1}", what))
 
     def on_epoch_end(self, status: Mapping[str, Any]) -> None:
         """Records the evaluation and draws the curves."""

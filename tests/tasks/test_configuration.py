@@ -125,6 +125,13 @@ def test_names_of_files_and_folders_are_never_yaml(name):
     assert settings["save_dir"] == "null"
 
 
+def test_numbers_with_an_exponent_are_numbers():
+    settings = {"LearningRate": {"base_lr": 0.1}, "steps": []}
+    configuration.apply_override(settings, "LearningRate.base_lr=1e-3")
+    configuration.apply_override(settings, "steps=[1e3, {a: 2E2}]")
+    assert settings == {"LearningRate": {"base_lr": 0.001}, "steps": [1000.0, {"a": 200.0}]}
+
+
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("null", None), ("7.pdparams", "7.pdparams"), ("7", "7")])
 def test_pretrained_is_a_name_or_a_flag(text, value):
     settings = {"model": {"pretrained": None}}

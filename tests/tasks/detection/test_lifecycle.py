@@ -6,6 +6,7 @@ configuration on real photographs: too long for every run (minutes each), so it 
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebon
 
 from densebone.system.packages import missing_package
 from densebone.tasks.detection.heads import unavailable
+from densebone.weights.reader import read_arrays
 
 NO_OPENVINO = missing_package("openvino", "paddle2onnx")
 SMOKE = "smoke_ppyoloe_hardnet39ds_192_10e_sample"
@@ -181,6 +183,19 @@ def test_resume_passes_over_a_half_written_checkpoint(lived, sample, densebone, 
     assert best["best_ap"] == scored["AP"]
     assert list((copy / "vdl").iterdir())
     assert [p.name for p in tmp_path.iterdir()] == ["output"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(sample, densebone, tmp_path):
+    rate = ["LearningRate.base_lr=1e30", "TrainReader.batch_size=2", "snapshot_epoch=1", "epoch=9"]
+    done = densebone("train", "-c", SMOKE, "--data", sample, "--seed", 1, "-o", *rate, cwd=tmp_path)
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert (
+        re.match(r"densebone: epoch \d+(, iteration \d+: loss\w* is (nan|inf)|: \w)", said)
+        and "lower LearningRate" in said
+    )
+    for file in tmp_path.rglob("*.pdparams"):
+        assert all(np.isfinite(value).all() for value in read_arrays(file).values())
 
 
 def test_predict_names_and_skips_broken_pictures(lived, sample, densebone, tmp_path):
