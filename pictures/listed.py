@@ -8,15 +8,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 
 def find_listed(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Path | None], list[tuple[str, Path]]]:
     """The file of each name.
 
     A name is a path relative to one of the folders, or an absolute one. When no such file exists, backslashes count as
-    slashes and a drive letter is dropped. Then the name's last part is looked for in and below the first folder, first
-    as it is, then without regard to upper and lower case and to how accents are encoded. That must be clear: a file
-    that two names could mean, and a name that could mean two files, are not matched.
+    slashes, a drive letter is dropped, and %20 is a space. Then the name's last part is looked for in and below the
+    first folder, first as it is, then without regard to upper and lower case and to how accents are encoded. That must
+    be clear: a file that two names could mean, and a name that could mean two files, are not matched.
 
     Args:
         names: as an annotation file or a list has them.
@@ -46,7 +47,7 @@ def find_listed(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
 
 
 def _as_written(name, folders):
-    spellings = [name]
+    spellings = [name, *([unquote(name)] if "%" in name else [])]
     if "\\" in name:
         spellings.append(re.sub(r"^[A-Za-z]:", "", name).replace("\\", "/").lstrip("/"))
     for spelling in spellings:

@@ -20,7 +20,7 @@ from ...training import checkpoints, loop, processes
 from ...training.batches import EpochSampler
 from ...weights.loader import load_weights
 from ...weights.reader import read_pickle
-from ..training import begin
+from ..training import begin, only_one
 from .data import TrainSamples, class_names, open_set
 from .ema import MovingAverage
 from .evaluation import score
@@ -53,8 +53,9 @@ def train(
     if job.sync_bn and paddle.get_device() == "cpu" and paddle.distributed.get_world_size() > 1:
         print("note: sync_bn is for GPUs; here each process's batch norms see its own pictures", file=sys.stderr)
     processes.start()
-    checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
-    return loop.train(lambda seed: Run(job, seed, evaluate), job.folder, checkpoint, about, vdl, seed)
+    with only_one(job):
+        checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
+        return loop.train(lambda seed: Run(job, seed, evaluate), job.folder, checkpoint, about, vdl, seed)
 
 
 class Run(loop.Run):

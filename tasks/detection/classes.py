@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets import coco, voc
+from ...datasets.report import Report
 from ...errors import UserError
 from .job import Job
 
@@ -19,10 +20,16 @@ def class_names(job: Job) -> list[str]:
 
 
 def training_classes(job: Job) -> list[str] | None:
-    """The classes of TrainDataset, in the order in which training numbers them; None where its file is not there."""
+    """The classes of TrainDataset, in the order in which training numbers them; None where its file is not there.
+
+    As in training, classes without a box do not count where there are more than the detector has.
+    """
     settings = job.cfg.get("TrainDataset") or {}
     try:
         names = [name for _, name in _listed(settings)]
+        if len(names) > job.num_classes and settings.get("name") == "COCODataSet":
+            found = coco.read(Path(settings.get("dataset_dir") or "", settings["anno_path"]), Report("TrainDataset"))
+            names = [name for name, count in zip(found.classes, found.per_class()) if count]
     except UserError:
         return None
     return names if 0 < len(names) <= job.num_classes else None

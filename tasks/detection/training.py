@@ -20,7 +20,7 @@ from ...training import checkpoints
 from ...training.finite import bad_weight
 from ...training.history import History
 from ...weights.reader import read_pickle
-from ..training import begin
+from ..training import begin, only_one
 from .data import class_names, using
 from .evaluation import metric_values
 from .job import Job
@@ -43,8 +43,16 @@ def train(
     """
     if paddle.distributed.get_world_size() > 1:
         init_parallel_env()
+    with only_one(job):
+        checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
+        _configure(job, amp, vdl, seed)
+        with using(job, *("train", "val")[: 1 + evaluate]), fast_scores():
+            _run(job, checkpoint, about, evaluate)
+    return job.folder
+
+
+def _configure(job, amp, vdl, seed):
     cfg, folder = job.cfg, job.folder
-    checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
     if seed is not None:
         set_random_seed(seed)
     cfg.setdefault("output_eval", str(folder))  # else PaddleDetection writes bbox.json into the current folder
@@ -53,9 +61,6 @@ def train(
         print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
     if vdl:
         cfg.use_vdl, cfg.vdl_log_dir = True, str(folder / "vdl")
-    with using(job, *("train", "val")[: 1 + evaluate]), fast_scores():
-        _run(job, checkpoint, about, evaluate)
-    return folder
 
 
 def _run(job, checkpoint, about, evaluate):

@@ -17,7 +17,7 @@ import paddle
 
 from ...errors import UserError
 from ...training import loop, processes
-from ..training import begin
+from ..training import begin, only_one
 from .batches import SeededDataset, sampler
 from .data import class_names, open_dataset
 from .evaluation import score
@@ -48,8 +48,9 @@ def train(
         amp = False
         print("note: mixed precision is used on a GPU only; this trains in float32", file=sys.stderr)
     processes.start()
-    checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
-    return loop.train(lambda seed: Run(job, seed, evaluate, amp), job.folder, checkpoint, about, vdl, seed)
+    with only_one(job):
+        checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
+        return loop.train(lambda seed: Run(job, seed, evaluate, amp), job.folder, checkpoint, about, vdl, seed)
 
 
 class Run(loop.Run):

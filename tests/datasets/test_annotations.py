@@ -148,6 +148,8 @@ def test_a_picture_in_another_size_than_its_annotations(tmp_path):
         ("A.JPG", "a.jpg"),
         ("caf\u0065\u0301.jpg", "caf\u00e9.jpg"),
         ("my picture (1).jpg", "my picture (1).jpg"),
+        ("my%20picture%20%281%29.jpg", "my picture (1).jpg"),
+        ("100%.jpg", "100%.jpg"),
     ],
 )
 def test_spellings_of_a_picture_that_are_found(tmp_path, listed, stored):

@@ -91,6 +91,12 @@ def another_class_in_val_without_boxes(d, split, folder):
         d["categories"].insert(0, {"id": 999, "name": "unicorn"})
 
 
+@case(says="classes without a box, which are passed over: 1 (background)")
+def a_background_that_is_no_class(d, split, folder):
+    """A class more than the detector has, without a box; and a class that only training has boxes of."""
+    d["categories"].insert(0, {"id": 0, "name": "background"})
+
+
 @case("rest", says="boxes of class 'unicorn', which the network does not know, left out")
 def another_class_in_val_with_boxes(d, split, folder):
     if split == "val":

@@ -50,6 +50,25 @@ def test_a_signal_ends_training_in_order(tmp_path, sign, status, word):
         assert done.returncode == 0 and checkpoints.last_whole(history.parent)[1]["iteration"] == 16
 
 
+def test_a_second_training_into_the_same_folder_is_refused(tmp_path):
+    config = tiny.write(tmp_path, epochs=200)
+    command = [*DENSEBONE, "train", "-c", str(config), "-r"]
+    history = tmp_path / "output" / "tiny" / "history.jsonl"
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        started = time.monotonic()
+        while not (history.is_file() and history.read_text().count("\n") >= 1):
+            assert first.poll() is None and time.monotonic() - started < 120
+            time.sleep(0.05)
+        done = subprocess.run(command, capture_output=True, text=True)
+        ended(done, 2, f"another process trains into {tmp_path / 'output' / 'tiny'}; wait for its end")
+    finally:
+        first.kill()
+        first.wait()
+    done = subprocess.run([*command, "-o", "epochs=1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_full_disk_ends_training_in_one_line(tmp_path):
     config = tiny.write(tmp_path)
     command = [*DENSEBONE, "train", "-c", str(config), "--seed", "1"]

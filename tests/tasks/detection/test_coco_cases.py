@@ -236,3 +236,16 @@ def test_what_the_check_writes_is_strict_json(clean_set, tmp_path):
         with open(dataset.get_anno(), encoding="utf-8") as stream:
             content = json.load(stream, parse_constant=lambda name: pytest.fail(name))
         assert all(math.isfinite(value) for row in content["annotations"] for value in row["bbox"])
+
+
+def test_weights_without_names_have_the_classes_that_training_counts(clean_set, tmp_path):
+    """One class too many without a box, and another that the evaluation lacks: the others keep their places."""
+    folder = coco_cases.write(clean_set, tmp_path / "data", "a_background_that_is_no_class")
+    file = folder / "annotations/instances_val2017.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = [row for row in content["annotations"] if row["category_id"] != 1]
+    file.write_text(json.dumps(content))
+    job = job_of(folder)  # of which nothing is known but the configuration and the data
+    check_data(job, "val")
+    (found, _) = job.checked["val"]
+    assert found.classes == ["circle", "square", "triangle", "star"] and 0 not in found.label
