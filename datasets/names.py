@@ -18,10 +18,10 @@ def match_names(own: Sequence[str], known: Sequence[str]) -> list[int | None]:
     Returns:
         For each name of `own` a place in `known`, or None.
     """
-    places = {name: place for place, name in enumerate(known)}
+    places, owned = {name: place for place, name in enumerate(known)}, set(own)
     free: dict[str, list[int]] = {}
     for name, place in places.items():
-        if name not in set(own):
+        if name not in owned:
             free.setdefault(_plain(name), []).append(place)
     spelled: dict[str, int] = {}
     for name in own:

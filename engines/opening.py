@@ -36,7 +36,7 @@ from .conversion import input_limits, prepared, to_onnx
 from .digest import digest
 from .formats import FORMATS, format_of
 from .onednn import interpolation_for_onednn
-from .program import save_program
+from .program import CutShort, save_program
 from .session import ANY, Eager, Engine, open_session
 
 __all__ = ["ENGINES", "PRECISIONS", "Engine", "EngineLayer", "available", "missing", "open_exported", "open_network"]
@@ -178,7 +178,6 @@ class _NetworkExports:
         self._temporary = None
         self._folder = self._cache_folder(cache)
         self._copies, self._digests, self._sealed = {}, {}, {}
-        self._made = {}  # engine -> the export that this object made
 
     def _cache_folder(self, cache):
         if cache is not False:
@@ -213,9 +212,8 @@ class _NetworkExports:
             engine = open_session(name, model, size=self.size, **options)
             engine.temporary = self._temporary
             self._check(engine)
-        except Exception:
-            if name in self._made:  # such as one that a full disk cut short: it must not be taken next time
-                shutil.rmtree(self._made[name], ignore_errors=True)
+        except CutShort:  # it must not be taken next time
+            shutil.rmtree(model, ignore_errors=True)
             raise
         return engine
 
@@ -228,7 +226,6 @@ class _NetworkExports:
             if reason:
                 logger.warning("the exported network in %s is made anew: %s", target, reason)
             if reason is not None:
-                self._made[engine] = target
                 with new_folder(target) as folder:
                     with interpolation_for_onednn() if form == "paddle" else nullcontext():
                         save_program(self._copy_for(engine), folder, [-1, self.channels, -1, -1])

@@ -10,7 +10,11 @@ from ..errors import UserError
 from .formats import PARAMETERS, program_file
 
 # What Paddle says of parameters that end early. It writes them without a word on a full disk.
-_CUT_SHORT = "is.good()"
+_CUT_SHORT = ("is.good()", "dense_tensor_tostream")
+
+
+class CutShort(UserError):
+    """The files of a model end early, as on a full disk."""
 
 
 def save_program(layer: Any, folder: str | Path, shape: Sequence[int]) -> None:
@@ -38,7 +42,7 @@ def open_predictor(folder: str | Path, threads: int | None = None, onednn: bool 
         bf16: let oneDNN compute in bfloat16.
 
     Raises:
-        UserError: the parameters end early.
+        CutShort: the parameters end early.
     """
     from paddle import inference
 
@@ -56,9 +60,9 @@ def open_predictor(folder: str | Path, threads: int | None = None, onednn: bool 
     try:
         return inference.create_predictor(config)
     except Exception as error:
-        if _CUT_SHORT not in str(error):
+        if not any(words in str(error) for words in _CUT_SHORT):
             raise
-        raise UserError(f"the model in {folder} is cut short; make room on the disk and export it again") from error
+        raise CutShort(f"the model in {folder} is cut short; make room on the disk and export it again") from error
 
 
 def open_program(folder: str | Path) -> Callable[[Any], list[np.ndarray]]:

@@ -55,6 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a script that `run` executes prints what it likes
     if argv[0] != "run" and not {"-v", "--verbose"} & set(argv):
         quiet.silence()
+    hook = sys.unraisablehook
+    # what a file object says when it is closed on a full disk, after the error itself
+    sys.unraisablehook = lambda one: None if getattr(one.exc_value, "errno", None) in _FULL else hook(one)
+    try:
+        return _status(argv)
+    finally:
+        sys.unraisablehook = hook
+
+
+def _status(argv):
+    """Runs a command; returns its exit status, and prints in one line why it could not do its work."""
     try:
         with signals.terminable():
             return _run(argv)
@@ -80,9 +91,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv):
-    hook = sys.unraisablehook
-    # what a file object says when it is closed on a full disk, after the error itself
-    sys.unraisablehook = lambda one: None if getattr(one.exc_value, "errno", None) in _FULL else hook(one)
     if argv[0] not in COMMANDS:
         raise UserError(f"there is no command {argv[0]!r}; {suggest(argv[0], COMMANDS)}")
     command = importlib.import_module(f".{argv[0].replace('-', '_')}", __package__)

@@ -84,10 +84,9 @@ def _open(job, part, report):
         if known is not None and job.model.pretrained:
             known = starting_order(job.model.pretrained, list(known), "folders")
     try:
-        pictures = dataset.open(part, job.num_classes, known, report)
+        return dataset.open(part, job.num_classes, known, report)
     except UserError as error:
         raise UserError(f"{job.path}: {part}_dataset: {error}") from None
-    return pictures
 
 
 def check_pictures(pictures: PictureSet) -> None:

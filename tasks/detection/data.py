@@ -88,14 +88,15 @@ def read_dataset(settings: Mapping[str, Any], report: Report, job: Job, part: st
             raise UserError(
                 f"{name}: VOCDataSet needs class names: set {name}.label_list to a file with one in each line"
             )
-        found = voc.read(file, images, root / settings["label_list"], report)
+        names = root / settings["label_list"]
+        found = voc.read(file, images, names, report)
+        if len(found.classes) > job.num_classes and not job.trained_classes:
+            raise UserError(
+                f"{names} has {len(found.classes)} classes but num_classes is {job.num_classes}; "
+                f"-o num_classes={len(found.classes)}"
+            )
     else:
         found = coco.read(file, report, masks=_uses_masks(job.cfg))
-    if settings["name"] == "VOCDataSet" and len(found.classes) > job.num_classes and not job.trained_classes:
-        raise UserError(
-            f"{root / settings['label_list']} has {len(found.classes)} classes but num_classes is {job.num_classes}; "
-            f"-o num_classes={len(found.classes)}"
-        )
     _match(found, job, part, report)
     locate(found, [images, root], report)
     check_boxes(found, report)

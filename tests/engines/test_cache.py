@@ -1,5 +1,6 @@
 """Exports are made once, appear whole, and the oldest are deleted."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import pytest
 import tiny
 from on_engines import EXPORTING
 
+from densebone import UserError
 from densebone.engines import agreement, opening
 from densebone.engines.cache import MAX_EXPORTS, MIN_AGE_S, SEAL, broken, delete_oldest, new_folder
+from densebone.system.files import sha256_of
 
 
 @pytest.mark.parametrize("name", EXPORTING)
@@ -101,16 +104,33 @@ def test_a_damaged_export_is_made_anew_and_never_answers(name, harm, network, tm
         assert caplog.text.count("is made anew") == 1
 
 
-def test_a_seal_of_another_export_does_not_serve(network, tmp_path):
-    """The record of the check belongs to one export: a new one is compared with eager again."""
+def test_the_check_of_another_export_does_not_count(network, tmp_path, monkeypatch):
     opening.open_network(network, EXPORTING[0], cache=tmp_path).close()
     (folder,) = (f for f in tmp_path.iterdir() if f.is_dir())
     (record,) = tmp_path.glob(f"{EXPORTING[0]}-*.json")
-    before = record.stat().st_mtime_ns
-    (folder / SEAL).unlink()
+    content, compared = json.loads(record.read_text()), []
+    assert content["export"] == sha256_of(folder / SEAL)
+    monkeypatch.setattr(opening, "check_outputs", lambda *_: compared.append(1) or 0.0)
     opening.open_network(network, EXPORTING[0], cache=tmp_path).close()
+    assert not compared
+    record.write_text(json.dumps({**content, "export": "another"}))
     opening.open_network(network, EXPORTING[0], cache=tmp_path).close()
-    assert record.exists() and (record.stat().st_mtime_ns != before or broken(folder) is None)
+    assert compared and json.loads(record.read_text())["export"] == content["export"]
+
+
+def test_an_export_that_a_full_disk_cut_short_is_not_kept(network, tmp_path, monkeypatch):
+    def cut(layer, folder, shape):
+        save(layer, folder, shape)
+        file = Path(folder) / "model.pdiparams"
+        file.write_bytes(file.read_bytes()[:100])
+
+    save = opening.save_program
+    monkeypatch.setattr(opening, "save_program", cut)
+    with pytest.raises(UserError, match="is cut short; make room on the disk and export it again"):
+        opening.open_network(network, "paddle", cache=tmp_path)
+    assert not [f for f in tmp_path.iterdir() if f.is_dir()]
+    monkeypatch.undo()
+    opening.open_network(network, "paddle", cache=tmp_path).close()
 
 
 def test_the_oldest_exports_go(tmp_path):

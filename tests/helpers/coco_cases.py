@@ -93,7 +93,7 @@ def another_class_in_val_without_boxes(d, split, folder):
 
 @case(says="classes without a box, which are passed over: 1 (background)")
 def a_background_that_is_no_class(d, split, folder):
-    """A class more than the detector has, without a box; and a class that only training has boxes of."""
+    """A class more than the detector has, without a box."""
     d["categories"].insert(0, {"id": 0, "name": "background"})
 
 

@@ -45,9 +45,10 @@ def test_a_signal_ends_training_in_order(tmp_path, sign, status, word):
     _, errors = run.communicate(timeout=60)
     ended(subprocess.CompletedProcess(command, run.returncode, "", errors), status, f"densebone: {word}")
     _, about = checkpoints.last_whole(history.parent)
-    done = subprocess.run([*command, "-r", "-o", "epochs=4"], capture_output=True, text=True)
-    if about["iteration"] < 16:
-        assert done.returncode == 0 and checkpoints.last_whole(history.parent)[1]["iteration"] == 16
+    epochs = about["epoch"] + 2
+    done = subprocess.run([*command, "-r", "-o", f"epochs={epochs}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert checkpoints.last_whole(history.parent)[1]["iteration"] == epochs * about["iterations_per_epoch"]
 
 
 def test_a_second_training_into_the_same_folder_is_refused(tmp_path):
