@@ -79,7 +79,6 @@ def export_network(
     shape = _input_shape(network, input_size, batch)
     preprocessing = preprocessing or (card or {}).get("preprocessing")
     with exported_folder(target) as folder:
-        folder.mkdir()
         report = write_formats(network, folder, formats, shape)
         report["int8"] = None
         if int8 is not None:

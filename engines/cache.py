@@ -1,8 +1,6 @@
 """The folder of exported networks. One process writes at a time, exports appear whole, and the oldest are deleted."""
 
 import json
-import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -52,22 +50,10 @@ def broken(folder: Path) -> str | None:
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """Yields a hidden folder that is sealed and renamed to `target` at the end, or deleted after an error.
-
-    Also deletes hidden folders that a killed process left, and `target` itself where there is one.
-    """
-    for left in target.parent.glob(f".{target.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    hidden = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
-    hidden.mkdir()
-    try:
-        yield hidden
-        seal(hidden)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(hidden, target)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+def sealed(folder: Path) -> Iterator[None]:
+    """Seals a folder at the end of the block."""
+    yield
+    seal(folder)
 
 
 def delete_all_but(folder: Path, name: str) -> None:

@@ -27,11 +27,12 @@ import paddle
 from ..backbones.base import check_choice, check_count
 from ..errors import UserError
 from ..system.files import atomic_path, check_writable, sha256_of
+from ..system.folders import new_folder
+from ..system.home import home
 from ..system.packages import CONVERTERS, ENGINES, PRECISIONS, missing_package
 from ..system.processors import machine
-from ..weights.download import home
 from .agreement import TOLERANCES, check_outputs, check_shapes, random_images
-from .cache import SEAL, broken, delete_all_but, delete_oldest, export_lock, new_folder, read_record
+from .cache import SEAL, broken, delete_all_but, delete_oldest, export_lock, read_record, sealed
 from .conversion import input_limits, prepared, to_onnx
 from .digest import digest
 from .formats import FORMATS, format_of
@@ -226,7 +227,7 @@ class _NetworkExports:
             if reason:
                 logger.warning("the exported network in %s is made anew: %s", target, reason)
             if reason is not None:
-                with new_folder(target) as folder:
+                with new_folder(target) as folder, sealed(folder):
                     with interpolation_for_onednn() if form == "paddle" else nullcontext():
                         save_program(self._copy_for(engine), folder, [-1, self.channels, -1, -1])
                     if form == "onnx":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..errors import UserError, printable
 from ..tasks.task import TASKS
+from ..system.locks import only_one
 from . import options
 
 
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         output = arguments.output or str(job.folder / "predictions")
         settings = {"weights": arguments.weights, **options.task_options(arguments, "predict", task, job)}
         predict, subject = task.part("prediction").predict, (job, arguments.paths, output)
-    result = predict(*subject, engine=options.engine_options(arguments), **settings)
+    with only_one(output, "predicts into"):
+        result = predict(*subject, engine=options.engine_options(arguments), **settings)
     if arguments.json:
         _print_rows(result["file"])
     stream = sys.stderr if arguments.json else sys.stdout

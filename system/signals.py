@@ -42,6 +42,45 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Within this context a first Ctrl-C or SIGTERM waits for the end of the context; a second one ends it at once.
+
+    For steps that leave nothing half when they are let to end, such as an update of all weights.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[type[KeyboardInterrupt]] = []
+
+    def note(number: int, _: Any) -> None:
+        kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        if waiting:
+            raise kind
+        waiting.append(kind)
+
+    # a process that ignores a signal, or lets it end it as the system does, goes on doing so
+    before = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(handler := signal.getsignal(number))
+    }
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if waiting:
+        raise waiting[0]
+
+
+def leave_to_parent() -> None:
+    """In a worker process: Ctrl-C is the parent's to handle, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _handle() -> None:
     def terminate(*_: Any) -> None:
         raise Terminated

@@ -27,7 +27,6 @@ def new_export(job: Job, output: str | Path) -> Iterator[Path]:
         UserError: OUTPUT cannot be written to, or OUTPUT/NAME holds something that is no exported model.
     """
     with exported_folder(Path(output) / job.name) as folder:
-        folder.mkdir()
         yield folder
 
 

@@ -14,20 +14,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import paddle
-from filelock import FileLock, Timeout
 
 from ..errors import UserError
 from ..pictures.plots import check_curves
+from ..system import locks
 from ..training import checkpoints
-from ..weights.download import home
 from .data import check_parts
 from .task import Job
 
@@ -60,31 +56,6 @@ def begin(
     return start if resume is not None else checkpoints.starting_point(job.folder, None, overwrite)
 
 
-@contextmanager
-def only_one(job: Job) -> Iterator[None]:
-    """Within this context no other process of this machine trains into the job's folder; UserError where one does.
-
-    The lock is in the home of densebone, so that nothing foreign is in the folder. The system frees it when a process
-    dies. Where that home cannot be written to, there is no lock.
-    """
-    key = hashlib.sha256(os.fsencode(job.folder.resolve())).hexdigest()[:32]
-    place = home() / "locks" / f"training-{key}.lock"
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        usable = paddle.distributed.get_rank() == 0 and os.access(place.parent, os.W_OK)
-    except OSError:
-        usable = False
-    if not usable:
-        yield
-        return
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"another process trains into {job.folder}; wait for its end, or give another -o save_dir=DIR"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def only_one(job: Job) -> AbstractContextManager[None]:
+    """Within this context no other training of this machine has the job's folder; see `system.locks`."""
+    return locks.only_one(job.folder, "trains into") if paddle.distributed.get_rank() == 0 else nullcontext()

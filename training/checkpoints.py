@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import UserError
 from ..system.files import atomic_path, check_writable, remove_temporaries, sha256_of
 
-SUFFIXES = (".pdparams", ".pdopt", ".pdema")
+SUFFIXES = (".pdparams", ".pdopt", ".pdema", ".pdavg")
 
 
 def save(folder: str | Path, name: str, states: Mapping[str, Any], info: Mapping[str, Any]) -> None:

@@ -1,13 +1,13 @@
-"""The training loop of the segmentation and classification tasks, with whole checkpoints and exact resume.
+"""The training loop of all tasks, with whole checkpoints and exact resume.
 
-It trains in one process or several. `tasks.segmentation.training` and `tasks.classification.training` say what is
-trained; the rest is here. `reporting` prints and logs, `checkpoints` writes the snapshots.
+It trains in one process or several. `tasks.*.training` say what is trained; the rest is here. `reporting` prints and
+logs, `checkpoints` writes the snapshots.
 """
 
 import math
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,18 @@ from paddle.utils import unique_name
 
 from ..backbones.pruning import learned_convs, set_progress
 from ..errors import UserError
+from ..system import signals
 from ..weights.loader import load_weights
 from ..weights.reader import read_pickle
 from . import checkpoints, processes
-from .batches import Batches, load, seeds
+from .batches import Batches, load, seeds, stacked
 from .finite import bad_weight
-from .reporting import Reporter
+from .reporting import Reporter, means
 
 # Entries of an optimizer's state that do not belong to one parameter.
-_NOT_MOMENTS = ("LR_Scheduler", "master_weights")
+_NOT_MOMENTS = ("LR_Scheduler", "master_weights", "last_epoch")
+#: the checkpoint that Ctrl-C and SIGTERM leave; the next snapshot takes its place
+INTERRUPTED = "interrupted"
 
 
 def train(
@@ -65,6 +68,11 @@ def train(
     return folder
 
 
+def summed(losses: Sequence[paddle.Tensor]) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
+    """The sum of losses, and each as loss_0, loss_1, ... when there are several: what `Run.losses_of` returns."""
+    return sum(losses), {f"loss_{i}": loss for i, loss in enumerate(losses)} if len(losses) > 1 else {}
+
+
 class Run:
     """One training run: the model, the data, the optimizer, and how far training is.
 
@@ -80,8 +88,8 @@ class Run:
 
     #: the entry of `score` that decides which snapshot is the best
     best_score: str = ""
-    #: the configuration key to lower when a loss is not finite
-    rate_key = "lr_scheduler.learning_rate"
+    #: the configuration's names of the training data, its batch size, and the learning rate, for messages
+    data_key, batch_key, rate_key = "train_dataset", "batch_size", "lr_scheduler.learning_rate"
 
     # open_data sets these
     dataset: Any
@@ -96,7 +104,7 @@ class Run:
     def __init__(self, job: Any, seed: int, batch_size: int, evaluates: bool = False, accumulate: int = 1) -> None:
         self.job, self.folder, self.seed, self.evaluates = job, job.folder, seed, evaluates
         self.batch_size, self.accumulate = batch_size, accumulate
-        self.iteration, self.scaler = 0, None
+        self.iteration, self.saved, self.scaler = 0, 0, None
         self.best: float | None = None
         self.rank, self.ranks = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
         self._seed_generators()
@@ -105,8 +113,8 @@ class Run:
         if self.per_epoch < 1:
             size = f"one batch of {batch_size}" if accumulate == 1 else f"{accumulate} batches of {batch_size}"
             raise UserError(
-                f"train_dataset has {len(self.dataset)} pictures, fewer than {size}"
-                f"{f' in each of {self.ranks} processes' if self.ranks > 1 else ''}; set a smaller batch_size"
+                f"{self.data_key} has {len(self.dataset)} pictures, fewer than {size}"
+                f"{f' in each of {self.ranks} processes' if self.ranks > 1 else ''}; set a smaller {self.batch_key}"
             )
         self.build()
 
@@ -118,9 +126,13 @@ class Run:
         """Sets `model`, `optimizer`, `iters`, `save_interval` (both in iterations) and, if there is one, `scaler`."""
         raise NotImplementedError
 
-    def losses_of(self, data: dict[str, Any]) -> list[paddle.Tensor]:
-        """The losses of one batch: 0-D tensors, whose sum is minimised."""
+    def losses_of(self, data: dict[str, Any]) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
+        """(what is minimised, its parts by name for the report) of one batch. All are 0-D tensors."""
         raise NotImplementedError
+
+    def collate(self, samples: list[Any]) -> dict[str, Any]:
+        """Makes a batch of samples; see `batches.load`."""
+        return stacked(samples)
 
     def score(self) -> dict[str, float]:
         """Evaluates the model and returns its scores by name."""
@@ -129,6 +141,9 @@ class Run:
     def after_update(self) -> None:
         """Called after every step of the optimizer."""
 
+    def after_snapshot(self) -> None:
+        """Called after every snapshot and its evaluation, and when a run goes on from a snapshot."""
+
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which `losses_of` runs."""
         return nullcontext()
@@ -136,6 +151,10 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """JSON values to store with a checkpoint, besides those that every run stores."""
         return {}
+
+    def snapshot_name(self) -> str:
+        """The name of a snapshot before the last one."""
+        return str(self.iteration)
 
     def states(self) -> dict[str, Any]:
         """The content of a checkpoint: {suffix of the file: what `paddle.save` writes}."""
@@ -163,6 +182,7 @@ class Run:
         self.reporter = Reporter(
             self.folder, self.iteration, self.iters, self.per_epoch, images, is_first=self.rank == 0, vdl=vdl
         )
+        self.reporter.restart(about.get("losses", ()))
         scores = [row[self.best_score] for row in self.reporter.evaluations()]
         self.best = max(scores, default=about.get(self._best_key))
         processes.share(self.shared())
@@ -174,7 +194,7 @@ class Run:
 
     def _resume(self, checkpoint, about):
         self.load_weights(checkpoint)
-        self.iteration = self._load_optimizer(checkpoint, about)
+        self.iteration = self.saved = self._load_optimizer(checkpoint, about)
         if self.scaler and about.get("scaler"):
             self.scaler.load_state_dict({**about["scaler"], "scale": np.array([about["scaler"]["scale"]], "float32")})
         before = about.get("iterations_per_epoch", self.per_epoch)
@@ -213,42 +233,62 @@ class Run:
         return iteration
 
     def train(self) -> None:
-        """Trains from the current iteration to the last one."""
+        """Trains from the current iteration to the last one.
+
+        Ctrl-C and SIGTERM leave the checkpoint `INTERRUPTED` behind.
+        """
         is_scored = any(row["iteration"] == self.iteration for row in self.reporter.evaluations())
-        if self.iteration and self.evaluates and not is_scored:  # killed between this snapshot and its evaluation
+        if self._is_snapshot() and self.evaluates and not is_scored:  # killed between a snapshot and its evaluation
             self._evaluate()
-        self.reporter.restart()
+        if self._is_snapshot():
+            self.after_snapshot()
         self.model.train()
-        for parts in self._parts():
+        try:
+            for parts in self._parts():
+                self._iterate(parts)
+                if self._is_snapshot():
+                    self._snapshot()
+                    self.after_snapshot()
+                    self.reporter.restart()
+        except KeyboardInterrupt:
+            self._save_interrupted()
+            raise
+        self.reporter.close()
+
+    def _is_snapshot(self):
+        return self.iteration > 0 and (self.iteration % self.save_interval == 0 or self.iteration == self.iters)
+
+    def _iterate(self, parts):
+        """One iteration, all of it or nothing."""
+        with signals.postponed():
             self._seed_generators()
             if self.is_learned:
                 set_progress(self.model, self.iteration / self.iters)
             rate = self.optimizer.get_lr()
             self.reporter.add(self._step(parts))
             self.iteration += 1
-            is_snapshot = self.iteration % self.save_interval == 0 or self.iteration == self.iters
-            if is_snapshot or self.iteration % self.job.log_iters == 0:
+            if self._is_snapshot() or self.iteration % self.job.log_iters == 0:
                 self.reporter.report(self.iteration, rate)
-            if is_snapshot:
-                self._snapshot()
-                self.reporter.restart()
-        self.reporter.close()
+
+    def _save_interrupted(self):
+        if self.iteration > self.saved and not bad_weight(self.model):
+            with signals.postponed():
+                self._save(INTERRUPTED, {"losses": self.reporter.meter.rows})
 
     def _parts(self) -> Iterator[tuple[Any, ...]]:
         """The batches of each iteration: tuples of (keys of the pictures, data)."""
         batches = Batches(self.sampler, self.iteration, self.iters, self.accumulate)
-        loaded = load(self.dataset, batches, self.job.num_workers)
+        loaded = load(self.dataset, batches, self.job.num_workers, self.collate)
         return zip(*[loaded] * self.accumulate)
 
     def _step(self, parts):
-        """One step of the optimizer. Returns the losses as floats, their sum first."""
+        """One step of the optimizer. Returns the loss and its parts as floats, by name."""
         values = []
         for batch, data in parts:
             with self.precision():
-                losses = self.losses_of(data)
-                total = sum(losses)
-            values.append([float(total), *map(float, losses)])
-            self._check_loss(values[-1][0], batch)
+                total, losses = self.losses_of(data)
+            values.append({"loss": float(total), **{name: float(loss) for name, loss in losses.items()}})
+            self._check_losses(values[-1], batch)
             share = total / self.accumulate if self.accumulate > 1 else total
             (self.scaler.scale(share) if self.scaler else share).backward()
         processes.average_gradients(self.model.parameters())
@@ -264,12 +304,16 @@ class Run:
             schedule.step(total.detach())
         elif isinstance(schedule, LRScheduler):
             schedule.step()
-        return np.mean(values, axis=0).tolist()
+        return means(values)
 
-    def _check_loss(self, value, batch):
-        if not math.isfinite(value):
+    def _check_losses(self, values, batch):
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            name = bad[-1] if bad == ["loss"] else next(name for name in bad if name != "loss")
+            weight = bad_weight(self.model)
             raise UserError(
-                f"iteration {self.iteration + 1}: the loss is {value}, and nothing is saved of it; lower "
+                f"iteration {self.iteration + 1}: {'the loss' if name == 'loss' else name} is {values[name]}"
+                f"{f', {weight} is not finite' if weight else ''}, and nothing is saved of it; lower "
                 f"{self.rate_key}, or look at the batch: {', '.join(self.dataset.files(index) for _, index in batch)}"
             )
 
@@ -277,7 +321,7 @@ class Run:
         # plain batch norm has other statistics in every process; share them, so that evaluation sees what is saved
         processes.share(self.shared())
         self._check_weights()
-        self._save("model_final" if self.iteration == self.iters else str(self.iteration))
+        self._save("model_final" if self.iteration == self.iters else self.snapshot_name())
         if self.rank == 0 and self.job.keep_checkpoints:
             checkpoints.remove_old(self.folder, self.iteration, self.job.keep_checkpoints)
         if self.evaluates:
@@ -304,7 +348,7 @@ class Run:
                 f"{self.rate_key} and go on from the last checkpoint with -r"
             )
 
-    def _save(self, name):
+    def _save(self, name, more=None):
         if self.rank != 0:
             return
         about = {
@@ -316,10 +360,14 @@ class Run:
             "seed": self.seed,
             "optimizer": type(self.optimizer).__name__,
             **self.facts(),
+            **(more or {}),
         }
         if self.scaler:
             about["scaler"] = {key: np.asarray(value).item() for key, value in self.scaler.state_dict().items()}
         checkpoints.save(self.folder, name, self.states(), about)
+        if name not in (INTERRUPTED, "best_model"):
+            checkpoints.remove(self.folder, INTERRUPTED)
+        self.saved = self.iteration
         print(f"saved {self.folder / name}", flush=True)
 
     def _seed_generators(self):

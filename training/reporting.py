@@ -36,20 +36,19 @@ class Reporter:
         """The history's rows of evaluations."""
         return [row for row in self.history.rows if row["kind"] == "eval"]
 
-    def restart(self) -> None:
-        """Starts the means and the clock anew, after work that is not training."""
-        self.meter = Meter()
+    def restart(self, rows: Sequence[Mapping[str, float]] = ()) -> None:
+        """Starts the means and the clock anew, after work that is not training; `rows` are means to go on with."""
+        self.meter = Meter(rows)
 
-    def add(self, losses: Sequence[float]) -> None:
-        """Adds one iteration's losses, their sum first, to the means."""
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Adds one iteration's losses, by name, to the means."""
         self.meter.add(losses)
 
     def report(self, iteration: int, rate: float) -> None:
         """Prints and notes the mean losses since the last report; `rate` is the learning rate."""
-        (total, *parts), seconds = self.meter.read()
+        losses, seconds = self.meter.read()
         if not self.is_first:
             return
-        losses = {"loss": total, **({f"loss_{i}": part for i, part in enumerate(parts)} if len(parts) > 1 else {})}
         left = timedelta(seconds=round(seconds * (self.iters - iteration)))
         shown = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
         print(
@@ -73,22 +72,32 @@ class Reporter:
 
 
 class Meter:
-    """Mean losses and seconds per iteration since they were last read."""
+    """Mean losses and seconds per iteration since they were last read.
 
-    def __init__(self) -> None:
-        self.rows: list[Sequence[float]] = []
+    Args:
+        rows: losses of earlier iterations, which count for the means and not for the time.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, float]] = ()) -> None:
+        self.rows, self.untimed = [*rows], len(rows)
         self.since = time.perf_counter()
 
-    def add(self, losses: Sequence[float]) -> None:
+    def add(self, losses: Mapping[str, float]) -> None:
         """Adds one iteration's losses."""
         self.rows.append(losses)
 
-    def read(self) -> tuple[list[float], float]:
+    def read(self) -> tuple[dict[str, float], float]:
         """(mean of each loss, seconds per iteration). Starts anew."""
         now = time.perf_counter()
-        result = np.mean(self.rows, axis=0).tolist(), max(now - self.since, 1e-9) / len(self.rows)
-        self.rows, self.since = [], now
+        result = means(self.rows), max(now - self.since, 1e-9) / max(1, len(self.rows) - self.untimed)
+        self.rows, self.untimed, self.since = [], 0, now
         return result
+
+
+def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each name over rows of values. A row may lack a name."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
 
 def _visualdl(folder):

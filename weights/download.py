@@ -1,6 +1,6 @@
 """The cache of published weights: each file is downloaded once and checked at every use.
 
-`$DENSEBONE_HOME`, or else `densebone` in the user's cache (`$XDG_CACHE_HOME`, ~/.cache), holds
+`home()` holds
 
     weights/NAME              complete files that passed the check
     weights/NAME.part, .json  an unfinished download, and the URL and version it belongs to
@@ -24,19 +24,10 @@ from filelock import FileLock, Timeout
 
 from ..errors import UserError
 from ..system.files import atomic_path, check_writable, sync
+from ..system.home import home
 from .catalog import Entry, find, is_url, of_url, shown
 from .integrity import Record, Refused, check, digests, namesakes, owners
 from .transfer import Failed, Settings, discard, disk_error, transfer
-
-
-def home() -> Path:
-    """The folder that holds all this. It need not exist yet."""
-    given = os.environ.get("DENSEBONE_HOME")
-    if given:
-        return Path(given).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    # The XDG specification says to ignore a relative path.
-    return (Path(cache) if cache and os.path.isabs(cache) else Path("~/.cache").expanduser()) / "densebone"
 
 
 def is_offline() -> bool:

@@ -2,11 +2,7 @@
 
 import json
 import math
-import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,8 @@ from tqdm import tqdm
 
 from ...errors import UserError
 from ...system.files import atomic_path
+from ...system.folders import new_folder, remove_leftovers
+from ...system.locks import only_one
 
 MARKER = "densebone-sample.json"  # holds the arguments that a set was made with
 
@@ -75,27 +73,6 @@ def camera(rng: np.random.Generator, scene: np.ndarray, light: np.ndarray) -> Im
 def is_int(value: Any) -> bool:
     """Whether a value is an integer of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `folder`. Renames it to `folder` on success, removes it on failure."""
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"cannot write into the folder {folder.parent} ({reason}); give a folder that you may write to"
-        ) from error
-    try:
-        yield temporary
-        if folder.is_dir():
-            folder.rmdir()  # _find_present found it empty; Windows cannot rename onto a folder
-        os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def check_count(name: str, count: Any, least: int = 1) -> int:
@@ -164,13 +141,15 @@ def write_once(
     pictures = {split: arguments[split] for split in splits}
     if folder.is_file():
         raise UserError(f"{folder} is a file, and a data set needs a folder; give another name")
-    boxes = _find_present(folder, arguments, lost)
-    if boxes is not None:
-        return SampleSet(folder, pictures, boxes, classes, present=True)
-    bar = tqdm(total=sum(pictures.values()), desc="sample pictures", disable=not progress)
-    with bar, _new_folder(folder) as temporary:
-        boxes = write(temporary, arguments, bar)
-        marker = {"arguments": arguments, "boxes": boxes}
-        with atomic_path(temporary / MARKER) as path:
-            path.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+    with only_one(folder, "writes a set into"):
+        remove_leftovers(folder)
+        boxes = _find_present(folder, arguments, lost)
+        if boxes is not None:
+            return SampleSet(folder, pictures, boxes, classes, present=True)
+        bar = tqdm(total=sum(pictures.values()), desc="sample pictures", disable=not progress)
+        with bar, new_folder(folder) as temporary:
+            boxes = write(temporary, arguments, bar)
+            marker = {"arguments": arguments, "boxes": boxes}
+            with atomic_path(temporary / MARKER) as path:
+                path.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
     return SampleSet(folder, pictures, boxes, classes, present=False)

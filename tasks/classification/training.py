@@ -102,7 +102,7 @@ class Run(loop.Run):
         """See `Precision`."""
         return self.mixed.context()
 
-    def losses_of(self, data: Mapping[str, paddle.Tensor]) -> list[paddle.Tensor]:
+    def losses_of(self, data: Mapping[str, paddle.Tensor]) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
         """Cross-entropy, and the group lasso of a learned CondenseNetV2 when its weight is not 0."""
         job, images, labels = self.job, data["img"], data["label"]
         if mixes := job.label_smoothing or job.mixup or job.cutmix:
@@ -110,7 +110,7 @@ class Run(loop.Run):
             images, labels = mix(images, labels, np.random, job.mixup, job.cutmix)
         logits = self.model(images).astype("float32")
         losses = [F.cross_entropy(logits, labels, soft_label=bool(mixes))]
-        return [*losses, job.lasso * lasso_loss(self.model)] if job.lasso and self.is_learned else losses
+        return loop.summed([*losses, job.lasso * lasso_loss(self.model)] if job.lasso and self.is_learned else losses)
 
     def after_update(self) -> None:
         """Updates the moving average."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import paddle
 from ppdet.engine import Trainer
 from ppdet.engine.callbacks import Callback
 
@@ -42,10 +43,22 @@ def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, A
         path = load_trained(job, weights, trainer.model).path
         if engine is not None:
             on_engine(trainer.model, job.cfg, engine)
-        scores = Scores(trainer)
-        trainer.register_callbacks([scores])
-        trainer.evaluate()
-    return write_evaluation(job, {**scores.values, "images": trainer.status["sample_num"], "weights": str(path)})
+        values, images = run_evaluation(trainer)
+    return write_evaluation(job, {**values, "images": images, "weights": str(path)})
+
+
+def run_evaluation(trainer: Trainer) -> tuple[dict[str, float], int]:
+    """Evaluates the model of PaddleDetection's trainer in mode "eval".
+
+    Returns:
+        (AP and AP50 as in `metric_values`, number of pictures).
+    """
+    scores = Scores(trainer)
+    trainer._callbacks = [callback for callback in trainer._callbacks if not isinstance(callback, Scores)]
+    trainer.register_callbacks([scores])
+    with paddle.no_grad():
+        trainer._eval_with_loader(trainer.loader)  # `evaluate` would wait for other processes
+    return scores.values, trainer.status["sample_num"]
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:

@@ -37,6 +37,21 @@ class Job(task.Job):
         return self.cfg.save_dir
 
     @property
+    def log_iters(self) -> int:
+        """Iterations between two lines of the history."""
+        return self.cfg.log_iter
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that read pictures; 0 reads them in this one."""
+        return self.cfg.worker_num
+
+    @property
+    def keep_checkpoints(self) -> int:
+        """0: all snapshots are kept, as in PaddleDetection."""
+        return 0
+
+    @property
     def num_classes(self) -> int:  # type: ignore[override]
         """Classes of the detector."""
         return self.cfg.num_classes

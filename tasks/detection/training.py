@@ -1,28 +1,36 @@
-"""Training a detector with PaddleDetection's trainer: whole checkpoints, resuming, history and curves."""
+"""Training a detector of PaddleDetection: whole checkpoints, exact resuming, history and curves.
+
+Detector, pictures, losses, optimizer and evaluation are PaddleDetection's. The loop is `training.loop`: a run that
+PaddleDetection's resumes begins the epoch anew, and sees other pictures than an uninterrupted one.
+"""
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import paddle
-from ppdet.engine import Trainer, init_parallel_env, set_random_seed
-from ppdet.engine.callbacks import Callback, Checkpointer
-from ppdet.utils.checkpoint import is_url
+from ppdet.core.workspace import create
+from ppdet.engine import Trainer
+from ppdet.engine.callbacks import Callback
+from ppdet.engine.trainer import MOT_ARCH
+from ppdet.utils.checkpoint import is_url, load_pretrain_weight
 from ppdet.utils.download import get_weights_path
 
-from ...backbones.pruning import learned_convs, set_progress
+from ...backbones.pruning import set_progress
 from ...errors import UserError
-from ...training import checkpoints
+from ...training import loop, processes
 from ...training.finite import bad_weight
-from ...training.history import History
-from ...weights.reader import read_pickle
+from ...weights.loader import load_weights
+from ...weights.reader import read_arrays, read_pickle
 from ..training import begin, only_one
+from .averaging import Average
+from .batches import Samples
 from .data import class_names, using
-from .evaluation import metric_values
+from .evaluation import run_evaluation
 from .job import Job
 from .scoring import fast_scores
 
@@ -33,99 +41,193 @@ def train(
 ) -> Path:  # fmt: skip
     """Trains what the configuration describes, into save_dir/NAME of the configuration.
 
-    The arguments are those of `tasks.training`. PaddleDetection leaves mixed precision off on a CPU.
+    A run that was killed and resumed gives the same result as an uninterrupted one.
+
+    The arguments are those of `tasks.training`. Mixed precision is off on a CPU.
 
     Returns:
         The folder of the run.
 
     Raises:
-        UserError: as `tasks.training.begin`; fewer pictures than one batch.
+        UserError: as `tasks.training.begin`; fewer pictures than one batch; a checkpoint of another network; a loss that
+            is not finite; another process of the run that is gone; what PaddleDetection trains by other means.
     """
-    if paddle.distributed.get_world_size() > 1:
-        init_parallel_env()
+    cfg = job.cfg
+    _check_kind(cfg)
+    amp = bool(amp or cfg.get("amp"))
+    if amp and not cfg.use_gpu:
+        amp = False
+        print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
+    vdl = bool(vdl or cfg.get("use_vdl"))
+    cfg.setdefault("output_eval", str(job.folder))  # else PaddleDetection writes bbox.json into the current folder
+    processes.start()
     with only_one(job):
         checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
-        _configure(job, amp, vdl, seed)
         with using(job, *("train", "val")[: 1 + evaluate]), fast_scores():
-            _run(job, checkpoint, about, evaluate)
-    return job.folder
+            return loop.train(lambda seed: Run(job, seed, evaluate, amp), job.folder, checkpoint, about, vdl, seed)
 
 
-def _configure(job, amp, vdl, seed):
-    cfg, folder = job.cfg, job.folder
-    if seed is not None:
-        set_random_seed(seed)
-    cfg.setdefault("output_eval", str(folder))  # else PaddleDetection writes bbox.json into the current folder
-    cfg.amp = amp
-    if amp and not cfg.use_gpu:
-        print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
-    if vdl:
-        cfg.use_vdl, cfg.vdl_log_dir = True, str(folder / "vdl")
-
-
-def _run(job, checkpoint, about, evaluate):
-    cfg = job.cfg
-    trainer = Trainer(cfg, mode="train")
-    if len(trainer.loader) < 1:
+def _check_kind(cfg):
+    """Refuses what PaddleDetection trains by means that are not here."""
+    for key in ("unstructured_prune", "slim", "use_wandb", "wandb", "save_proposals"):
+        if cfg.get(key):
+            raise UserError(
+                f"{key} is set, which densebone train does not do; leave it out, or train with PaddleDetection's own "
+                f"script: densebone run tools/train.py"
+            )
+    if cfg.architecture in MOT_ARCH:
         raise UserError(
-            f"TrainDataset has {len(trainer.dataset)} pictures, fewer than one batch of "
-            f"{cfg.TrainReader['batch_size']}; set a smaller TrainReader.batch_size"
+            f"densebone train trains detectors, and {cfg.architecture} is a tracker; train it with PaddleDetection's "
+            f"own script: densebone run tools/train.py"
         )
-    if checkpoint is not None:
-        _resume(trainer, checkpoint)
-        if trainer.start_epoch >= cfg.epoch:
-            print(f"training is complete: {checkpoint} is at epoch {trainer.start_epoch} of {cfg.epoch}")
-            return
-    elif cfg.get("pretrain_weights"):
-        _load_pretrained(trainer, cfg.pretrain_weights)
-    _replace_callbacks(trainer, job, about.get("best_ap"))
-    try:
-        trainer.train(evaluate)
-    except UserError:
-        raise
-    except Exception as error:  # some losses of PaddleDetection fail on values that are not finite
-        if weight := bad_weight(trainer.model):
-            raise UserError(_spoilt(f"epoch {trainer.status['epoch_id']}", weight)) from error
-        raise
 
 
-def _spoilt(when, what):
-    return (
-        f"{when}: {what} is not finite any more, and nothing is saved of it; lower LearningRate.base_lr and go on from "
-        f"the last checkpoint with -r"
-    )
+class Run(loop.Run):
+    """The training run of a detection job.
+
+    Args:
+        job: from `detection.config.load`.
+        seed: see `train`.
+        evaluates: evaluate after every snapshot.
+        amp: automatic mixed precision.
+    """
+
+    best_score = "AP"
+    data_key, batch_key, rate_key = "TrainDataset", "TrainReader.batch_size", "LearningRate.base_lr"
+
+    def __init__(self, job: Job, seed: int, evaluates: bool = False, amp: bool = False):
+        self.cfg, self.amp = job.cfg, amp
+        self.evaluator: Any = None
+        super().__init__(job, seed, job.cfg.TrainReader["batch_size"], evaluates)
+
+    def open_data(self) -> None:
+        """Opens TrainDataset, in PaddleDetection's order."""
+        self.dataset = Samples(self.seed)
+        self.sampler = self.dataset.sampler
+
+    def build(self) -> None:
+        """Builds the detector, its optimizer and its moving average as PaddleDetection's trainer does."""
+        cfg = self.cfg
+        self.iters = cfg.epoch * self.per_epoch
+        self.save_interval = max(1, round(cfg.snapshot_epoch * self.per_epoch))
+        self.model = create(cfg.architecture)
+        if cfg.architecture == "YOLOX":
+            for layer in self.model.sublayers():
+                if isinstance(layer, paddle.nn.BatchNorm2D):
+                    layer._epsilon, layer._momentum = 1e-3, 0.97
+        self.model.load_meanstd(cfg.TestReader["sample_transforms"])
+        self.optimizer = create("OptimizerBuilder")(create("LearningRate")(self.per_epoch), self.model)
+        self.scaler = paddle.amp.GradScaler(init_loss_scaling=cfg.get("init_loss_scaling", 1024)) if self.amp else None
+        if self.amp and cfg.get("amp_level") == "O2":
+            self.model, self.optimizer = paddle.amp.decorate(models=self.model, optimizers=self.optimizer, level="O2")
+        self.average = Average(cfg, self.model) if cfg.get("use_ema") else None
+        self.network = self.model
+
+    def start(self, checkpoint: Path | None, about: Mapping[str, Any], vdl: bool) -> None:
+        """See `loop.Run`."""
+        if checkpoint is None and self.cfg.get("pretrain_weights"):
+            _load_pretrained(self.model, self.cfg.pretrain_weights)
+        super().start(checkpoint, about, vdl)
+        if self.average and checkpoint is not None:
+            self._resume_average(checkpoint, about)
+        if self.ranks > 1 and self.cfg.use_gpu and self.cfg.get("norm_type") == "sync_bn":
+            self.model = self.network = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        if self.cfg.get("to_static"):
+            self.network = paddle.jit.to_static(self.model)
+
+    def collate(self, samples: list[Any]) -> dict[str, Any]:
+        """See `Samples`."""
+        return self.dataset.collate(samples)
+
+    def precision(self) -> AbstractContextManager:
+        """PaddleDetection's mixed precision."""
+        if not self.amp:
+            return nullcontext()
+        return paddle.amp.auto_cast(
+            custom_white_list=self.cfg.get("custom_white_list"),
+            custom_black_list=self.cfg.get("custom_black_list"),
+            level=self.cfg.get("amp_level", "O1"),
+        )
+
+    def losses_of(self, data: dict[str, Any]) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
+        """The detector's loss and its parts."""
+        try:
+            losses = dict(self.network({**data, "epoch_id": self.iteration // self.per_epoch}))
+        except Exception as error:  # some losses of PaddleDetection fail on values that are not finite
+            if weight := bad_weight(self.model):
+                raise UserError(
+                    f"iteration {self.iteration + 1}: {weight} is not finite any more, and nothing is saved of it; "
+                    f"lower {self.rate_key} and go on from the last checkpoint with -r"
+                ) from error
+            raise
+        return losses.pop("loss"), losses
+
+    def after_update(self) -> None:
+        """Updates the moving average."""
+        if self.average:
+            self.average.update()
+
+    def after_snapshot(self) -> None:
+        """Counts the snapshot for the moving average."""
+        if self.average:
+            self.average.end_snapshot()
+
+    def score(self) -> dict[str, float]:
+        """AP and AP50 on EvalDataset, with the moving average when there is one. The first process evaluates."""
+        if self.rank:
+            return {}
+        if self.evaluator is None:
+            self.cfg["model"] = self.model  # which the trainer takes instead of a new one
+            try:
+                self.evaluator = Trainer(self.cfg, mode="eval")
+            finally:
+                self.cfg.pop("model")
+        with self.average.applied() if self.average else nullcontext():
+            return run_evaluation(self.evaluator)[0]
+
+    def facts(self) -> dict[str, Any]:
+        """The names of the classes, so that the weights are used as they were trained; how far the average is."""
+        return {"classes": class_names(self.job), **({"ema": self.average.counts()} if self.average else {})}
+
+    def snapshot_name(self) -> str:
+        """The number of the epoch, counted from 0, as PaddleDetection's; within an epoch that of the iteration."""
+        epoch, rest = divmod(self.iteration, self.per_epoch)
+        return f"iteration_{self.iteration}" if rest else str(epoch - 1)
+
+    def states(self) -> dict[str, Any]:
+        """What a checkpoint holds.
+
+        As in PaddleDetection, .pdparams has the averaged weights where there is a moving average, and .pdema the trained
+        ones. .pdavg has the average's running sums, which PaddleDetection does not save.
+        """
+        states = super().states()
+        states[".pdopt"] = {**states[".pdopt"], "last_epoch": self.iteration // self.per_epoch}
+        if self.average:
+            states |= {".pdparams": self.average.values(), ".pdema": self.model.state_dict()}
+            if sums := self.average.sums():
+                states[".pdavg"] = sums
+        return states
+
+    def load_weights(self, checkpoint: Path) -> None:
+        """See `states`."""
+        trained = checkpoint.with_name(checkpoint.name + ".pdema")
+        averaged = checkpoint.with_name(checkpoint.name + ".pdparams")
+        load_weights(self.model, trained if self.average and trained.is_file() else averaged)
+
+    def _resume_average(self, checkpoint, about):
+        sums = checkpoint.with_name(checkpoint.name + ".pdavg")
+        sums = sums if sums.is_file() else checkpoint.with_name(checkpoint.name + ".pdparams")
+        self.average.resume(read_arrays(sums), about.get("ema", {"step": self.iteration}))
 
 
-def _replace_callbacks(trainer, job, best_ap):
-    """Replaces PaddleDetection's checkpoints by whole ones, and adds history and pruning."""
-    kept = [callback for callback in trainer._callbacks if not isinstance(callback, Checkpointer)]
-    pruning = [PruningProgress(trainer)] if learned_convs(trainer.model) else []
-    history = HistoryKeeper(trainer, job.folder, trainer.start_epoch * len(trainer.loader))
-    saving = WholeCheckpoints(trainer, job.folder, best_ap, class_names(job))
-    trainer._callbacks = []
-    trainer.register_callbacks([*kept, *pruning, history, saving])
-
-
-def _resume(trainer, checkpoint):
-    for suffix in checkpoints.SUFFIXES:
-        file = checkpoint.with_name(checkpoint.name + suffix)
-        if file.is_file():
-            read_pickle(file)  # refuses a file that holds code, before PaddleDetection unpickles it
-    trainer.resume_weights(str(checkpoint))
-    # the pictures come in the order of this epoch, not in that of the first epoch again
-    trainer.loader._batch_sampler.set_epoch(trainer.start_epoch)
-    trainer.loader.loader = iter(trainer.loader.dataloader)
-    print(f"resuming from {checkpoint}: epoch {trainer.start_epoch} of {trainer.cfg.epoch}", flush=True)
-
-
-def _load_pretrained(trainer, source):
+def _load_pretrained(model, source):
     """Checks that the configuration's `pretrain_weights` are weights, then loads them with PaddleDetection's loader."""
     path = Path(get_weights_path(source) if is_url(source) else source)
     file = path if path.suffix == ".pdparams" else path.with_name(path.name + ".pdparams")
     if not file.is_file():
         raise UserError(f"pretrain_weights {source} do not exist ({file}); give a .pdparams file or its URL")
     check_pretrained(read_pickle(file), source)
-    trainer.load_weights(str(file))
+    load_pretrain_weight(model, str(file))
 
 
 def check_pretrained(content: Any, source: str) -> None:
@@ -161,93 +263,3 @@ class PruningProgress(Callback):
         if status["mode"] == "train":
             epochs_done = status["epoch_id"] + status["step_id"] / status["steps_per_epoch"]
             set_progress(self.model.model, epochs_done / self.model.cfg.epoch)
-
-
-class WholeCheckpoints(Callback):
-    """Saves what PaddleDetection's `Checkpointer` saves, under the same names, as whole checkpoints.
-
-    A snapshot is named after its epoch, the last one model_final, the best evaluated one best_model. The names of the
-    classes are kept with each.
-    """
-
-    def __init__(self, trainer: Any, folder: Path, best_ap: float | None = None, classes: Sequence[str] | None = None):
-        super().__init__(trainer)
-        self.folder, self.classes = folder, classes
-        self.best_ap = best_ap
-
-    def on_epoch_end(self, status: Mapping[str, Any]) -> None:
-        """After training, saves a snapshot when one is due. After evaluation, saves best_model if it is the best."""
-        trainer = self.model
-        if paddle.distributed.get_rank() != 0:
-            return
-        epoch = status["epoch_id"] + 1
-        if status["mode"] == "train":
-            if epoch % trainer.cfg.snapshot_epoch == 0 or epoch == trainer.cfg.epoch:
-                self._save("model_final" if epoch == trainer.cfg.epoch else str(epoch - 1), epoch, status)
-        elif status.get("save_best_model"):
-            ap = metric_values(trainer._metrics)["AP"]
-            if self.best_ap is None or ap >= self.best_ap:
-                self.best_ap = ap
-                self._save("best_model", epoch, status)
-
-    def _save(self, name, epoch, status):
-        trainer = self.model
-        if weight := bad_weight(trainer.model):
-            raise UserError(_spoilt(f"epoch {epoch}", weight))
-        weights = trainer.model.state_dict()
-        # with a moving average the model holds the averaged weights here, and `status` the trained ones
-        states = {".pdparams": weights}
-        if trainer.use_ema:
-            states[".pdema"] = status["weight"]
-        states[".pdopt"] = {**trainer.optimizer.state_dict(), "last_epoch": epoch}
-        about = {
-            "config": trainer.cfg.filename,
-            "epoch": epoch,
-            "iteration": epoch * status["steps_per_epoch"],
-            "best_ap": self.best_ap,
-            "classes": self.classes,
-        }
-        checkpoints.save(self.folder, name, states, about)
-        print(f"saved {self.folder / name}", flush=True)
-
-
-class HistoryKeeper(Callback):
-    """Records the losses every log_iter iterations and AP at every evaluation, and draws the curves."""
-
-    def __init__(self, trainer: Any, folder: Path, iteration: int):
-        super().__init__(trainer)
-        self.history = History(folder, iteration, write=paddle.distributed.get_rank() == 0)
-
-    def on_step_end(self, status: Mapping[str, Any]) -> None:
-        """Records the losses; UserError for one that is not finite."""
-        steps = status["steps_per_epoch"]
-        if status["mode"] == "train":
-            self._check_losses(status)
-        due = status["step_id"] % self.model.cfg.log_iter == 0 or status["step_id"] == steps - 1
-        if status["mode"] != "train" or not due or paddle.distributed.get_rank() != 0:
-            return
-        losses = {name: float(value) for name, value in status["training_staus"].get().items()}
-        self._add(status, {"kind": "train", "lr": float(status["learning_rate"]), **losses}, status["step_id"] + 1)
-
-    def _check_losses(self, status):
-        """PaddleDetection goes on with a loss that is not finite, and saves what became of the weights."""
-        values = {name: float(meter.value) for name, meter in status["training_staus"].meters.items()}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            parts = [name for name in bad if name != "loss"] or bad
-            weight = bad_weight(self.model.model)
-            what = f"{parts[0]} is {values[parts[0]]}, and {weight}" if weight else parts[0]
-            raise UserError(_spoilt(f"epoch {status['epoch_id']}, iteration {status['step_id'] + 1}", what))
-
-    def on_epoch_end(self, status: Mapping[str, Any]) -> None:
-        """Records the evaluation and draws the curves."""
-        if paddle.distributed.get_rank() != 0:
-            return
-        if status["mode"] == "eval":
-            self._add(status, {"kind": "eval", **metric_values(self.model._metrics)}, status["steps_per_epoch"])
-        self.history.draw()
-
-    def _add(self, status, row, step):
-        steps = status["steps_per_epoch"]
-        iteration = status["epoch_id"] * steps + step
-        self.history.add({"iteration": iteration, "epoch": round(iteration / steps, 4), **row})

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import paddle
 
 from ...errors import UserError
-from ...training.batches import seeds
+from ...training.batches import generators_at
 
 # What PaddleSeg's transforms add for evaluation only.
 _EVALUATION_KEYS = ("trans_info", "gt_fields")
@@ -48,7 +44,7 @@ class SeededDataset(paddle.io.Dataset):
         """
         epoch, index = key
         try:
-            with _generators_at(self.seed, epoch, index):
+            with generators_at(self.seed, epoch, index):
                 data = self.dataset[index]
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -59,16 +55,3 @@ class SeededDataset(paddle.io.Dataset):
         """The names of a picture's files, for messages."""
         listed = getattr(self.dataset, "file_list", None)
         return " and ".join(map(str, listed[index])) if listed else f"picture {index}"
-
-
-@contextmanager
-def _generators_at(*numbers: int) -> Iterator[None]:
-    """Seeds Python's and NumPy's global generators, which PaddleSeg's transforms use, within the block."""
-    before = random.getstate(), np.random.get_state()
-    for seed, generator in zip(seeds(*numbers), (random, np.random)):
-        generator.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])

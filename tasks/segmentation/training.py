@@ -95,8 +95,11 @@ class Run(loop.Run):
             return super().precision()
         return paddle.amp.auto_cast(level="O1", custom_white_list=set(_FP16_TOO), custom_black_list=set(_FP32_ONLY))
 
-    def losses_of(self, data: Mapping[str, Any]) -> list[paddle.Tensor]:
-        """The loss of every output of the model."""
+    def losses_of(self, data: Mapping[str, Any]) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
+        """The loss of every output of the model, and their sum."""
+        return loop.summed(self._losses(data))
+
+    def _losses(self, data):
         outputs = self.model(data["img"])
         if hasattr(self.model, "loss_computation"):
             return self.model.loss_computation(outputs, self.losses, data)

@@ -1,6 +1,7 @@
 """A local web server that misbehaves on request."""
 
 import threading
+import time
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,14 +19,16 @@ class Page:
         headers (dict): additional headers, such as Location for a redirect.
         piece (int | None): the largest answer to a Range, bytes.
         hold (threading.Event | None): after half of the file, the server waits for this event.
+        pause (float): seconds after each 64 KiB.
     """
 
     def __init__(
         self, body=b"", ranges=True, etag='"1"', cut=(), status=(), heed_if_range=True, headers=(), hold=None,
-        piece=None,
+        piece=None, pause=0,
     ):  # fmt: skip
         self.body, self.ranges, self.etag, self.heed_if_range, self.hold = body, ranges, etag, heed_if_range, hold
         self.cut, self.status, self.headers, self.piece = list(cut), list(status), dict(headers), piece
+        self.pause = pause
 
 
 class Web:
@@ -94,7 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
             page.hold.wait(30)
             body = body[half:]
         with suppress(BrokenPipeError, ConnectionResetError):
-            self.wfile.write(body)
+            step = 1 << 16 if page.pause else max(1, len(body))
+            for start in range(0, len(body), step):
+                self.wfile.write(body[start : start + step])
+                time.sleep(page.pause)
 
 
 @contextmanager

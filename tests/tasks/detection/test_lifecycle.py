@@ -177,7 +177,7 @@ def test_resume_passes_over_a_half_written_checkpoint(lived, sample, densebone, 
     options = ["TrainReader.batch_size=4", "TrainReader.sample_transforms.2.Resize.target_size=[96,96]", "epoch=2"]
     resumed = densebone("train", "-c", SMOKE, "--data", sample, "-r", "--eval", "--vdl", "-o", *options, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"resuming from output/{SMOKE}/0: epoch 1 of 2" in resumed.stdout
+    assert f"resuming from output/{SMOKE}/0: iteration 4 of 8" in resumed.stdout
     best = json.loads((copy / "best_model.json").read_text())
     (scored,) = [json.loads(row) for row in (copy / "history.jsonl").read_text().splitlines() if '"eval"' in row]
     assert best["best_ap"] == scored["AP"]
@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(sample, densebone, tmp_path):
     said = done.stderr.splitlines()[-1]
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert (
-        re.match(r"densebone: epoch \d+(, iteration \d+: loss\w* is (nan|inf)|: \w)", said)
+        re.match(r"densebone: iteration \d+: (loss\w* is (nan|inf)|[\w.]+ is not finite)", said)
         and "lower LearningRate" in said
     )
     for file in tmp_path.rglob("*.pdparams"):

@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_saved(tmp_path, monkeypatch)
 
     path = tiny.write(tmp_path, save_interval=2)
     monkeypatch.setattr(module, "loss_computation", third_is_nan)
-    with pytest.raises(UserError, match=r"^iteration 3: the loss is nan, and nothing is saved of it; lower") as caught:
+    with pytest.raises(UserError, match=r"^iteration 3: loss_1 is nan, and nothing is saved of it; lower") as caught:
         training.train(tiny.job(path), seed=SEED)
     expected = next(iter(Batches(batches.sampler(range(tiny.PICTURES), 2), 2, 3)))
     for _, index in expected:
