@@ -18,8 +18,9 @@ from typing import Any
 
 # Beginnings of Python warnings by Paddle: at import, about batch norms in training, about names as in PyTorch.
 _WARNINGS = ("No ccache found", "When training, we now always track", r"\s*Non compatible API")
-# Beginnings of root-logger records by ONNX Runtime, about a model that is preprocessed already.
-_RECORDS = ("Please consider to run pre-processing", "Please consider pre-processing")
+# Beginnings of root-logger records: by ONNX Runtime about a model that is preprocessed already, and by Paddle's loader
+# about a dead worker, for which `training.batches` has its own line.
+_RECORDS = ("Please consider to run pre-processing", "Please consider pre-processing", "DataLoader ")
 
 _silent = False
 

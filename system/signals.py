@@ -76,6 +76,12 @@ def postponed() -> Iterator[None]:
         raise waiting[0]
 
 
+def children_may_end() -> None:
+    """Takes out the handler that Paddle's loader puts in place for the end of child processes."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def leave_to_parent() -> None:
     """In a worker process: Ctrl-C is the parent's to handle, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -18,7 +18,7 @@ import paddle
 from paddle.io.dataloader.collate import default_collate_fn
 
 from ..errors import UserError
-from ..system.signals import leave_to_parent
+from ..system.signals import children_may_end, leave_to_parent
 
 _ERROR = "error"
 #: where workers leave their batches for this process, and the free bytes from which they do: a small one fills up
@@ -155,10 +155,13 @@ def _loaded(dataset, batches, workers, stack):
 
 def _until_a_worker_dies(loader, watched):
     """The loader's batches. UserError in place of what Paddle raises when the system ends a worker."""
+    iterator = iter(loader)
+    # Paddle's handler would raise in the midst of a training step; its reader thread notices within 5 seconds
+    children_may_end()
     try:
-        yield from loader
-    except (RuntimeError, SystemError, MemoryError) as error:
-        if "worker" not in str(error) and "DataLoader" not in str(error):
+        yield from iterator
+    except (RuntimeError, SystemError) as error:
+        if not any(word in str(error) for word in ("worker", "DataLoader", "Blocking queue")):
             raise
         pictures = watched.pictures()
         raise UserError(

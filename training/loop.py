@@ -29,7 +29,7 @@ from .reporting import Reporter, means
 
 # Entries of an optimizer's state that do not belong to one parameter.
 _NOT_MOMENTS = ("LR_Scheduler", "master_weights", "last_epoch")
-#: the checkpoint that Ctrl-C and SIGTERM leave; the next snapshot takes its place
+#: the checkpoint of a run that was ended between two snapshots; the next snapshot takes its place
 INTERRUPTED = "interrupted"
 
 
@@ -235,7 +235,7 @@ class Run:
     def train(self) -> None:
         """Trains from the current iteration to the last one.
 
-        Ctrl-C and SIGTERM leave the checkpoint `INTERRUPTED` behind.
+        Ctrl-C, SIGTERM and an error while pictures are read leave the checkpoint `INTERRUPTED` behind.
         """
         is_scored = any(row["iteration"] == self.iteration for row in self.reporter.evaluations())
         if self._is_snapshot() and self.evaluates and not is_scored:  # killed between a snapshot and its evaluation
@@ -279,7 +279,11 @@ class Run:
         """The batches of each iteration: tuples of (keys of the pictures, data)."""
         batches = Batches(self.sampler, self.iteration, self.iters, self.accumulate)
         loaded = load(self.dataset, batches, self.job.num_workers, self.collate)
-        return zip(*[loaded] * self.accumulate)
+        try:
+            yield from zip(*[loaded] * self.accumulate)
+        except UserError:  # a picture or a worker; what is trained is whole
+            self._save_interrupted()
+            raise
 
     def _step(self, parts):
         """One step of the optimizer. Returns the loss and its parts as floats, by name."""

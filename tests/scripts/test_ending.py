@@ -1,5 +1,6 @@
 """How commands end: SIGTERM, SIGINT and a full disk give one line, leave nothing half, and the work can go on."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -44,11 +45,15 @@ def test_a_signal_ends_training_in_order(tmp_path, sign, status, word):
     run.send_signal(sign)
     _, errors = run.communicate(timeout=60)
     ended(subprocess.CompletedProcess(command, run.returncode, "", errors), status, f"densebone: {word}")
-    _, about = checkpoints.last_whole(history.parent)
+    path, about = checkpoints.last_whole(history.parent)
+    last = json.loads(history.read_text().splitlines()[-1])
+    assert about["iteration"] == last["iteration"], "the last iteration is saved"
+    assert path.name in ("interrupted", str(about["iteration"]))
     epochs = about["epoch"] + 2
     done = subprocess.run([*command, "-r", "-o", f"epochs={epochs}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert checkpoints.last_whole(history.parent)[1]["iteration"] == epochs * about["iterations_per_epoch"]
+    assert not list(history.parent.glob("interrupted*"))
 
 
 def test_a_second_training_into_the_same_folder_is_refused(tmp_path):
