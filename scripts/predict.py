@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError, printable
-from ..tasks.task import TASKS
 from ..system.locks import only_one
+from ..tasks.task import TASKS
 from . import options
 
 

@@ -61,9 +61,7 @@ def postponed() -> Iterator[None]:
 
     # a process that ignores a signal, or lets it end it as the system does, goes on doing so
     before = {
-        number: handler
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if callable(handler := signal.getsignal(number))
+        number: handler for number in (signal.SIGINT, signal.SIGTERM) if callable(handler := signal.getsignal(number))
     }
     for number in before:
         signal.signal(number, note)

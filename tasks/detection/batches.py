@@ -1,4 +1,4 @@
-"""PaddleDetection's training pictures in batches that depend only on the seed and the epoch (see `training.batches`)."""
+"""PaddleDetection's training pictures in batches that depend only on seed and epoch (see `training.batches`)."""
 
 from __future__ import annotations
 

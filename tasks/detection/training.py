@@ -49,8 +49,8 @@ def train(
         The folder of the run.
 
     Raises:
-        UserError: as `tasks.training.begin`; fewer pictures than one batch; a checkpoint of another network; a loss that
-            is not finite; another process of the run that is gone; what PaddleDetection trains by other means.
+        UserError: as `tasks.training.begin`; fewer pictures than one batch; a checkpoint of another network; a loss
+            that is not finite; another process of the run that is gone; what PaddleDetection trains by other means.
     """
     cfg = job.cfg
     _check_kind(cfg)
@@ -197,8 +197,8 @@ class Run(loop.Run):
     def states(self) -> dict[str, Any]:
         """What a checkpoint holds.
 
-        As in PaddleDetection, .pdparams has the averaged weights where there is a moving average, and .pdema the trained
-        ones. .pdavg has the average's running sums, which PaddleDetection does not save.
+        As in PaddleDetection, .pdparams has the averaged weights where there is a moving average, and .pdema the
+        trained ones. .pdavg has the average's running sums, which PaddleDetection does not save.
         """
         states = super().states()
         states[".pdopt"] = {**states[".pdopt"], "last_epoch": self.iteration // self.per_epoch}
