@@ -78,7 +78,7 @@ def try_pair(path: Path, head: str, data: Path, folder: Path, enter: Callable[[s
     run.model.train()
     ((_, batch),) = load(run.dataset, Batches(run.sampler, 0, 1), 0)
     enter("forward")
-    loss = sum(run.losses_of(batch))
+    loss, _ = run.losses_of(batch)
     enter("backward")
     loss.backward()
     check_gradients(float(loss), run.model)
