@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import UserError
+from ..errors import UserError, printable
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -94,7 +94,11 @@ def _pixels(box, width, height):
 
 
 def fit_text(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> tuple[str, Font]:
-    """The text and the largest font, up to `size`, in which it fits the width in pixels. Cuts the text if none does."""
+    """The text and the largest font, up to `size`, in which it fits the width in pixels. Cuts the text if none does.
+
+    The text becomes one line: a line break in it is written as \\n.
+    """
+    text = printable(text)
     smallest = min(size, 8)
     if not isinstance(_font(size), ImageFont.FreeTypeFont):  # the old font knows Latin-1 only
         text = text.encode("latin-1", "replace").decode("latin-1")

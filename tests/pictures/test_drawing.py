@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from densebone.errors import UserError
 from densebone.pictures import drawing
-from densebone.pictures.drawing import class_colours, draw_boxes, draw_labels
+from densebone.pictures.drawing import class_colours, draw_boxes, draw_labels, fit_text
 
 GRAY = np.full((120, 160, 3), 128, np.uint8)
 SHAPES = ["circle", "square", "triangle", "star"]
@@ -275,3 +275,8 @@ def test_label_errors():
         draw_labels(GRAY, HALVES, SHAPES, PALETTE[:2])
     with pytest.raises(UserError, match="opacity is 2; it must be from 0 to 1"):
         draw_labels(GRAY, HALVES, SHAPES, PALETTE, opacity=2)
+
+
+def test_a_text_of_several_lines_is_drawn_as_one():
+    draw = ImageDraw.Draw(Image.new("RGB", (200, 40)))
+    assert fit_text(draw, "two\nlines", 12, 200)[0] == "two\\nlines"
