@@ -1,6 +1,7 @@
 """`extract` writes the features of many pictures into files. It can be killed and resumed, and shared by processes."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -60,7 +61,7 @@ def extract(
     if parts == 1:
         shards.clean(folder, settings)
     numbers = range(first, shards.shard_count(settings), parts)
-    done = {number for number in numbers if shards.record(folder, number).is_file()}
+    done = _done(folder, settings, numbers)
     todo = [number for number in numbers if number not in done]
     left = sum(_length(settings, number) for number in todo)
     before = sum(_length(settings, number) for number in done)
@@ -69,6 +70,17 @@ def extract(
         _compute(extractor, stream, folder, settings, draw, bar.update)
         seconds = bar.format_dict["elapsed"]
     return {**_summary(folder, settings, numbers), "computed": left, "seconds": seconds}
+
+
+def _done(folder, settings, numbers):
+    """The finished shards that are as they were written. The others of them are computed anew, and named."""
+    done = {number for number in numbers if shards.record(folder, number).is_file()}
+    for number in sorted(done):
+        if reason := shards.fault(folder, number, settings):
+            print(f"note: {reason}, and is made anew", file=sys.stderr)
+            shards.record(folder, number).unlink()
+            done.discard(number)
+    return done
 
 
 def _settings(extractor, paths, file_format, shard_size):
@@ -148,7 +160,7 @@ def _summary(folder, settings, numbers):
     """Count the pictures of the finished shards `numbers`, and name the first skipped ones."""
     pictures, skipped, examples = 0, 0, []
     for number in numbers:
-        content = shards.read_record(folder, number)
+        content = shards.read_record(folder, number, settings)
         pictures += len(content["names"])
         skipped += len(content["skipped"])
         examples += [(row["name"], row["reason"]) for row in content["skipped"][: EXAMPLES - len(examples)]]

@@ -3,11 +3,12 @@
 settings.json          what was computed, and with what
 pictures.jsonl         all pictures, one absolute path per line; shard k starts at line k * shard_size
 shards/000000.npz      (or .safetensors, .parquet) the features of a shard's readable pictures
-records/000000.json    their names, and the skipped pictures with the reasons. It is written after the features, so the
-                       shard is done if it exists
+records/000000.json    their names, the skipped pictures with the reasons, and the size and SHA-256 of the features.
+                       It is written after the features, so the shard is done if it exists
 skipped.jsonl          all skipped pictures, written when every shard is done
 """
 
+import hashlib
 import json
 import shutil
 from bisect import bisect_right
@@ -21,12 +22,13 @@ import numpy as np
 from filelock import FileLock
 
 from ..errors import UserError
-from ..system.files import atomic_path, check_writable, remove_temporaries
+from ..system.files import atomic_path, check_writable, facts_of, remove_temporaries, sha256_of
 from . import listing
 
 FORMATS = ("npz", "safetensors", "parquet")
 SHARDS, RECORDS = "shards", "records"
 SETTINGS, PICTURES, SKIPPED = "settings.json", "pictures.jsonl", "skipped.jsonl"
+_AGAIN = "give the same densebone features command again, which makes it anew"
 
 
 def begin(folder: Path, settings: dict[str, Any], paths: Sequence[str | Path]) -> dict[str, Any]:
@@ -35,8 +37,8 @@ def begin(folder: Path, settings: dict[str, Any], paths: Sequence[str | Path]) -
     Args:
         folder: the output folder.
         settings: JSON values.
-        paths: as for `listing.iterate`. Read in a new folder only, where they add two settings: `pictures`, how many
-            there are, and `root`, the folder that names are relative to.
+        paths: as for `listing.iterate`. Read in a new folder only, where they add three settings: `pictures`, how many
+            there are, `root`, the folder that names are relative to, and `list`, the SHA-256 of their list.
 
     Returns:
         The settings of the folder.
@@ -52,10 +54,14 @@ def begin(folder: Path, settings: dict[str, Any], paths: Sequence[str | Path]) -
             for leftover in folder.glob(".sorting-*"):  # from a killed process
                 shutil.rmtree(leftover)
             count, root = listing.write(paths, folder / PICTURES)
-            settings = {**settings, "pictures": count, "root": root}
+            settings = {**settings, "pictures": count, "root": root, "list": sha256_of(folder / PICTURES)}
             _write_json(file, settings)
             return settings
     there = _read_settings(folder)
+    if not (folder / PICTURES).is_file() or sha256_of(folder / PICTURES) != there.get("list"):
+        raise UserError(
+            f"{folder / PICTURES} is not the list that the folder was begun with; put it back, or give another folder"
+        )
     for key, value in settings.items():
         if there.get(key) != value:
             raise UserError(
@@ -129,11 +135,34 @@ def write(
         with atomic_path(file) as temporary:
             _WRITERS[settings["format"]](temporary, names, _arrays(settings, rows))
     content = {
+        "of": _key(settings, number),
         "file": file.name if rows else None,
+        "facts": facts_of(file) if rows else None,
         "names": names,
         "skipped": [{"name": name, "reason": reason} for name, reason in skipped],
     }
     _write_json(record(folder, number), content)
+
+
+def _key(settings, number):
+    """Tells the record of a shard from those of other shards and folders."""
+    return hashlib.sha256(json.dumps([settings, number], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def fault(folder: Path, number: int, settings: dict[str, Any]) -> str | None:
+    """Why a shard that has a record is not what was written; None when it is. Hashing takes 0.5 ms a megabyte."""
+    try:
+        content = read_record(folder, number, settings)
+    except UserError as error:
+        return str(error).split(";")[0]
+    return _changed(folder / SHARDS / content["file"], content["facts"]) if content["file"] else None
+
+
+def _changed(path, facts):
+    """Why a file of features is not what was written, or None."""
+    if not path.is_file():
+        return f"{path.name} is missing"
+    return None if facts_of(path) == facts else f"{path.name} has changed"
 
 
 def _arrays(settings, rows):
@@ -180,8 +209,10 @@ def import_pyarrow() -> tuple[ModuleType, ModuleType]:
 _WRITERS = {"npz": _write_npz, "safetensors": _write_safetensors, "parquet": _write_parquet}
 
 
-def _read_arrays(path):
-    """{name: array} of a shard's file, without the picture names."""
+def _read_arrays(path, facts):
+    """{name: array} of a shard's file, without the picture names. UserError when it is not what was written."""
+    if reason := _changed(path, facts):
+        raise UserError(f"{path.parent.parent}: {reason}; {_AGAIN}")
     if path.suffix == ".npz":
         with np.load(path) as content:
             return {key: content[key] for key in content.files if key != "names"}
@@ -193,15 +224,27 @@ def _read_arrays(path):
     return {"vectors": column.flatten().to_numpy().reshape(len(column), -1)}
 
 
-def read_record(folder: Path, number: int) -> dict[str, Any]:
-    """The record of a finished shard: file, names and skipped."""
-    return json.loads(record(folder, number).read_text())
+def read_record(folder: Path, number: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """The record of a finished shard: file, facts, names and skipped.
+
+    Raises:
+        UserError: it is damaged, or the record of another shard or folder.
+    """
+    path = record(folder, number)
+    try:
+        content = json.loads(path.read_text())
+        key, _ = content["of"], (content["file"], content["facts"], content["names"], content["skipped"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged; {_AGAIN}") from error
+    if key != _key(settings, number):
+        raise UserError(f"{path} is the record of other features; {_AGAIN}")
+    return content
 
 
-def records(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (shard number, record) of the finished shards in a folder, in order."""
+def records(folder: Path, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the records of the finished shards in a folder, in order; see `read_record`."""
     for path in sorted((folder / RECORDS).glob("[0-9]*.json")):
-        yield int(path.stem), json.loads(path.read_text())
+        yield read_record(folder, int(path.stem), settings)
 
 
 def finish(folder: Path, settings: dict[str, Any]) -> bool:
@@ -210,7 +253,7 @@ def finish(folder: Path, settings: dict[str, Any]) -> bool:
         return False
     with lock(folder):
         with atomic_path(folder / SKIPPED) as temporary, temporary.open("w") as stream:
-            for _, content in records(folder):
+            for content in records(folder, settings):
                 stream.writelines(json.dumps(row) + "\n" for row in content["skipped"])
         clean(folder, settings)
     return True
@@ -239,12 +282,13 @@ def load_features(folder: str | Path) -> tuple[list[str], "Features"]:
         features[i] belongs to names[i].
 
     Raises:
-        UserError: the command did not write this folder.
+        UserError: the command did not write this folder, or a record of it was changed. Reading features from a file
+            that was changed raises one too.
     """
     folder = Path(folder)
     settings = _read_settings(folder)
-    shards = [(content["file"], content["names"]) for _, content in records(folder)]
-    return [name for _, names in shards for name in names], Features(folder, settings, shards)
+    contents = [*records(folder, settings)]
+    return [name for content in contents for name in content["names"]], Features(folder, settings, contents)
 
 
 class Features(Sequence):
@@ -255,18 +299,18 @@ class Features(Sequence):
     Args:
         folder: the output folder.
         settings: of the folder.
-        shards: (file name, picture names) of each finished shard. The file name is None if no picture was readable.
+        contents: the record of each finished shard.
 
     Attributes:
         settings: what was computed, and with what.
         complete: whether all shards are done: every picture either has features or was skipped.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], shards: Sequence[tuple[str | None, list[str]]]):
+    def __init__(self, folder: Path, settings: dict[str, Any], contents: Sequence[dict[str, Any]]):
         self.settings = settings
-        self.complete = len(shards) == shard_count(settings)
-        self._shards = [(folder / SHARDS / file, names) for file, names in shards if file]
-        self._ends = list(accumulate(len(names) for _, names in self._shards))
+        self.complete = len(contents) == shard_count(settings)
+        self._shards = [(folder / SHARDS / c["file"], c["facts"], c["names"]) for c in contents if c["file"]]
+        self._ends = list(accumulate(len(names) for _, _, names in self._shards))
         self._held: tuple[int, dict[str, np.ndarray]] | None = None
 
     def __len__(self) -> int:
@@ -277,7 +321,7 @@ class Features(Sequence):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]  # counts negative ones from the end, and raises IndexError
         shard = bisect_right(self._ends, index)
-        place = index - (self._ends[shard] - len(self._shards[shard][1]))
+        place = index - (self._ends[shard] - len(self._shards[shard][2]))
         arrays = self._load(shard)
         if self.settings["pooled"]:
             return arrays["vectors"][place]
@@ -301,10 +345,10 @@ class Features(Sequence):
         Vectors are in "vectors" (n, D). Maps are in "stride8", ... (n, C_i, H_i, W_i). If inputs differ in size, each
         picture's maps are in "000000.stride8", ... (C_i, H_i, W_i), numbered by their place in the file.
         """
-        for path, names in self._shards:
-            yield names, _read_arrays(path)
+        for path, facts, names in self._shards:
+            yield names, _read_arrays(path, facts)
 
     def _load(self, shard):
         if self._held is None or self._held[0] != shard:
-            self._held = shard, _read_arrays(self._shards[shard][0])
+            self._held = shard, _read_arrays(*self._shards[shard][:2])
         return self._held[1]

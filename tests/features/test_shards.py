@@ -1,6 +1,7 @@
 """Files of features: reading returns what was written, in every format."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -145,3 +146,53 @@ def test_no_such_folder(tmp_path):
 def test_names_that_are_no_text():
     assert shards.plain("a\udcffb") == "a\\udcffb"
     assert shards.plain("ö\n") == "ö\n"
+
+
+def spoil_a_bit(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+
+
+HARMS = {
+    "a bit of the features": (lambda f, o: spoil_a_bit(f / "shards" / "000001.npz"), "000001.npz has changed"),
+    "features cut short": (
+        lambda f, o: (f / "shards" / "000001.npz").write_bytes((f / "shards" / "000001.npz").read_bytes()[:-9]),
+        "000001.npz has changed",
+    ),
+    "features gone": (lambda f, o: (f / "shards" / "000001.npz").unlink(), "000001.npz is missing"),
+    "features of another shard": (
+        lambda f, o: shutil.copy(f / "shards" / "000000.npz", f / "shards" / "000001.npz"), "000001.npz has changed",
+    ),
+    "a record of another shard": (
+        lambda f, o: shutil.copy(f / "records" / "000000.json", f / "records" / "000001.json"),
+        "000001.json is the record of other features",
+    ),
+    "a damaged record": (lambda f, o: (f / "records" / "000001.json").write_text("{"), "000001.json is damaged"),
+    "shard and record of other settings": (
+        lambda f, o: [shutil.copy(o / name, f / name) for name in ("shards/000001.npz", "records/000001.json")],
+        "000001.json is the record of other features",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_shard_that_is_not_what_was_written_is_refused(tmp_path, harm):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    folder, settings = write(tmp_path / "a", {**VECTORS, "format": "npz"}, rows(VECTORS))
+    other, _ = write(tmp_path / "b", {**VECTORS, "format": "npz", "weights": "others"}, rows(VECTORS))
+    assert [shards.fault(folder, number, settings) for number in (0, 1)] == [None, None]
+    harm, reason = HARMS[harm]
+    harm(folder, other)
+    assert shards.fault(folder, 0, settings) is None and shards.fault(folder, 1, settings).endswith(reason)
+    with pytest.raises(UserError, match="give the same densebone features command again"):
+        np.asarray(load_features(folder)[1])
+
+
+def test_another_list_of_pictures_is_refused(tmp_path):
+    settings = {**VECTORS, "format": "npz"}
+    folder, _ = write(tmp_path, settings, rows(VECTORS))
+    (folder / "pictures.jsonl").write_text((folder / "pictures.jsonl").read_text().replace("a.png", "d.png"))
+    with pytest.raises(UserError, match="pictures.jsonl is not the list that the folder was begun with"):
+        shards.begin(folder, settings, [str(tmp_path / "p")])
