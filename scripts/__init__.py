@@ -5,15 +5,13 @@ A command parses its options, calls a room and prints the result. Imports every 
 
 from __future__ import annotations
 
-import errno
 import importlib
 import sys
 from collections.abc import Sequence
 
 from ..errors import UserError, printable, suggest
 from ..system import quiet, signals
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from ..system.files import no_room
 
 COMMANDS = {
     "list": "models and shipped configurations",
@@ -57,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         quiet.silence()
     hook = sys.unraisablehook
     # what a file object says when it is closed on a full disk, after the error itself
-    sys.unraisablehook = lambda one: None if getattr(one.exc_value, "errno", None) in _FULL else hook(one)
+    sys.unraisablehook = lambda one: (
+        None if isinstance(one.exc_value, OSError) and no_room(one.exc_value) else hook(one)
+    )
     try:
         return _status(argv)
     finally:
@@ -78,7 +78,7 @@ def _status(argv):
         print("densebone: Paddle is not installed; pip install paddlepaddle (CPU), or a GPU build", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in _FULL:
+        if not no_room(error):
             raise
         print(f"densebone: {_full(error)}", file=sys.stderr)
         return 2
@@ -97,7 +97,10 @@ def _run(argv):
     return command.main(argv[1:]) or 0
 
 
+def _is_full(error):
+    return isinstance(error, OSError) and no_room(error) is not None
+
+
 def _full(error):
     place = f" while writing {error.filename}" if error.filename else ""
-    reason = "a file may not become larger here" if error.errno == errno.EFBIG else "the disk is full"
-    return printable(f"{reason}{place}; nothing is half written: make room and give the same command again")
+    return printable(f"{no_room(error)}{place}; nothing is half written: make room and give the same command again")

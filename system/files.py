@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written under a temporary name, then renamed."""
 
+import errno
 import hashlib
 import os
 import re
@@ -87,6 +88,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def no_room(error: OSError) -> str | None:
+    """What to say when an error means that the disk has no room, or a user's quota or a limit is reached; else None."""
+    if error.errno == errno.EFBIG:
+        return "a file may not become larger here"
+    return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
 
 
 def facts_of(path: str | Path) -> dict[str, int | str]:

@@ -1,6 +1,5 @@
 """Downloads one URL into one file. Resumes where the server allows it, and tries again when the network fails."""
 
-import errno
 import ipaddress
 import json
 import random
@@ -17,7 +16,7 @@ import urllib3
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..system.files import atomic_path
+from ..system.files import atomic_path, no_room
 from .catalog import shown
 
 _CHUNK = 1 << 16
@@ -222,9 +221,9 @@ def _chunks(raw, settings):
 def disk_error(error: OSError, path: Path) -> UserError:
     """The UserError to raise when writing a file of the cache fails."""
     folder = path.parent
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if reason := no_room(error):
         return UserError(
-            f"the disk is full, and {path.name} in {folder} is incomplete; make room and try again, which resumes the "
+            f"{reason}, and {path.name} in {folder} is incomplete; make room and try again, which resumes the "
             "download, or set DENSEBONE_HOME to a folder on another disk"
         )
     return UserError(

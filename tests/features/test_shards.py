@@ -194,5 +194,5 @@ def test_another_list_of_pictures_is_refused(tmp_path):
     settings = {**VECTORS, "format": "npz"}
     folder, _ = write(tmp_path, settings, rows(VECTORS))
     (folder / "pictures.jsonl").write_text((folder / "pictures.jsonl").read_text().replace("a.png", "d.png"))
-    with pytest.raises(UserError, match="pictures.jsonl is not the list that the folder was begun with"):
+    with pytest.raises(UserError, match=r"pictures\.jsonl is not the list that the folder was begun with"):
         shards.begin(folder, settings, [str(tmp_path / "p")])

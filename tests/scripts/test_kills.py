@@ -4,7 +4,6 @@ DENSEBONE_KILLS=50 kills each command that often, at random moments, and prints 
 other moments.
 """
 
-import json
 import os
 import random
 import subprocess
@@ -13,117 +12,19 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import feature_runs
 import numpy as np
 import pytest
-import tiny_classification
-import tiny_segmentation
-import web
-from PIL import Image
-
-from densebone.weights.reader import read_arrays
+import writing
 
 KILLS = int(os.environ.get("DENSEBONE_KILLS", 2))
 SEED = int(os.environ.get("DENSEBONE_SEED", 0))
 DENSEBONE = [sys.executable, "-m", "densebone.scripts"]
 
 
-WEB: web.Web | None = None
-
-
 @pytest.fixture(autouse=True, scope="module")
 def server():
-    global WEB
-    with web.serve() as WEB:
+    with writing.serving():
         yield
-
-
-def trained(folder):
-    """The last weights, the best ones, and the history without what depends on time."""
-    (place,) = folder.glob("output/*")
-    rows = [json.loads(line) for line in (place / "history.jsonl").read_text().splitlines()]
-    weights = {
-        f"{name} {key}": value
-        for name in ("model_final", "best_model")
-        for key, value in read_arrays(place / f"{name}.pdparams").items()
-    }
-    assert not list(place.rglob(".*")) and not list(place.glob("interrupted*"))
-    return weights | {"history": np.array(json.dumps(rows))}
-
-
-def files(*places):
-    """A function: folder -> the content of every file below these places."""
-
-    def read(folder):
-        found = [path for place in places for path in sorted((folder / place).rglob("*")) if path.is_file()]
-        assert not [path for path in folder.rglob(".*-????????*") if "home" not in path.parts]
-        return {str(path.relative_to(folder)): np.frombuffer(path.read_bytes(), np.uint8) for path in found}
-
-    return read
-
-
-def draw(folder, count, side=64):
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    for number in range(count):
-        Image.fromarray(rng.integers(0, 255, (side, side, 3), np.uint8)).save(folder / f"{number}.png")
-
-
-def classification(folder):
-    config = tiny_classification.write(folder, epochs=4, save_interval=0.5)
-    return ["train", "-c", str(config), "--seed", "1", "--eval", "-r"], trained
-
-
-def segmentation(folder):
-    pytest.importorskip("paddleseg", reason="needs PaddleSeg: pip install densebone[segmentation]")
-    tiny_segmentation.write_set(folder / "set", 4)
-    config = tiny_segmentation.write_config(folder / "tiny.yml", folder / "set")
-    options = ["-o", "iters=12", "save_interval=4", f"save_dir={folder / 'output'}"]
-    return ["train", "-c", str(config), "--seed", "1", "--eval", "-r", *options], trained
-
-
-def detection(folder):
-    pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
-    from densebone.datasets.generated import write_coco
-
-    write_coco(folder / "data", 8, 2, progress=False)
-    small = [
-        f"{kind}Reader.sample_transforms.{i}.Resize.target_size=[96,96]" for kind, i in (("Train", 2), ("Eval", 1))
-    ]
-    options = ["epoch=4", "snapshot_epoch=0.5", "log_iter=1", "TrainReader.batch_size=2", *small]
-    name = "smoke_ppyoloe_hardnet39ds_192_10e_sample"
-    return ["train", "-c", name, "--data", "data", "--seed", "1", "--eval", "-r", "-o", *options], trained
-
-
-def features(folder):
-    draw(folder / "pictures", 60)
-    feature_runs.write_weights(folder / "weights.safetensors")
-    command = feature_runs.command("pictures", "out", "weights.safetensors", "--shard-size", 5)
-    return command, files("out/shards", "out/records")
-
-
-def export(folder):
-    weights = feature_runs.write_weights(folder / "w.safetensors")
-    return ["export", "hardnet39ds", "-w", weights.name, "-O", "models"], files("models")
-
-
-def download(folder):
-    file = feature_runs.write_weights(folder / "served.safetensors")
-    url = WEB.put("/weights.safetensors", file.read_bytes(), pause=0.01)
-    return ["weights", "download", url, "-O", "here"], files("here")
-
-
-def sample(folder):
-    return ["sample-data", "coco", "set", "--train", "40", "--val", "5"], files("set")
-
-
-def prepare(folder):
-    from densebone.datasets.generated import write_cityscapes
-
-    write_cityscapes(folder / "city", 60, 20, 1, size=(64, 128), progress=False)
-    for made in (folder / "city").rglob("*labelTrainIds.png"):
-        made.unlink()
-    return ["prepare", "cityscapes", "city"], files("city")
 
 
 def run(command, folder, after=None):
@@ -154,11 +55,7 @@ def phase(folder, before):
     return "between files"
 
 
-@pytest.mark.parametrize(
-    "prepared",
-    [classification, segmentation, detection, features, export, download, sample, prepare],
-    ids=lambda function: function.__name__,
-)
+@pytest.mark.parametrize("prepared", writing.COMMANDS, ids=lambda function: function.__name__)
 def test_a_killed_command_given_again_does_its_work(prepared, tmp_path):
     rng = random.Random(SEED)
     whole = tmp_path / "whole"

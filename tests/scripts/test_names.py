@@ -84,7 +84,17 @@ def drawn(folder):
 def test_features_of_every_name(pictures, tmp_path):
     folder, good, bad = pictures
     weights = feature_runs.write_weights(tmp_path / "w.safetensors")
-    options = ["--strides", 8, "--size", 32, 32, "--preprocessing", "hardnet39ds.official", "--png", len(good) + len(bad)]
+    options = [
+        "--strides",
+        8,
+        "--size",
+        32,
+        32,
+        "--preprocessing",
+        "hardnet39ds.official",
+        "--png",
+        len(good) + len(bad),
+    ]
     done = run("features", "-m", "hardnet39ds", "-w", weights, "-O", "out", *options, "--", folder, cwd=tmp_path)
     assert done.returncode in (0, 1), done.stderr
     names, vectors = load_features(tmp_path / "out")
