@@ -1,4 +1,8 @@
-"""Files that appear whole or not at all: written under a temporary name, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name, then renamed.
+
+The temporary name follows from the file's name, and the writer holds a lock on it. So the next writer of the same file
+takes over what a killed process left, and two writers at a time do not disturb each other.
+"""
 
 import errno
 import hashlib
@@ -11,20 +15,51 @@ from pathlib import Path
 
 from ..errors import UserError
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
 
 def _create_beside(path):
-    """Creates an empty hidden file in the folder of `path`, with the same extension, and returns its path."""
+    """Creates an empty hidden file in the folder of `path`, with the same extension.
+
+    Returns:
+        (its path, a file descriptor that holds its lock until it is closed).
+    """
+    own = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8] if fcntl else secrets.token_hex(4)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile: its files are readable by their owner only, and the rename would keep that.
-        temporary = path.with_name(f".{_start(path.stem)}-{secrets.token_hex(4)}{path.suffix}")
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        while True:
+            # Not tempfile: its files are readable by their owner only, and the rename would keep that.
+            temporary = path.with_name(f".{_start(path.stem)}-{own}{path.suffix}")
+            handle = os.open(temporary, os.O_CREAT | os.O_RDWR, 0o666)
+            if _locked(handle, temporary):
+                os.truncate(handle, 0)
+                return temporary, handle
+            os.close(handle)
+            own = secrets.token_hex(4)  # another process writes the same file
     except OSError as error:
         reason = error.strerror or error
         raise UserError(
             f"cannot write into the folder {path.parent} ({reason}); give a path in a folder you may write to"
         ) from error
-    return temporary
+
+
+def _locked(handle, path):
+    """Whether this process now has the file that an open descriptor and a path share."""
+    if fcntl is None:  # on Windows, where every writer has a name of its own
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:  # its writer has renamed it since
+        return False
 
 
 def _start(name):
@@ -49,7 +84,9 @@ def sync(path: str | Path) -> None:
 
 def check_writable(folder: str | Path) -> None:
     """Creates `folder` when it is missing; UserError when it cannot be created or written to."""
-    _create_beside(Path(folder) / "check").unlink()
+    temporary, handle = _create_beside(Path(folder) / "check")
+    temporary.unlink()
+    os.close(handle)
 
 
 def remove_temporaries(folder: str | Path, suffixes: Collection[str]) -> None:
@@ -79,7 +116,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder, and a file is to be written there; give the name of a file")
-    temporary = _create_beside(path)
+    temporary, handle = _create_beside(path)
     try:
         yield temporary
         sync(temporary)
@@ -87,6 +124,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(handle)
     sync(path.parent)
 
 

@@ -14,6 +14,8 @@ from ..errors import UserError
 from ..system.files import atomic_path, check_writable, remove_temporaries, sha256_of
 
 SUFFIXES = (".pdparams", ".pdopt", ".pdema", ".pdavg")
+# what else a run writes into its folder
+_WRITTEN = (*SUFFIXES, ".json", ".jsonl", ".csv", ".png")
 
 
 def save(folder: str | Path, name: str, states: Mapping[str, Any], info: Mapping[str, Any]) -> None:
@@ -179,7 +181,7 @@ def starting_point(
         return require(resume)
     if resume == "auto":
         if paddle.distributed.get_rank() == 0:
-            remove_temporaries(folder, (*SUFFIXES, ".png"))  # of the killed run
+            remove_temporaries(folder, _WRITTEN)  # of the killed run
         last = last_whole(folder)
         _refuse_replaced(folder, last[1]["iteration"] if last else -1)
         last = last or last_unlisted(folder)
@@ -192,7 +194,7 @@ def starting_point(
             f"delete them with --overwrite"
         )
     if overwrite and paddle.distributed.get_rank() == 0:
-        remove_temporaries(folder, (*SUFFIXES, ".png"))
+        remove_temporaries(folder, _WRITTEN)
         remove_all(folder)
     return None, {}
 

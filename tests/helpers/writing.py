@@ -5,6 +5,8 @@ A function makes the data in an empty folder, in which the command is to run.
 
 import contextlib
 import json
+import subprocess
+import sys
 
 import feature_runs
 import numpy as np
@@ -69,14 +71,14 @@ def draw(folder, count, side=64):
 
 def classification(folder):
     config = tiny_classification.write(folder, epochs=4, save_interval=0.5)
-    return ["train", "-c", str(config), "--seed", "1", "--eval", "-r"], trained
+    return ["train", "-c", str(config), "--seed", "1", "--eval", "-r", "-o", "log_iters=1"], trained
 
 
 def segmentation(folder):
     pytest.importorskip("paddleseg", reason="needs PaddleSeg: pip install densebone[segmentation]")
     tiny_segmentation.write_set(folder / "set", 4)
     config = tiny_segmentation.write_config(folder / "tiny.yml", folder / "set")
-    options = ["-o", "iters=12", "save_interval=4", f"save_dir={folder / 'output'}"]
+    options = ["-o", "iters=12", "save_interval=4", f"save_dir={folder / 'output'}", "log_iters=1"]
     return ["train", "-c", str(config), "--seed", "1", "--eval", "-r", *options], trained
 
 
@@ -124,4 +126,13 @@ def prepare(folder):
     return ["prepare", "cityscapes", "city"], files("city")
 
 
-COMMANDS = [classification, segmentation, detection, features, export, download, sample, prepare]
+def predict(folder):
+    """With an exported classifier, which is made here."""
+    command, _ = export(folder)
+    done = subprocess.run([sys.executable, "-m", "densebone.scripts", *command], cwd=folder, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    draw(folder / "pictures", 20)
+    return ["predict", "--model", "models/hardnet39ds", "-O", "out", "pictures"], files("out")
+
+
+COMMANDS = [classification, segmentation, detection, features, export, download, sample, prepare, predict]

@@ -17,7 +17,7 @@ DENSEBONE = [sys.executable, "-m", "densebone.scripts"]
 #: bytes that a file may have, so that the command fails in the midst of its work
 LIMITS = {
     "classification": 1 << 20, "segmentation": 1 << 20, "detection": 1 << 20, "features": 1 << 12, "export": 1 << 20,
-    "download": 1 << 20, "sample": 1 << 12, "prepare": 1 << 6,
+    "download": 1 << 20, "sample": 1 << 12, "prepare": 1 << 6, "predict": 1 << 6,
 }  # fmt: skip
 #: mounts the folder $1 read-only where only this command sees it, and runs the rest
 READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && cd "$1" && shift && exec "$@"'

@@ -10,10 +10,12 @@ import time
 import numpy as np
 import pytest
 import tiny_classification as tiny
+import writing
 from PIL import Image
 from safetensors.numpy import save_file
 
 from densebone import create_model
+from densebone.system.locks import only_one
 from densebone.training import checkpoints
 
 DENSEBONE = [sys.executable, "-m", "densebone.scripts"]
@@ -104,3 +106,48 @@ def test_a_full_disk_ends_features_and_export_in_one_line(tmp_path):
     done = subprocess.run(export, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limited(1))
     ended(done, 2, "is cut short; make room on the disk and export it again")
     assert not list((tmp_path / "models").iterdir())
+
+
+@pytest.mark.parametrize("prepared", [writing.export, writing.sample, writing.predict], ids=lambda f: f.__name__)
+def test_a_second_process_in_the_same_folder_is_told(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path / "home"))
+    command, result = prepared(tmp_path)
+    place = {"export": "models/hardnet39ds", "sample": "set", "predict": "out"}[prepared.__name__]
+    with only_one(tmp_path / place, "works in"):
+        done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
+        ended(done, 2, f"{place}; wait for its end, or give another folder")
+        assert "another process " in done.stderr and not (tmp_path / place).exists()
+    done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert result(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "more", "picture"),
+    [
+        (writing.classification, "epochs=300", "data/train/class0/0.png"),
+        (writing.segmentation, "iters=2000", "set/images/0.jpg"),
+        (writing.detection, "epoch=300", "data/train2017/*"),
+    ],
+    ids=["classification", "segmentation", "detection"],
+)
+def test_a_picture_that_vanishes_ends_training_in_one_line_after_a_checkpoint(prepared, more, picture, tmp_path):
+    command, _ = prepared(tmp_path)
+    command += [] if "-o" in command else ["-o"]
+    run = subprocess.Popen(
+        [*DENSEBONE, *command, more], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in run.stdout:
+        if line.startswith("saved "):
+            break
+    (file, *_) = sorted(tmp_path.glob(picture))
+    file.rename(tmp_path / "away")
+    _, errors = run.communicate(timeout=120)
+    ended(subprocess.CompletedProcess(command, run.returncode, "", errors), 2, file.name)
+    (folder,) = (tmp_path / "output").iterdir()
+    path, about = checkpoints.last_whole(folder)
+    assert path.name == "interrupted" or (folder / f"{path.name}.json").is_file()
+    (tmp_path / "away").rename(file)
+    done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "training is complete" in done.stdout or f"iteration {about['iteration']} of" in done.stdout

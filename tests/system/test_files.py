@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -88,8 +90,40 @@ def test_a_folder_that_can_be_written_to_is_made_and_left_empty(tmp_path):
         check_writable(tmp_path / "file" / "b")
 
 
+KILLED = """
+import os, signal, sys
+from densebone.system.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_the_next_writer_takes_over_what_a_killed_one_left(tmp_path):
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.txt")])
+        assert len(os.listdir(tmp_path)) == 1
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        assert temporary.read_text() == ""
+        temporary.write_text("whole")
+    assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    with atomic_path(tmp_path / "a.txt") as first, atomic_path(tmp_path / "a.txt") as second:
+        assert first != second
+        second.write_text("second")
+        first.write_text("first")
+    assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "first"
+
+
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
-    left = [_create_beside(tmp_path / name) for name in ("5.pdparams", "curves.png", "evaluation.json")]
+    left = []
+    for name in ("5.pdparams", "curves.png", "evaluation.json"):
+        temporary, handle = _create_beside(tmp_path / name)
+        os.close(handle)
+        left.append(temporary)
     for name in ("5.pdparams", ".hidden.png", ".mine-12345678.txt", "a-12345678.png"):
         (tmp_path / name).touch()
     remove_temporaries(tmp_path, (".pdparams", ".png"))
