@@ -34,6 +34,7 @@ def silence() -> None:
     for beginning in _WARNINGS:
         warnings.filterwarnings("ignore", beginning)
     drop_records(logging.getLogger(), *_RECORDS)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # it warns of files that we name
     # The warnings of Paddle's C++ code are for its developers. A GPU build also warns about unfit drivers: keep those.
     if not _is_installed("paddlepaddle-gpu"):
         os.environ.setdefault("GLOG_minloglevel", "2")

@@ -23,8 +23,9 @@ from ..system import signals
 from ..weights.loader import load_weights
 from ..weights.reader import read_pickle
 from . import checkpoints, processes
-from .batches import Batches, load, seeds, stacked
+from .batches import Batches, seeds
 from .finite import bad_weight
+from .loading import load, stacked
 from .reporting import Reporter, means
 
 # Entries of an optimizer's state that do not belong to one parameter.
@@ -119,7 +120,7 @@ class Run:
         self.build()
 
     def open_data(self) -> None:
-        """Sets `dataset` (see `batches.load`; its `files(number)` names a picture) and `sampler` (see `Batches`)."""
+        """Sets `dataset` (see `loading.load`; its `files(number)` names a picture) and `sampler` (see `Batches`)."""
         raise NotImplementedError
 
     def build(self) -> None:
@@ -131,7 +132,7 @@ class Run:
         raise NotImplementedError
 
     def collate(self, samples: list[Any]) -> dict[str, Any]:
-        """Makes a batch of samples; see `batches.load`."""
+        """Makes a batch of samples; see `loading.load`."""
         return stacked(samples)
 
     def score(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ from ...datasets.report import Report
 from ...errors import UserError
 from ...pictures.preparing import Preprocessing, normalize, prepare
 from ...pictures.reading import looks_like_a_picture
-from ...training.batches import load
+from ...training.loading import load
 from ..weights import starting_order
 from .job import Job
 from .transforms import AFTER_NORMALIZING, RandomFlip, RandomResizedCrop

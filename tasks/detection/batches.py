@@ -10,6 +10,7 @@ from ppdet.core.workspace import create
 
 from ...errors import UserError
 from ...training.batches import generators_at
+from ...training.loading import files_of, unprepared
 
 Key = tuple[int, int]
 
@@ -52,7 +53,7 @@ class Samples(paddle.io.Dataset):
             with generators_at(self.seed, epoch, index):
                 return key, self.dataset[index]
         except Exception as error:
-            return UserError(f"TrainDataset: cannot prepare {self.files(index)}: {_reason(error)}")
+            return unprepared("TrainDataset", self.files(index), error)
 
     def collate(self, samples: list[tuple[Key, dict[str, Any]]]) -> dict[str, Any]:
         """A batch as the detector takes it, by TrainReader's batch transforms; UserError where one fails."""
@@ -62,12 +63,9 @@ class Samples(paddle.io.Dataset):
                 return self.together([sample for _, sample in samples])
         except Exception as error:
             files = ", ".join(self.files(index) for _, index in keys)
-            raise UserError(f"TrainReader.batch_transforms fails on {files}: {_reason(error)}") from error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"TrainReader.batch_transforms fails on {files}: {reason}") from error
 
     def files(self, index: int) -> str:
         """The name of a picture's file, for messages."""
-        return str(self.dataset.roidbs[index % len(self.dataset.roidbs)].get("im_file", f"picture {index}"))
-
-
-def _reason(error):
-    return " ".join(str(error).split()) or type(error).__name__
+        return files_of(self.dataset, index)

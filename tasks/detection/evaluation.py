@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import paddle
+from ppdet.data import reader
 from ppdet.engine import Trainer
 from ppdet.engine.callbacks import Callback
 
 from ...system.files import check_writable
+from ...training.loading import safe_loading
 from ..data import check_parts
 from ..evaluation import write_evaluation
 from .acceleration import on_engine
@@ -39,12 +41,21 @@ def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, A
     check_writable(job.folder)
     job.cfg.setdefault("output_eval", str(job.folder))  # else PaddleDetection writes bbox.json into the current folder
     with using(job, "val"), fast_scores():
-        trainer = Trainer(job.cfg, mode="eval")
+        trainer = evaluator(job.cfg)
         path = load_trained(job, weights, trainer.model).path
         if engine is not None:
             on_engine(trainer.model, job.cfg, engine)
         values, images = run_evaluation(trainer)
     return write_evaluation(job, {**values, "images": images, "weights": str(path)})
+
+
+def evaluator(cfg: Any, model: Any = None) -> Trainer:
+    """PaddleDetection's trainer in mode "eval", for a model or a new one of the configuration."""
+    if model is not None:
+        cfg = cfg.copy()
+        cfg["model"] = model
+    with safe_loading(reader):
+        return Trainer(cfg, mode="eval")
 
 
 def run_evaluation(trainer: Trainer) -> tuple[dict[str, float], int]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import paddle
 from ppdet.core.workspace import create
-from ppdet.engine import Trainer
 from ppdet.engine.callbacks import Callback
 from ppdet.engine.trainer import MOT_ARCH
 from ppdet.utils.checkpoint import is_url, load_pretrain_weight
@@ -30,7 +29,7 @@ from ..training import begin, only_one
 from .averaging import Average
 from .batches import Samples
 from .data import class_names, using
-from .evaluation import run_evaluation
+from .evaluation import evaluator, run_evaluation
 from .job import Job
 from .scoring import fast_scores
 
@@ -68,13 +67,16 @@ def train(
 
 
 def _check_kind(cfg):
-    """Refuses what PaddleDetection trains by means that are not here."""
+    """Refuses settings without a meaning, and what PaddleDetection trains by means that are not here."""
     for key in ("unstructured_prune", "slim", "use_wandb", "wandb", "save_proposals"):
         if cfg.get(key):
             raise UserError(
                 f"{key} is set, which densebone train does not do; leave it out, or train with PaddleDetection's own "
                 f"script: densebone run tools/train.py"
             )
+    every = cfg.snapshot_epoch
+    if isinstance(every, bool) or not isinstance(every, (int, float)) or not every > 0:
+        raise UserError(f"snapshot_epoch is {every!r}; give epochs between two snapshots, such as 1, or 0.25")
     if cfg.architecture in MOT_ARCH:
         raise UserError(
             f"densebone train trains detectors, and {cfg.architecture} is a tracker; train it with PaddleDetection's "
@@ -177,11 +179,7 @@ class Run(loop.Run):
         if self.rank:
             return {}
         if self.evaluator is None:
-            self.cfg["model"] = self.model  # which the trainer takes instead of a new one
-            try:
-                self.evaluator = Trainer(self.cfg, mode="eval")
-            finally:
-                self.cfg.pop("model")
+            self.evaluator = evaluator(self.cfg, self.model)
         with self.average.applied() if self.average else nullcontext():
             return run_evaluation(self.evaluator)[0]
 

@@ -8,6 +8,7 @@ import paddle
 
 from ...errors import UserError
 from ...training.batches import generators_at
+from ...training.loading import files_of, unprepared
 
 # What PaddleSeg's transforms add for evaluation only.
 _EVALUATION_KEYS = ("trans_info", "gt_fields")
@@ -47,11 +48,9 @@ class SeededDataset(paddle.io.Dataset):
             with generators_at(self.seed, epoch, index):
                 data = self.dataset[index]
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return UserError(f"train_dataset: cannot prepare {self.files(index)}: {reason}")
+            return unprepared("train_dataset", self.files(index), error)
         return {name: value for name, value in data.items() if name not in _EVALUATION_KEYS}
 
     def files(self, index: int) -> str:
         """The names of a picture's files, for messages."""
-        listed = getattr(self.dataset, "file_list", None)
-        return " and ".join(map(str, listed[index])) if listed else f"picture {index}"
+        return files_of(self.dataset, index)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 
 from ...errors import UserError
 from ...system.files import check_writable
+from ...training.loading import safe_loading
 from ..data import check_parts
 from ..evaluation import on_engine, write_evaluation
 from ..tables import table
@@ -108,7 +110,7 @@ def score(model: Any, job: Job, test_config: Mapping[str, Any] | None = None) ->
     settings = inference_settings(job, test_config)
     evaluation = importlib.import_module("paddleseg.core.val")
     dataset, training = open_dataset(job, "val"), model.training
-    with _pixel_counts(evaluation.metrics) as counts, np.errstate(invalid="ignore"):
+    with _pixel_counts(evaluation.metrics) as counts, np.errstate(invalid="ignore"), safe_loading(paddle.io):
         # its progress bar overwrites itself, which in a file makes one long line
         detail = sys.stdout.isatty()
         found = evaluation.evaluate(model, dataset, num_workers=job.num_workers, print_detail=detail, **settings)

@@ -70,7 +70,8 @@ def try_pair(path: Path, head: str, data: Path, folder: Path, enter: Callable[[s
     job = config.load(path, ("use_gpu=false", "batch_size=2", crop), str(data))
     import paddle
 
-    from ...training.batches import Batches, load
+    from ...training.batches import Batches
+    from ...training.loading import load
     from . import exporting
     from .training import Run
 

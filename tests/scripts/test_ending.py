@@ -133,14 +133,13 @@ def test_a_second_process_in_the_same_folder_is_told(prepared, tmp_path, monkeyp
 )
 def test_a_picture_that_vanishes_ends_training_in_one_line_after_a_checkpoint(prepared, more, picture, tmp_path):
     command, _ = prepared(tmp_path)
-    command += [] if "-o" in command else ["-o"]
     run = subprocess.Popen(
         [*DENSEBONE, *command, more], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for line in run.stdout:
         if line.startswith("saved "):
             break
-    (file, *_) = sorted(tmp_path.glob(picture))
+    file = min(tmp_path.glob(picture))
     file.rename(tmp_path / "away")
     _, errors = run.communicate(timeout=120)
     ended(subprocess.CompletedProcess(command, run.returncode, "", errors), 2, file.name)
