@@ -20,9 +20,14 @@ _HOMES = {
     "condense": "backbones.condensing",
     "create_backbone": "registry",
     "create_model": "registry",
+    "freeze": "backbones.freezing",
+    "is_model": "registry",
     "list_models": "registry",
     "load_weights": "weights.loader",
+    "model_info": "registry",
+    "parameter_groups": "backbones.groups",
     "profile": "profiling.costs",
+    "unfreeze": "backbones.freezing",
 }
 __all__ = [*_HOMES]
 

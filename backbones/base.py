@@ -1,10 +1,11 @@
 """The base class of every backbone and classifier: stages that end at strides 2, 4, 8, 16 and 32, perhaps a head.
 
 A family's class builds its layers under the official state-dict keys and implements `stage` and `head`. It inherits the
-rest: both forms (classifier and backbone), channels and strides, freezing, gradient checkpointing, checks of the input.
+rest: both forms (classifier and backbone), channels and strides, freezing, dilation, gradient checkpointing, checks of
+the input. `conventions` has the methods that users of other libraries know.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -15,24 +16,38 @@ from paddle.utils import unique_name
 
 from ..errors import UserError
 from ..system.packages import ENGINES
-from .layers import freeze, freeze_norms, recompute
+from .conventions import Conventions, check_head, check_indices
+from .dilation import dilate
+from .freezing import freeze_layers, freeze_norms
+from .layers import group_norm, recompute, replace_norms
 
 STAGES = 5
 MIN_SIDE = 32
+OUTPUT_STRIDES = (8, 16, 32)
+#: the norms that have a name
+NORMS: dict[str, Callable[[int], nn.Layer] | None] = {"bn": None, "gn": group_norm}
 
 
-class Network(nn.Layer):
+class Network(Conventions):
     """A classifier, or a backbone that returns feature maps.
 
     Args:
         in_channels: channels of the image, at least 1.
-        num_classes: outputs of the classifier's last layer, at least 1. A backbone ignores it.
+        num_classes: outputs of the classifier's last layer. 0 builds no last layer: the classifier then returns pooled
+            features (N, num_features). A backbone ignores it.
         out_indices: None builds a classifier. Otherwise ascending numbers from 0..4 (0..5 for hardnet70, 0..3 for
-            centernet_hardnet85_base): map i is the last one at stride 2 ** (i + 1). Stages after the last requested
-            map are not built.
-        freeze_at: stages 0..freeze_at do not learn, neither weights nor batch-norm statistics. -1 freezes nothing, the
-            number of the last stage freezes all.
+            centernet_hardnet85_base), negative ones from the end: map i is the last one at stride 2 ** (i + 1). Stages
+            after the last requested map are not built.
+        freeze_at: what does not learn, neither weights nor batch-norm statistics: -1 nothing, 0 the stem (the layers
+            before the first dense block), n all up to the end of stage n, the number of the last stage all.
         freeze_norm: all batch norms use their stored statistics and do not learn.
+        norm_eval: all batch norms use their stored statistics; their scale and shift learn, unless frozen.
+        global_pool: "avg"; with num_classes=0 also "", which returns the last map itself.
+        drop_rate: dropout before the last layer, 0 or more and less than 1. None is the variant's.
+        output_stride: 8, 16 or 32: no map has a larger stride. Later kernels are dilated, with the same weights.
+        norm: "bn"; "gn" for group normalisation, or a function: channels -> layer. Others than "bn" are for training
+            from random weights, with batches of one or two pictures (docs/training.md has the cost).
+        include_image: a backbone returns the image as its first map, of stride 1.
         recompute: gradient checkpointing. In training, dense blocks keep only their input and run again in the
             backward pass: less memory, more time (docs/training.md has the figures).
         stages: number of stages of the variant. The family's constructor sets it.
@@ -52,14 +67,31 @@ class Network(nn.Layer):
         freeze_at: int = -1,
         freeze_norm: bool = False,
         recompute: bool = False,
+        norm_eval: bool = False,
+        global_pool: str = "avg",
+        drop_rate: float | None = None,
+        output_stride: int | None = None,
+        norm: str | Callable[[int], nn.Layer] = "bn",
+        include_image: bool = False,
         stages: int = STAGES,
     ):
         super().__init__()
         check_count("in_channels", in_channels)
         if out_indices is None:
-            check_count("num_classes", num_classes)
+            check_head(num_classes, global_pool)
+        check_choice("output_stride", output_stride, (None, *OUTPUT_STRIDES))
+        if not callable(norm):
+            check_choice("norm", norm, [*NORMS])
+        if drop_rate is not None and not (isinstance(drop_rate, (int, float)) and 0 <= drop_rate < 1):
+            raise UserError(f"drop_rate is {drop_rate!r}; it must be 0 or more, and less than 1")
+        if out_indices is not None and (drop_rate is not None or global_pool != "avg"):
+            raise UserError("drop_rate and global_pool are for classifiers; a backbone has no head")
+        if include_image and out_indices is None:
+            raise UserError("include_image is for the maps of a backbone; a classifier returns none")
         if not isinstance(freeze_at, int) or isinstance(freeze_at, bool) or not -1 <= freeze_at < stages:
-            raise UserError(f"freeze_at is {freeze_at!r}; it must be -1 (freeze nothing) or a stage 0..{stages - 1}")
+            raise UserError(
+                f"freeze_at is {freeze_at!r}; it must be -1 (freeze nothing), 0 (the stem) or a stage 1..{stages - 1}"
+            )
         self.in_channels = in_channels
         #: tuple of int, or None for a classifier
         self.out_indices: Any = None if out_indices is None else check_indices(out_indices, "out_indices", stages)
@@ -67,8 +99,10 @@ class Network(nn.Layer):
         self.with_head = out_indices is None
         self.num_classes = num_classes if self.with_head else None
         self.freeze_at = freeze_at
-        self.freeze_norm = freeze_norm
+        self.freeze_norm, self.norm_eval = freeze_norm, norm_eval
         self.recompute = recompute
+        self.global_pool, self.drop_rate = global_pool, drop_rate
+        self.output_stride, self.norm_kind, self.include_image = output_stride, norm, include_image
         #: the engine that `deploy` made this copy for, or None
         self.deployed: str | None = None
 
@@ -85,9 +119,13 @@ class Network(nn.Layer):
         """How many of the last layers of stage `index` run after its map is taken."""
         return 0
 
-    def head(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(N, C, H, W), the last map -> (N, num_classes)."""
+    def stem(self) -> list[nn.Layer]:
+        """The layers before the first dense block."""
         raise NotImplementedError
+
+    def head(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(N, C, H, W), the last map -> (N, num_classes); see `forward_head`."""
+        return self.forward_head(x)
 
     def last_linear(self) -> str:
         """The prefix of the state-dict keys of the classifier's last layer, which has num_classes outputs."""
@@ -98,8 +136,8 @@ class Network(nn.Layer):
         raise NotImplementedError
 
     def classifier_only_keys(self) -> frozenset[str]:
-        """State-dict keys that the classifier has and this backbone lacks; empty for a classifier."""
-        if self.with_head:
+        """State-dict keys that a classifier has and this network lacks; empty for a classifier with a last layer."""
+        if self.with_head and self.num_classes:
             return frozenset()
         with unique_name.guard():  # parameters built later keep their names, which optimizer states refer to
             return frozenset(self.as_classifier().state_dict()) - frozenset(self.state_dict())
@@ -113,7 +151,12 @@ class Network(nn.Layer):
         return ""
 
     def finish(self) -> None:
-        """Reads channels and strides from the layers, then freezes what the constructor's arguments name."""
+        """Exchanges norms and strides, reads channels and strides from the layers, freezes: as the arguments say."""
+        make = NORMS[self.norm_kind] if isinstance(self.norm_kind, str) else self.norm_kind
+        if make:
+            replace_norms(self, make)
+        if self.output_stride:
+            dilate(self, self.output_stride)
         channels, strides, stride = [], [], 1
         for index in range(self.last_stage + 1):
             layers = self.stage(index)
@@ -125,16 +168,23 @@ class Network(nn.Layer):
         #: the smallest width and height of an image, in pixels
         self.min_side = max(MIN_SIDE, stride)
         kept = range(self.last_stage + 1) if self.out_indices is None else self.out_indices
+        self.all_channels, self.all_strides = channels, strides
         #: channels and strides of the maps, in the order in which they are returned
-        self.channels: list[int] = [channels[i] for i in kept]
-        self.strides: list[int] = [strides[i] for i in kept]
-        if self.freeze_norm:
-            freeze_norms(self)
-        stages = range(min(self.freeze_at, self.last_stage) + 1)
-        for layer in chain.from_iterable(self.stage(index) for index in stages):
-            freeze(layer)
+        self.channels: list[int] = [self.in_channels] * self.include_image + [channels[i] for i in kept]
+        self.strides: list[int] = [1] * self.include_image + [strides[i] for i in kept]
+        if self.freeze_norm or self.norm_eval:
+            freeze_norms(self, learns=not self.freeze_norm)
+        freeze_layers(self.frozen_part(self.freeze_at))
 
-    def forward_features(self, x: paddle.Tensor) -> list[paddle.Tensor]:
+    def frozen_part(self, upto: int) -> list[nn.Layer]:
+        """The layers that `freeze_at` = `upto` freezes. UserError when there is no such stage."""
+        if not isinstance(upto, int) or isinstance(upto, bool) or upto < -1:
+            raise UserError(f"upto is {upto!r}; give -1 for nothing, 0 for the stem, or the number of a stage")
+        if upto < 1:
+            return self.stem() if upto == 0 else []
+        return [*chain.from_iterable(self.stage(index) for index in range(min(upto, self.last_stage) + 1))]
+
+    def forward_maps(self, x: paddle.Tensor) -> list[paddle.Tensor]:
         """(N, in_channels, H, W) -> list of (N, C_i, H_i, W_i), one for each stage that was built."""
         self._check_input(x)
         maps = []
@@ -153,15 +203,19 @@ class Network(nn.Layer):
         return x
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor | list[paddle.Tensor]:
-        """Classifier: (N, in_channels, H, W) -> logits (N, num_classes). Backbone: -> list of (N, C_i, H_i, W_i),
-        map i at stride `strides[i]` with `channels[i]` channels. H and W are at least `min_side`, which is 32 for most
-        networks.
+        """Classifier: (N, in_channels, H, W) -> what `forward_head` returns, mostly logits (N, num_classes). Backbone:
+        -> list of (N, C_i, H_i, W_i), map i at stride `strides[i]` with `channels[i]` channels. H and W are at least
+        `min_side`, which is 32 for most networks.
         """
-        maps = self.forward_features(x)
-        return self.head(maps[-1]) if self.with_head else self.select(maps)
+        maps = self.forward_maps(x)
+        return self.forward_head(maps[-1]) if self.with_head else self.returned(x, maps)
+
+    def returned(self, x: paddle.Tensor, maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
+        """What a backbone returns for an image and the maps of all stages."""
+        return [x, *self.select(maps)] if self.include_image else self.select(maps)
 
     def select(self, maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
-        """The maps of all stages -> those that a backbone returns."""
+        """The maps of all stages -> those of `out_indices`."""
         return [maps[i] for i in self.out_indices]
 
     def deploy(self, engine: str) -> "Network":
@@ -238,19 +292,3 @@ def check_count(name: str, value: int) -> None:
     """Raises UserError unless `value` is an int of 1 or more."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(f"{name} is {value!r}; it must be a whole number of 1 or more")
-
-
-def check_indices(indices: Sequence[int], name: str, count: int) -> tuple[int, ...]:
-    """`indices` as a tuple.
-
-    Raises:
-        UserError: they are not one or more different whole numbers from 0..count - 1 in ascending order.
-    """
-    valid = isinstance(indices, (list, tuple)) and len(indices) > 0
-    valid = valid and all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < count for i in indices)
-    if not valid or list(indices) != sorted(set(indices)):
-        raise UserError(
-            f"{name} is {indices!r}; give a list of different numbers from 0..{count - 1} in ascending order, "
-            f"for example {list(range(count))[-3:]}"
-        )
-    return tuple(indices)

@@ -89,7 +89,10 @@ class CondensedGroupConv(CondensedConv):
         return dense[..., None, None]
 
     def channel_norm(self) -> nn.BatchNorm2D | None:
-        """The batch norm over input channels instead of places; None when two places of one channel differ."""
+        """The batch norm over input channels instead of places; None when two places of one channel differ, and for
+        other norms."""
+        if not hasattr(self.norm, "_mean"):
+            return None
         index = self.index.numpy()
         norm = nn.BatchNorm2D(index.size, epsilon=self.norm._epsilon)
         norm.to(dtype=str(self.norm.weight.numpy().dtype))

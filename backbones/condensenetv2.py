@@ -23,7 +23,7 @@ from .condensed_layers import CondensedGroupConv, CondensedReactivation, NormCon
 from .folding import fold
 from .layers import conv
 from .pruning import LearnedGroupConv, LearnedReactivation
-from .variants import CondenseNetV2Variant
+from .variants import CONDENSENETS, CondenseNetV2Variant
 
 #: form -> the layer classes of LGC and SFR
 LAYERS: dict[str, tuple[type[nn.Layer], type[nn.Layer]]] = {
@@ -147,7 +147,7 @@ class CondenseNetV2(Network):
             width = block.out_channels
             self.features.add_sublayer(f"denseblock_{i + 1}", block)
         if self.with_head:
-            self._build_head(width)
+            self._set_classifier(self.num_classes, width)
         self.finish()
         self.out_norms = None
         if out_norm:  # after `finish`, which freezes
@@ -155,19 +155,33 @@ class CondenseNetV2(Network):
             norms = {str(i): nn.Sequential(nn.BatchNorm2D(c), nn.ReLU()) for i, c in returned}
             self.out_norms = nn.LayerDict(norms)
 
-    def _build_head(self, width):
-        variant = self.variant
-        self.features.add_sublayer("norm_last", nn.BatchNorm2D(width, epsilon=1e-5))
-        self.features.add_sublayer("relu_last", nn.ReLU())
-        self.features.add_sublayer("pool_last", nn.AdaptiveAvgPool2D(1))
-        self.features.add_sublayer("se_last", SqueezeExcitation(width, variant.last_reduction))
-        self.fc = nn.Linear(width, variant.fc_channels)
-        self.fc_act = nn.Hardswish()
-        self.classifier = nn.Linear(variant.fc_channels, self.num_classes)
+    def _set_classifier(self, num_classes, width=None):
+        features, variant = self.features, self.variant
+        width = width or self.num_features
+        if "norm_last" not in features._sub_layers:
+            features.add_sublayer("norm_last", nn.BatchNorm2D(width, epsilon=1e-5))
+            features.add_sublayer("relu_last", nn.ReLU())
+            features.add_sublayer("pool_last", nn.AdaptiveAvgPool2D(1))
+        if not num_classes:
+            features._sub_layers.pop("se_last", None)
+            for name in ("fc", "fc_act", "dropout", "classifier"):
+                self._sub_layers.pop(name, None)
+            return
+        if "fc" not in self._sub_layers:
+            features.add_sublayer("se_last", SqueezeExcitation(width, variant.last_reduction))
+            self.fc = nn.Linear(width, variant.fc_channels)
+            self.fc_act = nn.Hardswish()
+        self.dropout = nn.Dropout(self.drop_rate or 0)
+        self.classifier = nn.Linear(variant.fc_channels, num_classes)
+
+    @property
+    def model(self) -> str:
+        """The name of the variant in `variants.CONDENSENETS`, or an empty text."""
+        return next((name for name, variant in CONDENSENETS.items() if variant == self.variant), "")
 
     def as_classifier(self) -> "CondenseNetV2":
         """A new classifier of the same variant and form, with 1000 classes."""
-        return CondenseNetV2(self.variant, self.form, in_channels=self.in_channels)
+        return CondenseNetV2(self.variant, self.form, in_channels=self.in_channels, norm=self.norm_kind)
 
     def added_keys(self) -> frozenset[str]:
         """The keys of the batch norms on the returned maps."""
@@ -185,6 +199,10 @@ class CondenseNetV2(Network):
             return 'these are weights of the condensed form, which has lost what it pruned: use form="condensed"'
         return ""
 
+    def stem(self) -> list[nn.Layer]:
+        """The first convolution."""
+        return [self.features.init_conv]
+
     def stage(self, index: int) -> list[nn.Layer]:
         """The layers of stage `index`, in the order in which they run."""
         before = f"transition_{index}" if index else "init_conv"
@@ -194,14 +212,33 @@ class CondenseNetV2(Network):
         """The prefix of the keys of the classifier's last layer, which has num_classes outputs."""
         return "classifier"
 
-    def head(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(N, C, H, W), the last map -> logits (N, num_classes)."""
+    def pool(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(N, num_features, H, W) -> the means of the normalised channels, (N, num_features)."""
+        return self._pooled(x).flatten(1)
+
+    def _pooled(self, x):
         features = self.features
-        x = features.pool_last(features.relu_last(features.norm_last(x)))
-        return self.classifier(self.fc_act(self.fc(features.se_last(x).flatten(1))))
+        return features.pool_last(features.relu_last(features.norm_last(x)))
+
+    def pre_logits(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(N, num_features, H, W) -> what the last layer reads, (N, head_hidden_size)."""
+        return self.fc_act(self.fc(self.features.se_last(self._pooled(x)).flatten(1)))
+
+    @property
+    def head_hidden_size(self) -> int:
+        """The length of what the last layer reads; without a last layer, of the pooled features."""
+        return self.variant.fc_channels if self.with_head and self.num_classes else self.num_features
+
+    def drop(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The dropout before the last layer; none unless `drop_rate` says so."""
+        return self.dropout(x)
+
+    def get_classifier(self) -> nn.Layer:
+        """The last layer, a `nn.Linear`; an identity when there is none."""
+        return self.classifier if self.with_head and self.num_classes else nn.Identity()
 
     def select(self, maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
-        """The maps of all stages -> those that a backbone returns."""
+        """The maps of all stages -> those of `out_indices`."""
         if self.out_norms is None:  # not super().select: under Paddle's to_static it calls this method again
             return [maps[i] for i in self.out_indices]
         return [self.out_norms[str(i)](maps[i]) for i in self.out_indices]

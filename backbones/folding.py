@@ -48,10 +48,11 @@ def _norm_conv(norm, activation, weight):
     return layer
 
 
-def _convolution(weight):
+def _convolution(weight, dilation=1):
     """An ungrouped convolution with this weight, padded by half its kernel."""
     out_channels, in_channels, side, _ = weight.shape
-    return set_weight(nn.Conv2D(in_channels, out_channels, side, padding=side // 2, bias_attr=False), weight)
+    options = {"padding": dilation * (side // 2), "dilation": dilation, "bias_attr": False}
+    return set_weight(nn.Conv2D(in_channels, out_channels, side, **options), weight)
 
 
 class Pick(ChannelNumbers):
@@ -82,6 +83,6 @@ def _ungrouped(convolution):
     for group in range(groups):
         own = slice(group * rows, (group + 1) * rows)
         dense[own, group * members : (group + 1) * members] = weight[own]
-    result = _convolution(dense)
+    result = _convolution(dense, convolution._dilation[0])
     result.eval()
     return result

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
 
 from .base import Network, check_choice
@@ -158,15 +159,9 @@ class HarDNet(Network):
         width = variant.stem_channels[-1]
         if self.last_stage > 0:
             width = self._build_blocks(variant, width)
+        self._features_end = len(self.base)
         if self.with_head:
-            self.base.append(
-                nn.Sequential(
-                    nn.AdaptiveAvgPool2D(1),
-                    nn.Flatten(),
-                    nn.Dropout(variant.dropout),
-                    nn.Linear(width, self.num_classes),
-                )
-            )
+            self._set_classifier(self.num_classes, width)
         self.finish()
 
     @property
@@ -228,21 +223,41 @@ class HarDNet(Network):
 
     def as_classifier(self) -> "HarDNet":
         """A new classifier of the same variant, with 1000 classes."""
-        return HarDNet(self.variant, in_channels=self.in_channels)
+        return HarDNet(self.variant, in_channels=self.in_channels, norm=self.norm_kind)
 
     def after_map(self, index: int) -> int:
         """How many of the last layers of stage `index` run after its map is taken."""
         return 1 if self.block_maps and 0 < index < self.last_stage else 0
+
+    def stem(self) -> list[nn.Layer]:
+        """The layers before the first HarDBlock."""
+        blocks = [i for i, layer in enumerate(self.base) if isinstance(layer, HarDBlock)]
+        return [self.base[i] for i in range(blocks[0] if blocks else self._features_end)]
 
     def stage(self, index: int) -> list[nn.Layer]:
         """The layers of stage `index`, in the order in which they run."""
         start = self._stage_ends[index - 1] if index else 0
         return [self.base[i] for i in range(start, self._stage_ends[index])]
 
-    def head(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(N, C, H, W), the last map -> logits (N, num_classes)."""
-        return self.base[-1](x)
+    def _set_classifier(self, num_classes, width=None):
+        del self.base[self._features_end :]
+        if num_classes:
+            rate = self.variant.dropout if self.drop_rate is None else self.drop_rate
+            linear = nn.Linear(width or self.num_features, num_classes)
+            self.base.append(nn.Sequential(nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Dropout(rate), linear))
+
+    def pool(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(N, num_features, H, W) -> their means (N, num_features)."""
+        return F.adaptive_avg_pool2d(x, 1).flatten(1)
+
+    def drop(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The dropout before the last layer."""
+        return self.base[-1][2](x)
+
+    def get_classifier(self) -> nn.Layer:
+        """The last layer, a `nn.Linear`; an identity when there is none."""
+        return self.base[-1][3] if self.with_head and self.num_classes else nn.Identity()
 
     def last_linear(self) -> str:
         """The prefix of the keys of the classifier's last layer, which has num_classes outputs."""
-        return f"base.{len(self.base) - 1}.3"
+        return f"base.{self._features_end}.3"

@@ -1,8 +1,10 @@
-"""Layers that the families share, and functions that freeze, recompute and merge layers.
+"""Layers that the families share, and functions that recompute, merge and exchange layers.
 
 A layer that changes the number of channels has `out_channels`, and one that changes the resolution has `stride`.
 `base.Network` reads a network's channels and strides from these.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import paddle
@@ -117,47 +119,18 @@ def merge_norms(layer: nn.Layer) -> None:
             child.norm = False
 
 
-class FrozenBatchNorm2D(nn.Layer):
-    """Batch norm that always uses its stored statistics and never learns, with the keys of `nn.BatchNorm2D`.
-
-    It is not a subclass of Paddle's batch norm, so a later conversion to synchronised batch norm leaves it frozen.
-    """
-
-    def __init__(self, norm: nn.Layer):
-        super().__init__()
-        self._epsilon = norm._epsilon
-        self.weight, self.bias = norm.weight, norm.bias
-        self.weight.stop_gradient = self.bias.stop_gradient = True
-        self._mean, self._variance = norm._mean, norm._variance
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(N, C, H, W) -> the same shape."""
-        return F.batch_norm(
-            x,
-            self._mean,
-            self._variance,
-            self.weight,
-            self.bias,
-            training=False,
-            epsilon=self._epsilon,
-            use_global_stats=True,
-        )
-
-
-def freeze_norms(layer: nn.Layer) -> None:
-    """Replaces every batch norm below `layer` by a frozen one, in place."""
+def replace_norms(layer: nn.Layer, make: Callable[[int], nn.Layer]) -> None:
+    """Replaces every batch norm below `layer` by `make(channels)`, in place."""
     for name, child in layer.named_children():
         if isinstance(child, nn.layer.norm._BatchNormBase):
-            setattr(layer, name, FrozenBatchNorm2D(child))
+            setattr(layer, name, make(child.weight.shape[0]))
         else:
-            freeze_norms(child)
+            replace_norms(child, make)
 
 
-def freeze(layer: nn.Layer) -> None:
-    """Stops the gradient of every parameter below `layer` and freezes its batch norms, in place."""
-    freeze_norms(layer)
-    for parameter in layer.parameters():
-        parameter.stop_gradient = True
+def group_norm(channels: int, groups: int = 32) -> nn.GroupNorm:
+    """Group normalisation (Wu and He, arXiv 1803.08494) with the largest number of groups up to `groups` that fits."""
+    return nn.GroupNorm(next(n for n in range(min(groups, channels), 0, -1) if channels % n == 0), channels)
 
 
 def recompute(layer: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:

@@ -13,7 +13,7 @@ import paddle
 from paddle import nn
 
 from ..errors import UserError
-from .base import STAGES, Network, check_choice
+from .base import STAGES, Network
 from .layers import ConvNorm
 from .variants import PeleeNetVariant
 
@@ -103,8 +103,8 @@ class PeleeNet(Network):
         ceil_mode: True rounds odd sides up in the pools between stages, as in Caffe, where the authors trained their
             detector: 304 pixels give 19 at stride 16 and 10 at stride 32. False rounds down as in the classifier: 19
             and 9.
-        norm: False builds the network without batch norm and with a bias in every convolution, as the authors publish
-            their detector. `layers.merge_norms` turns a trained network into this form.
+        norm: as in `Network`; False builds the network without norms and with a bias in every convolution, as the
+            authors publish their detector. `layers.merge_norms` turns a trained network into this form.
         norm_epsilon: of the batch norms: 1e-5 in the authors' classifier, 1e-3 in their detector.
         **options: those of `Network`.
     """
@@ -115,16 +115,16 @@ class PeleeNet(Network):
         self,
         variant: PeleeNetVariant,
         ceil_mode: bool = False,
-        norm: bool = True,
+        norm: bool | str | Callable[[int], nn.Layer] = "bn",
         norm_epsilon: float = 1e-5,
         **options: Any,
     ):
-        super().__init__(**options)
-        check_choice("norm", norm, (True, False))
+        super().__init__(norm="bn" if isinstance(norm, bool) else norm, **options)
         if isinstance(norm_epsilon, bool) or not isinstance(norm_epsilon, (int, float)) or not 0 < norm_epsilon < 1:
             raise UserError(f"norm_epsilon is {norm_epsilon!r}; it must be a number between 0 and 1, such as 0.001")
-        self.variant, self.ceil_mode, self.norm, self.norm_epsilon = variant, ceil_mode, norm, norm_epsilon
-        unit = partial(conv_relu, norm=norm, epsilon=norm_epsilon)
+        self.variant, self.ceil_mode, self.norm_epsilon = variant, ceil_mode, norm_epsilon
+        self.norm = norm is not False
+        unit = partial(conv_relu, norm=self.norm, epsilon=norm_epsilon)
         width = variant.stem_channels
         self.features = nn.Sequential()
         self.features.add_sublayer("stemblock", Stem(self.in_channels, width, self.last_stage > 0, unit))
@@ -139,13 +139,16 @@ class PeleeNet(Network):
             self.features.add_sublayer(f"denseblock{i}", block)
             self.features.add_sublayer(f"transition{i}", unit(width, width, 1))
         if self.with_head:
-            self.dropout = nn.Dropout(variant.dropout)
-            self.classifier = nn.Linear(width, self.num_classes)
+            self._set_classifier(self.num_classes, width)
         self.finish()
 
     def as_classifier(self) -> "PeleeNet":
         """A new classifier of the same variant, with 1000 classes."""
-        return PeleeNet(self.variant, in_channels=self.in_channels, norm=self.norm)
+        return PeleeNet(self.variant, in_channels=self.in_channels, norm=self.norm and self.norm_kind)
+
+    def stem(self) -> list[nn.Layer]:
+        """The stem block."""
+        return [self.features.stemblock]
 
     def stage(self, index: int) -> list[nn.Layer]:
         """The layers of stage `index`, in the order in which they run."""
@@ -159,6 +162,17 @@ class PeleeNet(Network):
         """The prefix of the keys of the classifier's last layer, which has num_classes outputs."""
         return "classifier"
 
-    def head(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(N, C, H, W), the last map -> logits (N, num_classes)."""
-        return self.classifier(self.dropout(x.mean([2, 3])))
+    def _set_classifier(self, num_classes, width=None):
+        for name in ("dropout", "classifier"):
+            self._sub_layers.pop(name, None)
+        if num_classes:
+            self.dropout = nn.Dropout(self.variant.dropout if self.drop_rate is None else self.drop_rate)
+            self.classifier = nn.Linear(width or self.num_features, num_classes)
+
+    def drop(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The dropout before the last layer."""
+        return self.dropout(x)
+
+    def get_classifier(self) -> nn.Layer:
+        """The last layer, a `nn.Linear`; an identity when there is none."""
+        return self.classifier if self.with_head and self.num_classes else nn.Identity()

@@ -10,12 +10,11 @@ An unmodified PaddleDetection script finds them when its configuration has this 
 `plugin: !!python/module:densebone.integrations.paddledet`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import paddle
-from paddle import nn
-from ppdet.core.workspace import create, get_registered_modules, register
+from ppdet.core.workspace import get_registered_modules, register
 from ppdet.modeling.shape_spec import ShapeSpec
 from ppdet.optimizer.ema import ModelEMA
 
@@ -24,18 +23,17 @@ from ..backbones.condensenetv2 import CondenseNetV2
 from ..backbones.hardnet import HarDNet
 from ..backbones.peleenet import PeleeNet as PeleeNetwork
 from ..errors import UserError
-from ..necks.pelee import EXTRA_MAPS, WIDTH, PeleeMaps
-from ..necks.ssd import EXTRA_MAPS_512, HarDNetSSDMaps, SSDExtraMaps
 from .adapter import BACKBONES, Pretrained, ToolkitBackbone
 from .compat import paddledet as compat
 from .paddledet_centernet import CenterNetHarDNetHead, CenterNetHarDNetNeck
+from .paddledet_ssd import HarDNetSSDFeatures, PeleeSSDFeatures, SSDFeatures
 
 __all__ = [
     *BACKBONES, "CenterNetHarDNet85", "CenterNetHarDNetHead", "CenterNetHarDNetNeck", "HarDNetSSDFeatures",
     "PeleeSSDFeatures", "SSDFeatures",
 ]  # fmt: skip
 
-NORM_TYPES = ("bn", "sync_bn")
+NORM_TYPES = ("bn", "sync_bn", "gn")
 #: endings of the names of CondenseNetV2's channel numbers and masks, which are no weights
 CHANNEL_TENSORS = tuple(
     f".{layer}.{leaf}" for layer in ("conv_1", "sfr") for leaf in ("index", "_mask", "_stage", "_count")
@@ -62,6 +60,8 @@ class _DetectionBackbone(ToolkitBackbone):
         freeze_norm: bool = False,
         norm_type: str = "bn",
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
     ) -> None:
         """
         Args:
@@ -71,17 +71,27 @@ class _DetectionBackbone(ToolkitBackbone):
                 Weights of BGR images are reversed, because PaddleDetection's images are RGB.
             freeze_at: as in PaddleDetection's ResNet: -1 freezes nothing, 0 everything up to stride 4, 3 everything.
             freeze_norm: batch norms keep their stored statistics and do not learn.
-            norm_type: bn or sync_bn. With sync_bn PaddleDetection's trainer synchronises batch norm over several GPUs.
+            norm_type: bn, sync_bn or gn. With sync_bn the trainer synchronises batch norm over several GPUs. gn is
+                group normalisation, for training from random weights with one or two pictures per GPU.
             recompute: gradient checkpointing of the dense blocks.
+            norm_eval: batch norms keep their stored statistics; their scale and shift learn.
+            output_stride: 8, 16 or 32: no map has a larger stride; later kernels are dilated.
         """
-        self._build(return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
+        self._build(
+            return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, norm_eval, output_stride
+        )
 
     def _build(
-        self, return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, **family_options
-    ):
+        self, return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, norm_eval,
+        output_stride, **family_options
+    ):  # fmt: skip
         indices = check_indices(list(return_idx), f"{type(self).__name__}.return_idx", self.maps)
         if norm_type not in NORM_TYPES:
             raise UserError(f"{type(self).__name__}.norm_type is {norm_type!r}; give one of {', '.join(NORM_TYPES)}")
+        if norm_type == "gn":
+            if family_options.get("norm", True) is not True:
+                raise UserError(f"{type(self).__name__}: norm_type is gn and norm is False; leave one of them out")
+            family_options["norm"] = "gn"
         if freeze_at not in range(-1, self.maps):
             raise UserError(
                 f"{type(self).__name__}.freeze_at is {freeze_at!r}; give -1 (freeze nothing) or 0..{self.maps - 1}"
@@ -93,6 +103,8 @@ class _DetectionBackbone(ToolkitBackbone):
             freeze_at=freeze_at + 1 if freeze_at >= 0 else -1,
             freeze_norm=freeze_norm,
             recompute=recompute,
+            norm_eval=norm_eval,
+            output_stride=output_stride,
             **family_options,
         )
 
@@ -104,7 +116,7 @@ class _DetectionBackbone(ToolkitBackbone):
     def forward(self, inputs: Mapping[str, Any]) -> list[paddle.Tensor]:
         """{"image": (N, in_channels, H, W), ...} -> list of (N, C_i, H / s_i, W / s_i)."""
         # not super().forward: with Paddle's to_static it would call this method again
-        return self.select(self.forward_features(inputs["image"]))
+        return self.returned(inputs["image"], self.forward_maps(inputs["image"]))
 
 
 class _HarDNetBackbone(_DetectionBackbone, HarDNet):
@@ -117,15 +129,24 @@ class _HarDNetBackbone(_DetectionBackbone, HarDNet):
         freeze_norm: bool = False,
         norm_type: str = "bn",
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
         block_activation: str | None = None,
         stride_padding: str = "both",
         activation: str | None = None,
         ceil_first_pool: bool = False,
     ) -> None:
         """`block_activation`, `stride_padding`, `activation` and `ceil_first_pool`: see `HarDNet`."""
-        shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
         self._build(
-            *shared,
+            return_idx,
+            in_channels,
+            pretrained,
+            freeze_at,
+            freeze_norm,
+            norm_type,
+            recompute,
+            norm_eval,
+            output_stride,
             block_activation=block_activation,
             stride_padding=stride_padding,
             activation=activation,
@@ -143,12 +164,16 @@ class _CondenseNetV2Backbone(_DetectionBackbone, CondenseNetV2):
         freeze_norm: bool = False,
         norm_type: str = "bn",
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
         form: str = "condensed",
         out_norm: bool = True,
     ) -> None:
         """`form` and `out_norm`: see `CondenseNetV2`."""
-        shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
-        self._build(*shared, form=form, out_norm=out_norm)
+        self._build(
+            return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, norm_eval, output_stride,
+            form=form, out_norm=out_norm,
+        )  # fmt: skip
 
 
 @register
@@ -166,13 +191,17 @@ class PeleeNet(_DetectionBackbone, PeleeNetwork):
         freeze_norm: bool = False,
         norm_type: str = "bn",
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
         ceil_mode: bool = False,
         norm: bool = True,
         norm_epsilon: float = 1e-5,
     ) -> None:
         """`ceil_mode`, `norm` and `norm_epsilon`: see `backbones.peleenet.PeleeNet`."""
-        shared = (return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
-        self._build(*shared, ceil_mode=ceil_mode, norm=norm, norm_epsilon=norm_epsilon)
+        self._build(
+            return_idx, in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, norm_eval, output_stride,
+            ceil_mode=ceil_mode, norm=norm, norm_epsilon=norm_epsilon,
+        )  # fmt: skip
 
 
 @register
@@ -251,96 +280,12 @@ class CenterNetHarDNet85(_DetectionBackbone, HarDNet):
         freeze_norm: bool = False,
         norm_type: str = "bn",
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
     ) -> None:
         """The arguments are those of the other backbones."""
-        shared = (in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute)
+        shared = (in_channels, pretrained, freeze_at, freeze_norm, norm_type, recompute, norm_eval, output_stride)
         self._build((0, 1, 2), *shared, block_maps=True)
-
-
-class _Features(nn.Layer):
-    """A backbone for SSD, which has no neck: any registered backbone, and `extra`, which makes the maps of SSD."""
-
-    def __init__(self, backbone: nn.Layer, neck: Callable[..., nn.Layer], **options: Any) -> None:
-        super().__init__()
-        self.backbone = backbone
-        spec = backbone.out_shape
-        self.extra = neck([s.channels for s in spec], [s.stride or 1 for s in spec], **options)
-
-    @classmethod
-    def from_config(cls, cfg: Mapping[str, Any], *args: Any, **kwargs: Any) -> dict[str, nn.Layer]:
-        """Builds the backbone that the configuration names."""
-        return {"backbone": create(cfg["backbone"])}
-
-    @property
-    def out_shape(self) -> list[ShapeSpec]:
-        """Channels and stride of each map, highest resolution first."""
-        return [ShapeSpec(channels=c, stride=s) for c, s in zip(self.extra.channels, self.extra.strides)]
-
-    def forward(self, inputs: Mapping[str, Any]) -> list[paddle.Tensor]:
-        """{"image": (N, C, H, W), ...} -> list of maps, highest resolution first."""
-        return self.extra(self.backbone(inputs))
-
-
-@register
-class SSDFeatures(_Features):
-    """A backbone for SSD, which has no neck: the maps of any registered backbone, and smaller ones made from the last.
-
-    Args:
-        backbone: any registered backbone, ours or PaddleDetection's, that returns its maps highest resolution first.
-        extra_maps: rows [channels of the 1x1 convolution, channels of the map, stride, padding]. The default adds three
-            maps, which makes the six of SSD-300 when the backbone returns strides 8, 16 and 32.
-    """
-
-    def __init__(
-        self,
-        backbone: nn.Layer,
-        extra_maps: Sequence[Sequence[int]] = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0)),
-    ) -> None:
-        super().__init__(backbone, SSDExtraMaps, extra_maps=extra_maps)
-
-
-@register
-class PeleeSSDFeatures(_Features):
-    """The maps of Pelee's detector: six, made from a backbone's two, each behind a residual block; see `PeleeMaps`.
-
-    On a PeleeNet, the blocks take the batch norm of the backbone (`norm`, `norm_epsilon`), so the configuration sets it
-    once for the whole detector. On another backbone they have the authors' batch norm.
-
-    Args:
-        backbone: any registered backbone that returns two maps, of strides 16 and 32 in the paper.
-        extra_maps: rows [channels of the 1x1 convolution, channels of the map, stride, padding]. The default makes 5x5,
-            3x3 and 1x1 from a last map of 10x10.
-        width: channels of every map.
-    """
-
-    def __init__(
-        self, backbone: nn.Layer, extra_maps: Sequence[Sequence[int]] = EXTRA_MAPS, width: int = WIDTH
-    ) -> None:
-        norm: dict[str, Any] = {}
-        if isinstance(backbone, PeleeNetwork):
-            norm = {"norm": backbone.norm, "norm_epsilon": backbone.norm_epsilon}
-        super().__init__(backbone, PeleeMaps, extra_maps=extra_maps, width=width, **norm)
-
-
-@register
-class HarDNetSSDFeatures(_Features):
-    """The maps of HarDNet-SSD512: seven, which `HarDNetSSDMaps` makes from a backbone's two.
-
-    Args:
-        backbone: any registered backbone that returns two maps, of strides 8 and 16 in the authors' detectors.
-        bridge_channels, bridge_dilation, extra_maps, scale: as in `HarDNetSSDMaps`.
-    """
-
-    def __init__(
-        self,
-        backbone: nn.Layer,
-        bridge_channels: int = 640,
-        bridge_dilation: int = 4,
-        extra_maps: Sequence[Sequence[int]] = EXTRA_MAPS_512,
-        scale: float = 20.0,
-    ) -> None:
-        options = {"bridge_channels": bridge_channels, "bridge_dilation": bridge_dilation, "scale": scale}
-        super().__init__(backbone, HarDNetSSDMaps, extra_maps=extra_maps, **options)
 
 
 def _keep_channel_numbers_out_of_averages():

@@ -42,6 +42,9 @@ class _SegmentationBackbone(ToolkitBackbone):
         freeze_at: int = -1,
         freeze_norm: bool = False,
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
+        norm: str = "bn",
     ) -> None:
         """
         Args:
@@ -50,13 +53,23 @@ class _SegmentationBackbone(ToolkitBackbone):
             in_channels: channels of the image.
             pretrained: true for the model's default weights, or the name of others, a file or a URL. Loaded strictly.
                 Weights of BGR images are reversed, because PaddleSeg's images are RGB.
-            freeze_at: stages 0..freeze_at do not learn; -1 freezes none.
+            freeze_at: what does not learn: -1 nothing, 0 the stem, n all up to the end of stage n, whose map has the
+                stride 2 ** (n + 1).
             freeze_norm: batch norms keep their stored statistics and do not learn.
             recompute: gradient checkpointing of the dense blocks.
+            norm_eval: batch norms keep their stored statistics; their scale and shift learn.
+            output_stride: 8, 16 or 32: no map has a larger stride; later kernels are dilated, as DeepLab and PSPNet
+                need it.
+            norm: bn, or gn for group normalisation, for training from random weights with tiny batches.
         """
-        self._build(out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute)
+        self._build(
+            out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute, norm_eval, output_stride, norm
+        )
 
-    def _build(self, out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute, **family_options):
+    def _build(
+        self, out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute, norm_eval, output_stride, norm,
+        **family_options,
+    ):  # fmt: skip
         self._build_network(
             pretrained,
             out_indices=out_indices,
@@ -64,6 +77,9 @@ class _SegmentationBackbone(ToolkitBackbone):
             freeze_at=freeze_at,
             freeze_norm=freeze_norm,
             recompute=recompute,
+            norm_eval=norm_eval,
+            output_stride=output_stride,
+            norm=norm,
             **family_options,
         )
 
@@ -82,15 +98,25 @@ class _HarDNetBackbone(_SegmentationBackbone, HarDNet):
         freeze_at: int = -1,
         freeze_norm: bool = False,
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
+        norm: str = "bn",
         block_activation: str | None = None,
         stride_padding: str = "both",
         stem_stride: int = 2,
         block_maps: bool = False,
     ) -> None:
         """`block_activation`, `stride_padding`, `stem_stride` and `block_maps`: see `HarDNet`."""
-        shared = (out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute)
         self._build(
-            *shared,
+            out_indices,
+            in_channels,
+            pretrained,
+            freeze_at,
+            freeze_norm,
+            recompute,
+            norm_eval,
+            output_stride,
+            norm,
             block_activation=block_activation,
             stride_padding=stride_padding,
             stem_stride=stem_stride,
@@ -107,12 +133,17 @@ class _CondenseNetV2Backbone(_SegmentationBackbone, CondenseNetV2):
         freeze_at: int = -1,
         freeze_norm: bool = False,
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
+        norm: str = "bn",
         form: str = "condensed",
         out_norm: bool = True,
     ) -> None:
         """`form` and `out_norm`: see `CondenseNetV2`."""
-        shared = (out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute)
-        self._build(*shared, form=form, out_norm=out_norm)
+        self._build(
+            out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute, norm_eval, output_stride, norm,
+            form=form, out_norm=out_norm,
+        )  # fmt: skip
 
 
 @manager.BACKBONES.add_component
@@ -129,11 +160,16 @@ class PeleeNet(_SegmentationBackbone, PeleeNetwork):
         freeze_at: int = -1,
         freeze_norm: bool = False,
         recompute: bool = False,
+        norm_eval: bool = False,
+        output_stride: int | None = None,
+        norm: str = "bn",
         ceil_mode: bool = False,
     ) -> None:
         """`ceil_mode`: see `backbones.peleenet.PeleeNet`."""
-        shared = (out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute)
-        self._build(*shared, ceil_mode=ceil_mode)
+        self._build(
+            out_indices, in_channels, pretrained, freeze_at, freeze_norm, recompute, norm_eval, output_stride, norm,
+            ceil_mode=ceil_mode,
+        )  # fmt: skip
 
 
 @manager.BACKBONES.add_component

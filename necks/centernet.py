@@ -12,8 +12,10 @@ import paddle
 from paddle import nn
 
 from ..backbones.base import check_count, deployed_copy
+from ..backbones.conventions import Described
+from ..backbones.freezing import freeze_norms
 from ..backbones.hardnet import HarDBlock, HarDNet, dense_conv
-from ..backbones.layers import conv, freeze_norms, recompute, resize_to
+from ..backbones.layers import conv, recompute, resize_to
 from ..errors import UserError
 from .variants import CENTERNETS, CenterNetVariant
 
@@ -144,7 +146,7 @@ def branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-class CenterNetHarDNet(nn.Layer):
+class CenterNetHarDNet(Described):
     """The authors' CenterNet-HarDNet, including the encoder.
 
     Args:

@@ -11,8 +11,10 @@ import paddle
 from paddle import nn
 
 from ..backbones.base import check_count, deployed_copy
+from ..backbones.conventions import Described
+from ..backbones.freezing import freeze_norms
 from ..backbones.hardnet import HarDBlock, HarDNet, dense_conv
-from ..backbones.layers import conv, freeze_norms, recompute, resize_to
+from ..backbones.layers import conv, recompute, resize_to
 from ..backbones.variants import HarDNetVariant
 from ..errors import UserError
 from .variants import FCHARDNETS, FCHarDNetVariant
@@ -67,7 +69,7 @@ class FCHarDNetDecoder(nn.Layer):
         return x
 
 
-class FCHarDNet(nn.Layer):
+class FCHarDNet(Described):
     """A segmentation network: any backbone with FC-HarDNet's decoder.
 
     Args:

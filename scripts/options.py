@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def check_task(arguments: Namespace, task: Task, path: str | Path) -> None:
                 )
 
 
-def print_lines(lines: list[str], **options: Any) -> None:
+def print_lines(lines: Iterable[str], **options: Any) -> None:
     """Prints lines, if there are any; `options` are print's. Names in them may hold control characters."""
-    if lines:
-        print("\n".join(printable(part) for line in lines for part in line.split("\n")), **options)
+    for line in lines:
+        print("\n".join(printable(part) for part in line.split("\n")), **options)

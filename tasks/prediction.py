@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,35 @@ def prediction_file(file: str | Path) -> Iterator[PredictionFile]:
         rows = PredictionFile(stream)
         yield rows
         rows.end()
+
+
+class Rows(Sequence):
+    """The rows of a predictions.json. They are read when they are asked for, so that memory holds none.
+
+    Args:
+        file: written with `prediction_file`.
+        count: how many rows it has.
+    """
+
+    def __init__(self, file: str | Path, count: int):
+        self.file, self._count = file, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with open(self.file, encoding="utf-8") as stream:
+            for line in stream:
+                if line.strip() not in ("[", "]", "[]"):
+                    yield json.loads(line.strip().removesuffix(","))
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (list, Rows)) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def save_png(picture: Image, path: str | Path) -> None:

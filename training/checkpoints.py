@@ -1,8 +1,9 @@
 """Training checkpoints that are either whole or ignored.
 
 A checkpoint `NAME` consists of the files that the toolkit would write (`NAME.pdparams`, `NAME.pdopt`, ...) and of
-`NAME.json`, which lists their sizes and SHA-256 and is written last. A checkpoint is whole when `NAME.json` exists and
-agrees with the files. A killed run leaves at most one that is not whole, and the one before it stays intact.
+`NAME.json`, which lists their sizes and SHA-256 and is written last; until then it lists nothing. A checkpoint is whole
+when `NAME.json` agrees with the files. A killed run leaves at most one that is not whole, and the one before it stays
+intact.
 """
 
 import json
@@ -31,7 +32,8 @@ def save(folder: str | Path, name: str, states: Mapping[str, Any], info: Mapping
 
     folder = Path(folder)
     manifest = folder / f"{name}.json"
-    manifest.unlink(missing_ok=True)
+    with atomic_path(manifest) as temporary:  # without files: what is there until the end is half written
+        temporary.write_text(json.dumps({"files": {}}))
     files = {}
     for suffix, state in states.items():
         file = folder / f"{name}{suffix}"

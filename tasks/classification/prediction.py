@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ...pictures.finding import find_images
 from ...pictures.reading import read_image
 from ...system.files import check_writable
 from ..evaluation import on_engine
-from ..prediction import none_usable, prediction_file
+from ..prediction import Rows, none_usable, prediction_file
 from .data import network_input
 from .job import Job
 from .weights import load_trained
@@ -47,8 +47,8 @@ def predict(
         top: how many classes are named for each picture, the best first.
 
     Returns:
-        pictures (list of {file_name, width, height, top: list of {class (number), name, score (0..1)}}), images (their
-        number), skipped (list of (path, reason)), file (predictions.json, which holds the pictures).
+        pictures (sequence of {file_name, width, height, top: list of {class (number), name, score (0..1)}}, read from
+        the file), images (their number), skipped (list of (path, reason)), file (predictions.json).
 
     Raises:
         UserError: no picture is found or none can be read; output cannot be written to; weights do not fit; top.
@@ -97,13 +97,13 @@ def predict_exported(
     )
 
 
-def describe(result: Mapping[str, Any]) -> list[str]:
+def describe(result: Mapping[str, Any]) -> Iterator[str]:
     """The lines that the command prints of a result of `predict`."""
-    lines = []
     for picture in result["pictures"]:
-        lines.append(picture["file_name"])
-        lines += [f"  {100 * row['score']:6.2f} %  {row['name']}" for row in picture["top"]]
-    return [*lines, f"{result['images']} pictures, in {result['file']}"]
+        yield picture["file_name"]
+        for row in picture["top"]:
+            yield f"  {100 * row['score']:6.2f} %  {row['name']}"
+    yield f"{result['images']} pictures, in {result['file']}"
 
 
 def _program(
@@ -136,7 +136,7 @@ def _pictures(paths, output, top, classes):
 
 
 def _predict(forward, paths, output, preprocessing, classes, top, batch_size=None):
-    pictures, skipped, file = [], [], Path(output) / "predictions.json"
+    skipped, file = [], Path(output) / "predictions.json"
     batch_size = batch_size or (BATCH_SIZE if preprocessing.input_size else 1)
     with prediction_file(file) as rows:
         for batch in _batches(tqdm(paths, desc="predicting", unit="picture"), batch_size, preprocessing, skipped):
@@ -147,11 +147,10 @@ def _predict(forward, paths, output, preprocessing, classes, top, batch_size=Non
                     f"{len(classes)} classes; these weights cannot be used"
                 )
             for (path, size, _), row in zip(batch, best(logits, classes, top)):
-                pictures.append({"file_name": str(path), "width": size[1], "height": size[0], "top": row})
-                rows.add(pictures[-1])
-        if not pictures:
+                rows.add({"file_name": str(path), "width": size[1], "height": size[0], "top": row})
+        if not rows.rows:
             raise none_usable(skipped, "read")
-    return {"pictures": pictures, "images": len(pictures), "skipped": skipped, "file": str(file)}
+    return {"pictures": Rows(file, rows.rows), "images": rows.rows, "skipped": skipped, "file": str(file)}
 
 
 def _batches(paths, batch_size, preprocessing, skipped):

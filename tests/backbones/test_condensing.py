@@ -13,7 +13,7 @@ from densebone.backbones.base import ENGINES
 from densebone.backbones.condensed_layers import CondensedGroupConv, CondensedReactivation, NormConv
 from densebone.backbones.condensing import condense_arrays, condense_group_conv, condense_reactivation
 from densebone.backbones.folding import DENSE_BLOCKS, PickingGroupConv
-from densebone.backbones.layers import FrozenBatchNorm2D
+from densebone.backbones.freezing import FrozenBatchNorm2D
 from densebone.backbones.pruning import LearnedConv, learned_convs
 
 FIRST = "features.denseblock_1.denselayer_1.conv_1"

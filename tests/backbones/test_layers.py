@@ -7,7 +7,7 @@ import paddle
 import pytest
 import tiny
 
-from densebone.backbones import layers
+from densebone.backbones import freezing, layers
 
 OPTIONS = (
     {},
@@ -66,7 +66,7 @@ def test_recompute_runs_again_the_blocks_that_learn(freeze_at, runs):
 
 def test_a_block_between_frozen_parameters_still_passes_the_gradient_on():
     net = tiny.build(recompute=True)
-    layers.freeze(net.stage(2)[1])
+    freezing.freeze(net.stage(2)[1])
     runs = count_runs(net)
     _, gradients = tiny.step(net, tiny.images())
     assert runs == [2, 2, 2, 2]
@@ -126,7 +126,7 @@ def test_frozen_batch_norm_is_the_stored_affine_map():
     norm = paddle.nn.BatchNorm2D(2, epsilon=1e-5)
     for name, values in (("weight", [2, 3]), ("bias", [1, -1]), ("_mean", [4, 5]), ("_variance", [0.25, 4])):
         getattr(norm, name).set_value(np.array(values, "float32"))
-    frozen = layers.FrozenBatchNorm2D(norm)
+    frozen = freezing.FrozenBatchNorm2D(norm)
     frozen.train()
     x = np.ones((1, 2, 1, 1), "float32")
     expected = [(1 - 4) / math.sqrt(0.25 + 1e-5) * 2 + 1, (1 - 5) / math.sqrt(4 + 1e-5) * 3 - 1]

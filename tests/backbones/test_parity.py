@@ -69,7 +69,7 @@ def test_logits_and_every_map(loaded):
         converted = name.endswith("_converted")
         # the authors' converted network pools only the first 7x7 positions, whatever the size
         logits, maps = run(
-            net, about, (lambda x: net.head(net.forward_features(x)[-1][..., :7, :7])) if converted else None
+            net, about, (lambda x: net.forward_head(net.forward_features(x)[..., :7, :7])) if converted else None
         )
         tolerance = ILL_CONDITIONED.get((name, size), recipe.TOLERANCE)
         assert np.abs(logits - arrays["logits"]).max() <= tolerance * about["output"]["std"]

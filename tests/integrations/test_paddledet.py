@@ -40,6 +40,7 @@ def test_out_shape_is_what_comes_out(name):
 def test_keys_of_a_configuration():
     modules = get_registered_modules()
     shared = {"return_idx", "in_channels", "pretrained", "freeze_at", "freeze_norm", "norm_type", "recompute"}
+    shared |= {"norm_eval", "output_stride"}
     own = {
         "PeleeNet": {"ceil_mode", "norm", "norm_epsilon"},
         **{n: HARDNET_KEYS for n in CLASSES if n[0] == "H"},
@@ -170,7 +171,7 @@ def test_freeze_at_counts_as_in_the_toolkits_resnet():
     [
         ({"return_idx": [0, 4]}, r"HarDNet39DS.return_idx is \[0, 4\]"),
         ({"return_idx": [1, 0]}, "ascending order"),
-        ({"norm_type": "gn"}, "norm_type is 'gn'; give one of bn, sync_bn"),
+        ({"norm_type": "ln"}, "norm_type is 'ln'; give one of bn, sync_bn, gn"),
         ({"freeze_at": 4}, "freeze_at is 4"),
         ({"in_channels": 0}, "in_channels is 0"),
     ],

@@ -9,7 +9,7 @@ import recipe
 import tiny
 
 import densebone as db
-from densebone.backbones.layers import FrozenBatchNorm2D
+from densebone.backbones.freezing import FrozenBatchNorm2D
 from densebone.necks.centernet import PRIOR_BIAS, CenterNetHead, CenterNetNeck
 from densebone.weights.layouts import recognise, to_layout
 

@@ -10,8 +10,8 @@ import recipe
 import tiny
 
 import densebone as db
+from densebone.backbones.freezing import FrozenBatchNorm2D
 from densebone.backbones.hardnet import HarDBlock
-from densebone.backbones.layers import FrozenBatchNorm2D
 from densebone.necks.fchardnet import FCHarDNet, FCHarDNetDecoder
 
 SIZES = ("256x512", "250x506")

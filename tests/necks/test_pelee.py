@@ -310,7 +310,7 @@ def test_the_classifiers_weights_and_the_merged_form():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"norm": "no"}, "norm is 'no'; here it must be True or False"), ({"norm_epsilon": 0}, "norm_epsilon is 0;")],
+    [({"norm": "no"}, "norm is 'no'; here it must be 'bn' or 'gn'"), ({"norm_epsilon": 0}, "norm_epsilon is 0;")],
 )
 def test_wrong_options(options, words):
     with pytest.raises(db.UserError, match=words):

@@ -58,7 +58,26 @@ def test_a_save_that_is_cut_short_leaves_no_whole_checkpoint_and_no_litter(tmp_p
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(tmp_path, "best_model", states(2.0), {"epoch": 2, "iteration": 20})
     assert checkpoints.info(tmp_path / "best_model") is None
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["best_model.pdopt", "best_model.pdparams"]
+    left = ["best_model.json", "best_model.pdopt", "best_model.pdparams"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == left
+
+
+def test_a_save_that_is_cut_short_is_not_taken_for_a_toolkits_checkpoint(tmp_path, monkeypatch):
+    """Both files that a toolkit writes are whole, and what comes after them is missing."""
+    real = paddle.save
+
+    def save_or_fail(state, path):
+        if path.endswith(".pdema"):
+            raise KeyboardInterrupt
+        real(state, path)
+
+    monkeypatch.setattr(paddle, "save", save_or_fail)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(tmp_path, "0", {**states(), ".pdema": {}}, {"epoch": 1, "iteration": 10})
+    assert (tmp_path / "0.pdparams").is_file() and (tmp_path / "0.pdopt").is_file()
+    assert checkpoints.starting_point(tmp_path, "auto", False) == (None, {})
+    with pytest.raises(UserError, match="half written"):
+        checkpoints.require(tmp_path / "0")
 
 
 def test_a_toolkits_checkpoint_has_no_list_and_is_read_to_its_end(tmp_path):
@@ -109,7 +128,7 @@ def test_a_checkpoint_of_which_a_file_was_replaced_is_not_passed_over(tmp_path, 
     with pytest.raises(UserError, match=r"cannot resume: of checkpoint .*1 a file is missing or is not the one"):
         checkpoints.starting_point(tmp_path, "auto", False)
     assert checkpoints.starting_point(tmp_path, tmp_path / "0", False)[0] == tmp_path / "0"
-    (tmp_path / "1.json").unlink()  # as a run leaves it that is killed while it writes
+    (tmp_path / "1.json").write_text('{"files": {}}')  # as a run leaves it that is killed while it writes
     assert checkpoints.starting_point(tmp_path, "auto", False)[0] == tmp_path / "0"
 
 
