@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,12 @@ def model_facts(name: str) -> dict[str, Any]:
     `backbones/facts.yml` holds it. A test builds every network and compares.
     """
     find_row(name)
-    return yaml.safe_load(_FACTS.read_text(encoding="utf-8"))[name]
+    return _facts()[name]
+
+
+@cache
+def _facts():
+    return yaml.safe_load(_FACTS.read_text(encoding="utf-8"))
 
 
 def create_model(
@@ -206,9 +212,13 @@ def create_model(
     return net
 
 
+#: the maps of a backbone unless others are asked for: strides 4 to 32, as far as the network has them
+OUT_INDICES = (1, 2, 3, 4)
+
+
 def create_backbone(
     name: str,
-    out_indices: Sequence[int] = (1, 2, 3, 4),
+    out_indices: Sequence[int] = OUT_INDICES,
     pretrained: bool | str | Path | Mapping | None = None,
     in_channels: int | None = None,
     in_chans: int | None = None,
@@ -220,7 +230,7 @@ def create_backbone(
         name (str): one of `list_models()`.
         out_indices (sequence of int): ascending numbers from 0..4, the last maps at strides 2, 4, 8, 16, 32; hardnet70
             has one more, 5, at stride 64, and centernet_hardnet85_base ends with 3. Negative ones count from the end.
-            Default (1, 2, 3, 4).
+            Default (1, 2, 3, 4), or as far as the network goes.
         pretrained, in_channels, in_chans, **options: as in `create_model`. The weights may be a classifier's.
 
     Raises:
@@ -238,6 +248,8 @@ def create_backbone(
     if out_indices is None:  # which would make a classifier
         check_indices(out_indices, "out_indices", STAGES)
     channels = _image_channels(in_channels, in_chans)
+    if out_indices is OUT_INDICES:
+        out_indices = OUT_INDICES[: len(model_facts(name)["strides"]) - 1] if name in _facts() else OUT_INDICES
     net = network(variant, out_indices=out_indices, in_channels=channels, **options)
     load_pretrained(net, name, pretrained)
     return net

@@ -98,10 +98,10 @@ def freeze(net: nn.Layer, upto: int | None = None) -> None:
 def unfreeze(net: nn.Layer) -> None:
     """Lets all parameters below `net` learn again, and its batch norms follow their batches again, in place."""
     for name, child in net.named_children():
-        if isinstance(child, FrozenBatchNorm2D):
-            setattr(net, name, child.thawed())
-        else:
-            unfreeze(child)
+        thawed = child.thawed() if isinstance(child, FrozenBatchNorm2D) else child
+        if thawed is not child:
+            setattr(net, name, thawed)
+        unfreeze(thawed)
     for name, parameter in net.named_parameters(include_sublayers=False):
         if name not in ("_mean", "_variance"):
             parameter.stop_gradient = False

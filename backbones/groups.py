@@ -14,7 +14,7 @@ def parameter_groups(net: nn.Layer, lr_decay: float = 1.0, weight_decay: float |
     """The parameters that learn, as `parameters=` of one of Paddle's optimizers.
 
     The head has the optimizer's learning rate. Each stage below has `lr_decay` times that of the one above, and the
-    stem comes last (layer-wise decay, as in BEiT, arXiv 2106.08254).
+    stem comes last (layer-wise decay, as in BEiT, arXiv 2106.08254). A stage that belongs to the stem does not count.
 
         optimizer = paddle.optimizer.AdamW(1e-3, parameters=parameter_groups(net, lr_decay=0.75, weight_decay=0.05))
 
@@ -34,20 +34,21 @@ def parameter_groups(net: nn.Layer, lr_decay: float = 1.0, weight_decay: float |
     backbone: Any = net if hasattr(net, "stem") else getattr(net, "backbone", None)
     if not hasattr(backbone, "stem"):
         raise UserError(f"{type(net).__name__} has no stages; give a network of densebone, or one with it in backbone")
-    parts = [backbone.stem(), *(backbone.stage(index) for index in range(backbone.last_stage + 1))]
-    depth = {}
-    for number, layers in enumerate(parts):
+    depth: dict[str, int] = {}
+    for layers in (backbone.stem(), *(backbone.stage(index) for index in range(backbone.last_stage + 1))):
+        number = len(set(depth.values()))
         for layer in layers:
             for parameter in layer.parameters():
                 depth.setdefault(parameter.name, number)
-    spared = Described.no_weight_decay(net) if weight_decay is not None else set()  # type: ignore[arg-type]
+    parts = len(set(depth.values()))
+    spared = Described.no_weight_decay(net) if weight_decay is not None else set()
     groups: dict[tuple[int, bool], list[Any]] = {}
     for name, parameter in net.named_parameters():
         if not parameter.stop_gradient:
-            key = depth.get(parameter.name, len(parts)), name in spared
+            key = depth.get(parameter.name, parts), name in spared
             groups.setdefault(key, []).append(parameter)
     rows = []
     for (number, is_spared), parameters in sorted(groups.items(), key=lambda item: item[0]):
-        row = {"params": parameters, "learning_rate": lr_decay ** (len(parts) - number)}
+        row = {"params": parameters, "learning_rate": lr_decay ** (parts - number)}
         rows.append(row if weight_decay is None else {**row, "weight_decay": 0.0 if is_spared else weight_decay})
     return rows

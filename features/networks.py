@@ -93,7 +93,7 @@ def _with_maps(network, out_indices):
 
 def _without_last_layer(network):
     """Let a classifier return the input of its last layer, in place."""
-    if not getattr(network, "with_head", False):
+    if not getattr(network, "with_head", False) or not network.num_classes:
         raise UserError("pooled='penultimate' needs a classifier, and this is a backbone; give pooled='avg'")
     *parents, name = network.last_linear().split(".")
     parent = network

@@ -203,6 +203,8 @@ def _recognised(arrays, layout):
 
 def _ours(name, network, arrays, layout):
     """(layout, arrays, channels) for one of our networks, after a check that no look-alike's weights are given."""
+    if getattr(network, "norm_kind", "bn") != "bn" and not any(k.endswith(("_mean", ".running_mean")) for k in arrays):
+        return "densebone", integer_indices(arrays), "rgb"  # other norms have no statistics to tell a layout by
     found = recognise(arrays, layout)
     its_own = network.model in (found.model, *ENCODERS.get(found.model, ()))
     if found.foreign or (not its_own and (found.apart or network.model in ALONE)):
@@ -262,7 +264,7 @@ def _set_head_apart(network, arrays, report):
     The network's own last layer then keeps its initial values. It does so too when the weights are those of an encoder
     without a last layer.
     """
-    if not network.with_head:
+    if not network.with_head or not network.num_classes:
         return
     state = network.state_dict()
     keys = [f"{network.last_linear()}.{leaf}" for leaf in ("weight", "bias")]
