@@ -6,6 +6,7 @@ other moments.
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import writing
 
-KILLS = int(os.environ.get("DENSEBONE_KILLS", 2))
+KILLS = int(os.environ.get("DENSEBONE_KILLS", 1))
 SEED = int(os.environ.get("DENSEBONE_SEED", 0))
 DENSEBONE = [sys.executable, "-m", "densebone.scripts"]
 
@@ -77,4 +78,5 @@ def test_a_killed_command_given_again_does_its_work(prepared, tmp_path):
         assert got.keys() == expected.keys()
         for name, value in expected.items():
             assert np.array_equal(got[name], value), name
+        shutil.rmtree(folder)
     print(f"\n{prepared.__name__}: {KILLS} kills; " + ", ".join(f"{n} {what}" for what, n in met.items()))
