@@ -185,11 +185,22 @@ class _NetworkExports:
             folder = home() / "engines" if cache is None else Path(cache)
             try:
                 check_writable(folder)
-                return folder
+                free, needed = shutil.disk_usage(folder).free, self._room()
+                if free >= needed:
+                    return folder
+                logger.warning(
+                    "exported networks are not kept: %s has %d MB free, and this network needs %d MB",
+                    folder, free >> 20, needed >> 20,
+                )  # fmt: skip
             except UserError as error:
                 logger.warning("exported networks are not kept: %s", error)
         self._temporary = tempfile.TemporaryDirectory(prefix="densebone-")
         return Path(self._temporary.name)
+
+    def _room(self):
+        """Bytes that exporting takes at most: the program, the ONNX file, and what is made on the way."""
+        weights = sum(value.size * value.element_size() for value in self.network.state_dict().values())
+        return 4 * weights + (16 << 20)
 
     def _copy_for(self, engine):
         """The network in the form that is fastest on an engine."""

@@ -40,6 +40,15 @@ def test_without_a_cache_nothing_is_kept(network, tmp_path, monkeypatch, caplog)
     assert "exported networks are not kept: cannot write into the folder" in caplog.text
 
 
+def test_a_full_disk_keeps_nothing_and_says_so(network, tmp_path, monkeypatch, caplog):
+    usage = type("Usage", (), {"free": 1 << 20})
+    monkeypatch.setattr(opening.shutil, "disk_usage", lambda folder: usage)
+    with opening.open_network(network, "paddle", cache=tmp_path / "cache") as engine:
+        engine.run(agreement.random_images((1, 3, 64, 64)))
+    assert "cache has 1 MB free, and this network needs" in caplog.text
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_the_cache_is_in_the_home_of_densebone(network, tmp_path, monkeypatch):
     monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path))
     opening.open_network(network, "paddle").close()
