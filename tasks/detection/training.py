@@ -162,7 +162,10 @@ class Run(loop.Run):
                     f"lower {self.rate_key} and go on from the last checkpoint with -r"
                 ) from error
             raise
-        return losses.pop("loss"), losses
+        total = losses.pop("loss")
+        if self.ranks > 1:  # a batch without boxes leaves parts of a head out, and gradients are averaged over all
+            total = total + 0.0 * sum(p.sum() for p in self.model.parameters() if not p.stop_gradient)
+        return total, losses
 
     def after_update(self) -> None:
         """Updates the moving average."""
