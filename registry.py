@@ -186,8 +186,9 @@ def create_model(
         pretrained (bool | path | str | mapping | None): True takes the model's default weights, a name of
             `densebone weights list` others; a path, a URL or arrays are read by `load_weights`. Published weights are
             downloaded once. Default None: random weights.
-        num_classes (int | None): default None: those of the published weights, 1000; 19 for fchardnet70, 80 for
-            centernet_hardnet85. 0: a classifier without its last layer, which returns pooled features.
+        num_classes (int | None): default None: those of your own weights, else of the published ones: 1000; 19 for
+            fchardnet70, 80 for centernet_hardnet85. 0: a classifier without its last layer, which returns pooled
+            features.
         in_channels (int | None): channels of the image; default None: 3.
         features_only (bool): returns what `create_backbone` does; num_classes must be left out.
         in_chans (int | None): another name of in_channels.
@@ -208,8 +209,22 @@ def create_model(
     _check_options(network, options)
     classes = {} if num_classes is None else {"num_classes": num_classes}
     net = network(variant, in_channels=in_channels, **classes, **options)
+    if num_classes is None and _is_own(pretrained):
+        from .weights.loader import classes_of
+
+        own: Any = pretrained
+        count = classes_of(net, own)
+        if count not in (None, net.num_classes):
+            net = network(variant, in_channels=in_channels, num_classes=count, **options)
     load_pretrained(net, name, pretrained)
     return net
+
+
+def _is_own(pretrained):
+    """Whether these are weights of the user's: a file or arrays, and none that is published."""
+    if isinstance(pretrained, (str, Path)):
+        return not is_url(pretrained) and not is_published(str(pretrained))
+    return isinstance(pretrained, Mapping)
 
 
 #: the maps of a backbone unless others are asked for: strides 4 to 32, as far as the network has them

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..pictures.preparing import Preprocessing
 from ..registry import create_backbone, create_model, find_model
 from ..weights import catalog
-from ..weights.identify import entry_of
+from ..weights.identify import entry_of, kept_beside
 
 #: None returns maps; "avg" the mean of every map, "penultimate" the input of the classifier's last layer
 POOLED = (None, "avg", "penultimate")
@@ -110,7 +110,8 @@ def preprocessing_of(model: str | Network, pretrained: bool | str | Path | None)
 
     Args:
         model: as for `FeatureExtractor`.
-        pretrained: as for `FeatureExtractor`. A file is recognised by its hash.
+        pretrained: as for `FeatureExtractor`. A file is recognised by its hash, or by what training wrote
+            beside it.
     """
     report = None
     if not isinstance(model, str):
@@ -120,6 +121,8 @@ def preprocessing_of(model: str | Network, pretrained: bool | str | Path | None)
             return None
     elif pretrained is None or pretrained is False:
         pretrained = True  # any preprocessing suits random weights; take that of the published ones
+    elif kept := kept_beside(pretrained).get("preprocessing"):
+        return Preprocessing(**kept)
     entry = _entry(model, pretrained)
     recipe = entry.preprocessing if entry else None
     if recipe and report and report.turned:

@@ -1,8 +1,11 @@
-"""Finds the catalog entry that given weights belong to. Never downloads anything."""
+"""Finds out what is known of given weights: their catalog entry, or what training kept beside them. Never downloads."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
+from ..system.files import sha256_of
 from .catalog import Entry, default_for, find, is_published, is_url, of_url
 from .integrity import digests, owners
 
@@ -34,3 +37,23 @@ def entry_of(given: object, model: str | None = None) -> Entry | None:
     path = Path(text)
     known = owners(digests(path)) if path.is_file() else []
     return next((entry for entry in known if model in (None, entry.model)), None)
+
+
+def kept_beside(given: object) -> dict[str, Any]:
+    """What training wrote beside a weights file, into NAME.json: classes, preprocessing, ...
+
+    Args:
+        given: the path of a weights file, with its extension; anything else has nothing beside it.
+
+    Returns:
+        The JSON values; {} where there are none, or where the file is not the one that training wrote.
+    """
+    if not isinstance(given, (str, os.PathLike)) or is_url(given):
+        return {}
+    path = Path(given)
+    try:
+        content = json.loads(path.with_suffix(".json").read_text())
+        listed = content["files"][path.name]["sha256"]
+        return content if listed == sha256_of(path) else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}

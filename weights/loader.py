@@ -122,13 +122,17 @@ def load_weights(
         raise UserError(f"adapt_input is {adapt_input!r}; give one of {', '.join(map(repr, ADAPTATIONS))}")
     name, arrays = _read(source)
     is_network = hasattr(layer, "last_linear")
+    rest: list[str] = []
+    if is_network:
+        arrays, rest = _backbone_part(layer, arrays, layout)
     title, arrays, channels = (_ours if is_network else _plain)(name, layer, arrays, layout)
     report = LoadReport(name, title, channels=channels)
     if is_network:
         if adapt_input == "rgb":
             adapt_input = "bgr" if channels == "bgr" else None
         _adapt_input(layer, arrays, adapt_input, report)
-        _set_head_apart(layer, arrays, report)
+        _set_head_apart(layer, arrays, report, is_part=bool(rest))
+        report.left_out += rest
     elif adapt_input == "rgb" and channels == "bgr":
         arrays = turned(arrays)
         report.turned, report.channels = True, "rgb"
@@ -189,6 +193,41 @@ def _plain(name, layer, arrays, layout):
     if found and found.apart and not found.needs and set(found.arrays) == set(layer.state_dict()):
         return found.layout, found.arrays, found.channels
     return framework, integer_indices(plain), "rgb"
+
+
+def _backbone_part(network, arrays, layout):
+    """(the arrays of a backbone, the other keys) when they are those of a trained detector or segmenter on one.
+
+    Otherwise (the arrays, []). Whole networks that have a layout of their own stay whole.
+    """
+    first = next(iter(network.state_dict()))
+    prefixes = {key.removesuffix(first) for key in arrays if key.endswith(f".{first}")}
+    if first in arrays or len(prefixes) != 1:
+        return arrays, []
+    found = _recognised(arrays, None)
+    if found and (found.model or found.foreign):
+        return arrays, []
+    (prefix,) = prefixes
+    own = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    norms = [key for key in own if key.startswith("out_norms.") and key not in network.state_dict()]
+    for key in norms:  # of the maps that CondenseNetV2 returns to a head
+        del own[key]
+    return own, [key for key in arrays if not key.startswith(prefix)] + [prefix + key for key in norms]
+
+
+def classes_of(network: Any, source: str | Path | Mapping[str, Any]) -> int | None:
+    """The outputs of the last layer in a classifier's or whole network's weights; None when they have none.
+
+    Args:
+        network: of the same model, with any number of classes.
+        source: as in `load_weights`.
+    """
+    name, arrays = _read(source)
+    arrays, rest = _backbone_part(network, arrays, None)
+    if rest:
+        return None
+    weight = _ours(name, network, arrays, None)[1].get(f"{network.last_linear()}.bias")
+    return None if weight is None else int(np.shape(weight)[0])
 
 
 def _recognised(arrays, layout):
@@ -258,29 +297,39 @@ def _adapt_input(network, arrays, adapt_input, report):
     report.adapted.append(key)
 
 
-def _set_head_apart(network, arrays, report):
-    """Removes a last layer with the published number of classes from the arrays when the network has another number.
+def _set_head_apart(network, arrays, report, is_part=False):
+    """Removes the last layer from the arrays when the network has another number of classes.
 
     The network's own last layer then keeps its initial values. It does so too when the weights are those of an encoder
-    without a last layer.
+    without a last layer, or the backbone of a trained detector or segmenter (`is_part`).
     """
     if not network.with_head or not network.num_classes:
         return
     state = network.state_dict()
     keys = [f"{network.last_linear()}.{leaf}" for leaf in ("weight", "bias")]
     if not any(key in arrays for key in keys):
-        report.reinitialised = keys if network.model in HEADLESS else []
+        if is_part:
+            report.reinitialised = [key for key in _head_keys(network) if key not in arrays]
+        else:
+            report.reinitialised = keys if network.model in HEADLESS else []
         return
     if not all(key in arrays for key in keys):
         return
     weight, bias = (list(state[key].shape) for key in keys)
     theirs = [list(np.shape(arrays[key])) for key in keys]
-    published = list(weight)
-    published[1 if len(weight) == 2 else 0] = network.published_classes  # linear (in, out), convolution (out, in, h, w)
-    if theirs != [weight, bias] and theirs == [published, [network.published_classes]]:
+    other = list(weight)
+    other[1 if len(weight) == 2 else 0] = (theirs[1] or [0])[0]  # linear (in, out), convolution (out, in, h, w)
+    if theirs != [weight, bias] and theirs == [other, theirs[1][:1]]:
         for key in keys:
             del arrays[key]
         report.reinitialised = keys
+
+
+def _head_keys(network):
+    """State-dict keys of what follows the last stage of a classifier."""
+    stages = [layer for index in range(network.last_stage + 1) for layer in network.stage(index)]
+    of_stages = {id(value) for layer in stages for value in layer.state_dict().values()}
+    return [key for key, value in network.state_dict().items() if id(value) not in of_stages]
 
 
 #: models whose published weights have no last layer

@@ -187,8 +187,9 @@ class Run(loop.Run):
             return run_evaluation(self.evaluator)[0]
 
     def facts(self) -> dict[str, Any]:
-        """The names of the classes, so that the weights are used as they were trained; how far the average is."""
-        return {"classes": class_names(self.job), **({"ema": self.average.counts()} if self.average else {})}
+        """Classes and preparation, so that the weights are used as they were trained; how far the average is."""
+        facts = {"classes": class_names(self.job), "preprocessing": preprocessing(self.cfg)}
+        return facts | ({"ema": self.average.counts()} if self.average else {})
 
     def snapshot_name(self) -> str:
         """The number of the epoch, counted from 0, as PaddleDetection's; within an epoch that of the iteration."""
@@ -219,6 +220,34 @@ class Run(loop.Run):
         sums = checkpoint.with_name(checkpoint.name + ".pdavg")
         sums = sums if sums.is_file() else checkpoint.with_name(checkpoint.name + ".pdparams")
         self.average.resume(read_arrays(sums), about.get("ema", {"step": self.iteration}))
+
+
+def preprocessing(cfg: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How TestReader prepares a picture, as the fields of `pictures.preparing.Preprocessing`.
+
+    None where it does something that these do not hold. Where the size depends on the picture, it is not resized.
+    """
+    listed = [item for step in cfg["TestReader"]["sample_transforms"] for item in step.items()]
+    steps = {name: arguments or {} for name, arguments in listed}
+    known = {"Decode", "Resize", "NormalizeImage", "Permute"}
+    normal, resize = steps.get("NormalizeImage"), steps.get("Resize", {})
+    if normal is None or set(steps) - known or normal.get("norm_type", "mean_std") != "mean_std":
+        return None
+    if not normal.get("is_scale", True):
+        return None
+    size = None if resize.get("keep_ratio", True) else resize.get("target_size")
+    interpolation = {1: "bilinear", 2: "bicubic"}.get(resize.get("interp", 1))
+    if size is not None and interpolation is None:
+        return None
+    return {
+        "resize": None if size is None else [size[1], size[0]],
+        "crop": None,
+        "interpolation": interpolation if size is not None else None,
+        "backend": "opencv",
+        "channels": "rgb",
+        "mean": list(normal.get("mean", [0.485, 0.456, 0.406])),
+        "std": list(normal.get("std", [0.229, 0.224, 0.225])),
+    }
 
 
 def _load_pretrained(model, source):

@@ -115,10 +115,23 @@ class Run(loop.Run):
         return compute(logits_list=outputs, labels=labels, edges=edges, losses=self.losses)
 
     def facts(self) -> dict[str, Any]:
-        """The names of the classes, so that the weights are used as they were trained."""
-        return {"classes": class_names(self.job)}
+        """Classes and preparation, so that the weights are used as they were trained."""
+        return {"classes": class_names(self.job), "preprocessing": _preprocessing(self.job)}
 
     def score(self) -> dict[str, float]:
         """mIoU and accuracy on val_dataset."""
         result = score(self.model, self.job)
         return {"mIoU": float(result["mIoU"]), "accuracy": float(result["accuracy"])}
+
+
+def _preprocessing(job):
+    """How val_dataset normalises a picture, as the fields of `pictures.preparing.Preprocessing`, of no fixed size."""
+    steps = [step for step in job.dic["val_dataset"].get("transforms") or () if step["type"] == "Normalize"]
+    if not steps:
+        return None
+    values = {}
+    for key in ("mean", "std"):
+        given = steps[-1].get(key, [0.5])
+        values[key] = list(given) * (3 // len(given))
+    rest = {"resize": None, "crop": None, "interpolation": None, "backend": "opencv", "channels": "rgb"}
+    return {**rest, **values}
