@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ..errors import UserError, printable, suggest
 from ..system import quiet, signals
@@ -62,6 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _status(argv)
     finally:
         sys.unraisablehook = hook
+
+
+def console() -> NoReturn:
+    """Runs the command of the process, and ends the process with its status.
+
+    Once the work is done, Ctrl-C and SIGTERM no longer matter: only the end of the interpreter is left.
+    """
+    status = main()
+    signals.ignore()
+    sys.exit(status)
 
 
 def _status(argv):

@@ -6,6 +6,6 @@ import sys
 if sys.path and sys.path[0] in ("", os.getcwd()):  # where -m puts the current folder, which may hold files of any name
     del sys.path[0]
 
-from . import main
+from . import console
 
-sys.exit(main())
+console()

@@ -74,6 +74,12 @@ def postponed() -> Iterator[None]:
         raise waiting[0]
 
 
+def ignore() -> None:
+    """From now on Ctrl-C and SIGTERM do nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def children_may_end() -> None:
     """Takes out the handler that Paddle's loader puts in place for the end of child processes."""
     if threading.current_thread() is threading.main_thread():

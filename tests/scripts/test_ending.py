@@ -150,3 +150,28 @@ def test_a_picture_that_vanishes_ends_training_in_one_line_after_a_checkpoint(pr
     done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "training is complete" in done.stdout or f"iteration {about['iteration']} of" in done.stdout
+
+
+@pytest.mark.parametrize(("sign", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("prepared", [writing.features, writing.sample], ids=lambda function: function.__name__)
+def test_a_signal_ends_other_commands_in_order(prepared, sign, status, tmp_path):
+    """At any moment after the start: with its own status and one line, or with 0 when the work is done."""
+    command, result = prepared(tmp_path)
+    place = {"features": "out", "sample": ".set-*"}[prepared.__name__]
+    run = subprocess.Popen([*DENSEBONE, *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(place)):
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(sign)
+    _, errors = run.communicate(timeout=60)
+    word = {143: "terminated", 130: "interrupted"}[status]
+    ended(subprocess.CompletedProcess(command, run.returncode, "", errors), status, f"densebone: {word}")
+    done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and result(tmp_path)
+
+
+def test_a_signal_after_the_work_changes_nothing(tmp_path):
+    code = "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGINT); "
+    code += "import sys; sys.argv = ['densebone', 'list']; from densebone.scripts import console; console()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
