@@ -16,6 +16,11 @@ from densebone.training import checkpoints
 DENSEBONE = [sys.executable, "-m", "densebone.scripts"]
 
 
+def heed_interrupts():
+    """What a child calls first: a shell that runs the tests in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def ended(done, status, words):
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr and "C++" not in done.stderr
@@ -29,7 +34,9 @@ def test_a_signal_ends_training_in_order(tmp_path, sign, status, word):
     config = tiny.write(tmp_path, epochs=40, save_interval=0.2)
     command = [*DENSEBONE, "train", "-c", str(config), "--seed", "1"]
     history = tmp_path / "output" / "tiny" / "history.jsonl"
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     started = time.monotonic()
     while not (history.is_file() and history.read_text().count("\n") >= 3):
         assert run.poll() is None and time.monotonic() - started < 120
@@ -117,7 +124,9 @@ def test_a_signal_ends_other_commands_in_order(prepared, sign, status, tmp_path)
     """At any moment after the start: with its own status and one line, or with 0 when the work is done."""
     command, result = prepared(tmp_path)
     place = {"features": "out", "sample": ".set-*"}[prepared.__name__]
-    run = subprocess.Popen([*DENSEBONE, *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        [*DENSEBONE, *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     while not list(tmp_path.glob(place)):
         assert run.poll() is None
         time.sleep(0.02)

@@ -8,6 +8,14 @@ import pytest
 from densebone.system.signals import Terminated, postponed, terminable
 
 
+@pytest.fixture(autouse=True)
+def handled():
+    """Ctrl-C as in a terminal, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
 def test_a_signal_waits_for_the_end_of_a_step(number, raised):
     done = []

@@ -7,6 +7,7 @@ import yaml
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
 
+from ppdet.core.workspace import create
 from ppdet.modeling.heads.ssd_head import SSDHead
 from ppdet.modeling.layers import AnchorGeneratorSSD, SSDBox
 
@@ -81,7 +82,7 @@ def test_all_priors():
 def test_offsets_are_read_and_written_with_variances_of_a_tenth_and_a_fifth():
     from ppdet.modeling.bbox_utils import bbox2delta
 
-    head = SSDHead(anchor_generator=AnchorGeneratorSSD(), loss=paddledet.create("SSDLoss"))
+    head = SSDHead(anchor_generator=AnchorGeneratorSSD(), loss=create("SSDLoss"))
     prior, truth = np.array([0.2, 0.3, 0.6, 0.5], "float32"), np.array([0.3, 0.2, 0.5, 0.6], "float32")
     offsets = bbox2delta(paddle.to_tensor(prior[None]), paddle.to_tensor(truth[None]), head.loss.prior_box_var)
     # centres are equal; the width is halved, the height doubled
