@@ -306,8 +306,8 @@ def check_indices(indices: Any, name: str, count: int) -> tuple[int, ...]:
         if isinstance(indices, (str, bytes)) or any(isinstance(i, bool) for i in indices):
             raise TypeError
         numbers = [operator.index(i) for i in indices]
-    except TypeError:
-        pass
+    except TypeError:  # the message below names what was given
+        numbers = []
     counted = [i + count if i < 0 else i for i in numbers]
     valid = len(counted) > 0 and all(0 <= i < count for i in counted)
     if not valid or counted != sorted(set(counted)):

@@ -35,12 +35,12 @@ def new_folder(target: str | Path) -> Iterator[Path]:
     try:
         yield inner
         before = hidden / "before"
-        if os.path.lexists(target):
-            os.replace(target, before)
         try:
+            if os.path.lexists(target):
+                os.replace(target, before)
             os.replace(inner, target)
-        except OSError:
-            if os.path.lexists(before):
+        except BaseException:  # Ctrl-C too: the old folder is never lost
+            if os.path.lexists(before) and not os.path.lexists(target):
                 os.replace(before, target)
             raise
     finally:

@@ -107,7 +107,8 @@ class _Plain:
         try:
             return self.dataset[key[1]]
         except Exception as error:
-            return unprepared("val_dataset", self.files(key[1]), error)
+            name = "EvalDataset" if hasattr(self.dataset, "roidbs") else "val_dataset"  # as the toolkit calls it
+            return unprepared(name, self.files(key[1]), error)
 
     def files(self, number):
         return files_of(self.dataset, number)

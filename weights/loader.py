@@ -32,7 +32,8 @@ class LoadReport:
         missing: tensors of the network that the checkpoint lacks.
         unexpected: tensors of the checkpoint that the network lacks.
         misshaped: (name, shape in the checkpoint, shape in the network) of tensors whose shapes differ.
-        left_out: tensors of a classifier that a backbone does not have (head, later stages).
+        left_out: tensors of a classifier that a backbone does not have (head, later stages), and those of a trained
+            detector or segmenter beside its backbone.
         added: tensors that no classifier has and the checkpoint lacks. They keep their initial values.
         reinitialised: tensors of the last layer, when the checkpoint has another number of classes, or is an encoder
             without a last layer. They keep their initial values.
