@@ -33,6 +33,8 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\x00", b"MM\x0
 
 def looks_like_a_picture(path: str | Path) -> bool:
     """Whether a file starts with the signature of JPEG, PNG, BMP, TIFF, WebP or PPM. Fast on a whole dataset."""
+    if not os.path.isfile(path):  # opening a pipe would wait for ever
+        return False
     with open(path, "rb") as stream:
         start = stream.read(12)
     return start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")

@@ -250,3 +250,10 @@ def test_a_file_is_told_from_a_picture_by_its_first_bytes(tmp_path):
     for content in (b"", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1"):
         (tmp_path / "b.jpg").write_bytes(content)
         assert not reading.looks_like_a_picture(tmp_path / "b.jpg")
+
+
+def test_a_pipe_or_a_device_does_not_look_like_a_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    (tmp_path / "dead.jpg").symlink_to("nowhere.jpg")
+    assert not any(reading.looks_like_a_picture(path) for path in tmp_path.iterdir())
