@@ -43,6 +43,20 @@ def ways_to_part(line: str, separator: str | None = None) -> list[tuple[str, str
     return [(unquoted(a), unquoted(b)) for a, b in parts if unquoted(a) and unquoted(b)]
 
 
+def below(root: Path, name: str) -> Path:
+    """The file that a list names, relative to `root`.
+
+    A name of another machine is found by its last parts: "C:\\data\\train\\a.png" and "/data/train/a.png" are
+    root/train/a.png where that exists.
+    """
+    path = Path(root, name)
+    if os.path.isfile(path):
+        return path
+    parts = [part for part in re.sub(r"^[A-Za-z]:", "", name).replace("\\", "/").split("/") if part]
+    tails = (Path(root, *parts[cut:]) for cut in range(len(parts)))
+    return next((tail for tail in tails if os.path.isfile(tail)), path)
+
+
 def read_pairs(
     file: Path, root: Path, complaint: Callable[[int, str], str], separator: str | None = None
 ) -> list[tuple[int, str, str]]:
@@ -67,6 +81,6 @@ def read_pairs(
             raise UserError(complaint(number, line))
         both = ways[0]
         if len(ways) > 1:
-            both = next((way for way in ways if all(os.path.isfile(Path(root, name)) for name in way)), both)
+            both = next((way for way in ways if all(os.path.isfile(below(root, name)) for name in way)), both)
         pairs.append((number, *both))
     return pairs

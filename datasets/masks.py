@@ -35,7 +35,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         with whole_pictures(), open_picture(path) as picture:
             mode, values = picture.mode, np.array(picture)
     except Exception as error:  # Pillow reports damaged data in many ways
-        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); mend it") from error
+        raise damaged(path, error) from error
     if values.dtype == np.uint8 and values.ndim == 2:
         return values
     if values.dtype == bool:
@@ -48,6 +48,11 @@ def read_mask(path: str | Path) -> np.ndarray:
         worst = values.max() if values.max() > 255 else values.min()
         raise UserError(f"{path} is 16-bit or 32-bit and has the value {worst}; labels are from 0 to 255")
     return values.astype(np.uint8)
+
+
+def damaged(path: str | Path, error: Exception) -> UserError:
+    """What to say of a label picture that Pillow cannot read."""
+    return UserError(f"{path} is damaged ({' '.join(str(error).split())}); mend it")
 
 
 _WANTED = (

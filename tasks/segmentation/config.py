@@ -21,6 +21,7 @@ RUN_SETTINGS = {
     "num_workers": 0,
     "keep_checkpoints": 5,
     "class_names": None,
+    "label_map": None,
     "use_gpu": None,
 }
 _LEAST = {"batch_size": 1, "iters": 1, "log_iters": 1, "save_interval": 1, "num_workers": 0, "keep_checkpoints": 0}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from paddleseg.cvlibs import manager
 
-from ...datasets import cityscapes, masks
+from ...datasets import cityscapes, label_map, masks
 from ...datasets.report import Report
 from ...errors import UserError
 from ...pictures.drawing import class_colours
@@ -114,7 +114,42 @@ def open_dataset(job: Job, part: str) -> Any:
     _pad_with(job.ignore_index, dataset, block)
     own, trained = own_class_names(job), job.trained_classes
     table = masks.renumbering(own, trained, job.ignore_index) if trained else None
-    return CheckedDataset(dataset, checked.pairs, name, table)
+    return CheckedDataset(dataset, checked.pairs, name, table, mapping_of(job))
+
+
+def mapping_of(job: Job) -> label_map.LabelMap | None:
+    """What the values of the user's label pictures mean, where the configuration has a label_map.
+
+    Raises:
+        UserError: it names a value, a colour or a class that is none.
+    """
+    if job.label_map is None:
+        return None
+    try:
+        return label_map.parse(job.label_map, own_class_names(job), job.ignore_index, job.path.parent)
+    except UserError as error:
+        raise UserError(f"{job.path}: {error}") from error
+
+
+def in_own_values(job: Job, labels: np.ndarray) -> np.ndarray:
+    """Class numbers of the network as the user's label pictures have them, by label_map.
+
+    Args:
+        job: from `segmentation.config.load`.
+        labels: uint8 (H, W).
+
+    Returns:
+        uint8 (H, W) of values, or (H, W, 3) of colours.
+    """
+    mapping = mapping_of(job)
+    if mapping is None:
+        return labels
+    own, trained = own_class_names(job), class_names(job)
+    if own != trained and set(own) == set(trained):
+        table = np.arange(256, dtype=np.uint8)
+        table[: len(trained)] = [own.index(name) for name in trained]
+        labels = table[labels]
+    return mapping.write_back(labels)
 
 
 def _pad_with(ignore_index, dataset, block):
@@ -207,8 +242,9 @@ def _check_values(labels, job, part, report):
 
 def _values(label, job, name):
     """The values of a label; UserError for one that is neither a class nor ignore_index."""
+    mapping = mapping_of(job)
     try:
-        values = masks.read_mask(label)
+        values = masks.read_mask(label) if mapping is None else mapping.read(label)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
     if wrong := masks.wrong_value(values, job.num_classes, job.ignore_index):
@@ -219,8 +255,11 @@ def _values(label, job, name):
 def _note_absent(absent, ignored, job, part, report):
     names = own_class_names(job)
     kind = f"classes without a pixel, {'never learned' if part == 'train' else 'left out of the mean'}"
-    if ignored and len(absent) == job.num_classes - 1 and absent[0] == 1:
-        kind += f" (masks of 0 and {job.ignore_index} must hold 1 in place of {job.ignore_index}, which does not count)"
+    if ignored and job.label_map is None and len(absent) == job.num_classes - 1 and absent[0] == 1:
+        hint = f"masks of 0 and {job.ignore_index} need label_map: {{0: 0, {job.ignore_index}: 1}} in the configuration"
+        if part == "train" and job.num_classes == 2:
+            raise UserError(f"{report.subject}: the labels hold class 0 alone, and {job.ignore_index} does not count; {hint}")
+        kind += f" ({hint})"
     listed = [names[i] if names[i] == f"class {i}" else f"{i} {names[i]}" for i in absent if i != job.ignore_index]
     report.note(kind, listed)
 

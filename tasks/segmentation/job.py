@@ -25,6 +25,8 @@ class Job(task.Job):
         num_workers: processes that read pictures; 0 reads them in this one.
         keep_checkpoints: how many snapshots are kept; 0 keeps all.
         class_names: one for each class, or None.
+        label_map: what the configuration says of the labels' values, see `datasets.label_map.parse`; None: they are the
+            class numbers.
         use_gpu: None takes a GPU when there is one.
         checked: what `data.check_data` found, by part.
     """
@@ -41,6 +43,7 @@ class Job(task.Job):
     keep_checkpoints: int
     class_names: list[str] | None
     use_gpu: bool | None
+    label_map: Any = None
     checked: dict[str, Any] = field(default_factory=dict)
 
     @property

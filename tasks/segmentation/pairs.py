@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets import cityscapes
-from ...datasets.lists import read_pairs
+from ...datasets.lists import below, read_pairs
 from ...errors import UserError
 from .job import Job
 
@@ -108,7 +108,7 @@ def _listed_pairs(block, mode, name):
 
     pairs = []
     for number, *names in read_pairs(file, root, complaint, separator):
-        pairs.append((root / names[0], root / names[1]))
+        pairs.append((below(root, names[0]), below(root, names[1])))
         for path in pairs[-1]:
             if not os.path.isfile(path):
                 raise UserError(f"{name}: {path}, in line {number} of {file}, does not exist")

@@ -21,7 +21,7 @@ from ...pictures.finding import output_names
 from ...pictures.reading import read_image
 from ..evaluation import on_engine
 from ..prediction import none_usable, prediction_file, readable_pictures, save_png
-from .data import class_names, palette
+from .data import class_names, in_own_values, mapping_of, palette
 from .evaluation import inference_settings
 from .job import Job
 from .weights import load_trained
@@ -42,7 +42,8 @@ def predict(
     """Predicts on pictures and writes, below `output`:
 
     - NAME.png: the picture with the classes' colours over it and a legend below;
-    - labels/NAME.png: the class numbers, an 8-bit PNG with a palette, of the picture's size;
+    - labels/NAME.png: the class numbers, an 8-bit PNG with a palette, of the picture's size; with a label_map the values
+      or colours that the user's own label pictures have;
     - submission/NAME_pred_labelIds.png with `city_ids`: Cityscapes' ids, for its evaluation server;
     - predictions.json: a list of {file_name, width, height, classes: {name: share of the pixels}}.
 
@@ -77,7 +78,7 @@ def predict(
                 skipped.append((path, str(error)))
                 continue
             save_png(draw_labels(image, labels, names, colours, opacity, job.ignore_index), output / place)
-            _write_labels(labels, colours, output, place, city_ids)
+            _write_labels(labels, job, colours, output, place, city_ids)
             rows.add(_row(path, labels, names))
         if not rows.rows:
             raise none_usable(skipped, "used")
@@ -177,6 +178,7 @@ def submission_name(place: Path) -> Path:
 
 def _check(job, opacity, city_ids):
     val_block(job)
+    mapping_of(job)  # now, not after the first picture
     if not 0 <= opacity <= 1:
         raise UserError(f"opacity is {opacity}; it must be from 0 to 1")
     if job.num_classes > 256:
@@ -194,9 +196,17 @@ def _places(pictures, output):
     return [Path(f"{p.parts[0]}_", *p.parts[1:]) if p.parts[0] in ours else p for p in places]
 
 
-def _write_labels(labels, colours, output, place, city_ids):
-    """Writes the class numbers of a picture, and Cityscapes' ids where they are asked for."""
-    save_png(_with_palette(labels, colours), output / _LABELS / place)
+def _write_labels(labels, job, colours, output, place, city_ids):
+    """Writes the classes of a picture as the user's labels have them, and Cityscapes' ids where they are asked for."""
+    own = in_own_values(job, labels)
+    if own.ndim == 2:
+        if own is not labels:  # a value has the colour of its class
+            changed = np.zeros_like(colours)
+            changed[in_own_values(job, np.arange(job.num_classes, dtype=np.uint8)[None])[0]] = colours[: job.num_classes]
+            colours = changed
+        save_png(_with_palette(own, colours), output / _LABELS / place)
+    else:
+        save_png(Image.fromarray(own), output / _LABELS / place)
     if city_ids:
         save_png(Image.fromarray(ID_OF_TRAIN_ID[labels]), output / _SUBMISSION / submission_name(place))
 

@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 from paddleseg.transforms import functional
 
+from ...datasets.label_map import LabelMap
 from ...datasets.masks import read_mask, wrong_value
 from ...errors import UserError
 from ...pictures.reading import open_picture
@@ -24,12 +25,20 @@ class CheckedDataset(paddle.io.Dataset):
         pairs: the pictures and labels.
         name: what messages call it.
         table: uint8 (256,), a label -> the number that the network has for it; None keeps the labels.
+        mapping: what the labels' values mean; None: they are the class numbers.
     """
 
-    def __init__(self, dataset: Any, pairs: Sequence[Pair], name: str, table: np.ndarray | None = None):
+    def __init__(
+        self,
+        dataset: Any,
+        pairs: Sequence[Pair],
+        name: str,
+        table: np.ndarray | None = None,
+        mapping: LabelMap | None = None,
+    ):
         super().__init__()
         self.file_list = [[str(image), str(label)] for image, label in pairs]
-        self.name, self.table = name, table
+        self.name, self.table, self.mapping = name, table, mapping
         self.transforms, self.mode = dataset.transforms, dataset.mode
         self.num_classes, self.ignore_index = dataset.num_classes, dataset.ignore_index
         self.edge = getattr(dataset, "edge", False)
@@ -44,7 +53,7 @@ class CheckedDataset(paddle.io.Dataset):
             UserError: a label with a value that is neither a class nor ignored.
         """
         image, label = self.file_list[index]
-        values = read_mask(label)
+        values = read_mask(label) if self.mapping is None else self.mapping.read(label)
         if wrong := wrong_value(values, self.num_classes, self.ignore_index):
             raise UserError(f"{self.name}: {wrong_label(Path(label), wrong, self.num_classes, self.ignore_index)}")
         if self.table is not None:

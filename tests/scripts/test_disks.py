@@ -57,7 +57,13 @@ def check_line(done, words):
     assert any(word in lines[0] for word in words), lines[0]
 
 
-@pytest.mark.parametrize("prepared", writing.COMMANDS, ids=lambda function: function.__name__)
+def commands(*later):
+    """Every command as a parameter; those named here take long and wait for `-m acceptance`."""
+    marks = {True: pytest.mark.acceptance, False: ()}
+    return [pytest.param(c, id=c.__name__, marks=marks[c.__name__ in later]) for c in writing.COMMANDS]
+
+
+@pytest.mark.parametrize("prepared", commands("classification", "segmentation", "export", "predict"))
 def test_a_full_disk(prepared, tmp_path):
     command, result = prepared(tmp_path)
     size = LIMITS[prepared.__name__]
@@ -77,7 +83,7 @@ def test_a_full_disk(prepared, tmp_path):
         assert np.array_equal(got[name], value), name
 
 
-@pytest.mark.parametrize("prepared", writing.COMMANDS, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("prepared", commands("predict", "export"))
 def test_a_folder_that_may_not_be_written_to(prepared, unshare, tmp_path):
     command, _ = prepared(tmp_path)
     before = sorted(tmp_path.rglob("*"))

@@ -91,8 +91,8 @@ def test_a_second_process_in_the_same_folder_is_told(prepared, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("prepared", "more", "picture"),
     [
-        (writing.classification, "epochs=300", "data/train/class0/0.png"),
-        (writing.segmentation, "iters=2000", "set/images/0.jpg"),
+        pytest.param(writing.classification, "epochs=300", "data/train/class0/0.png", marks=pytest.mark.acceptance),
+        pytest.param(writing.segmentation, "iters=2000", "set/images/0.jpg", marks=pytest.mark.acceptance),
         (writing.detection, "epoch=300", "data/train2017/*"),
     ],
     ids=["classification", "segmentation", "detection"],

@@ -123,11 +123,12 @@ def test_masks_of_0_and_255_and_classes_without_pixels(root):
     for index in range(3):
         label(root, np.where(np.arange(64) < 32, 0, 255).astype(np.uint8), name=f"labels/{index}.png")
     two = ["model.num_classes=2", "train_dataset.num_classes=2", "val_dataset.num_classes=2", "class_names=[road, car]"]
-    (note,) = data.check_data(job_of(root, *two), "train").lines()
-    assert note == (
-        "train_dataset: classes without a pixel, never learned (masks of 0 and 255 must hold 1 in place of 255, which "
-        "does not count): 1 (1 car)"
-    )
+    refused(root, r"class 0 alone, and 255 does not count; .* need label_map: \{0: 0, 255: 1\}", *two)
+    job = job_of(root, *two, "label_map={0: 0, 255: car}")
+    assert data.check_data(job, "train").lines() == []
+    assert sorted(np.unique(data.open_dataset(job, "val")[0]["label"])) == [0, 1]
+    drawn = data.in_own_values(job, np.uint8([[0, 1]]))
+    assert drawn.tolist() == [[0, 255]]
     for index in range(3):
         label(root, np.uint8(255), name=f"labels/{index}.png")
     refused(root, "every pixel of the labels is 255", *two)
