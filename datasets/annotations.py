@@ -307,12 +307,13 @@ def match_classes(annotations: Annotations, classes: Sequence[str], report: Repo
         free += place not in ids
 
 
-def check_boxes(annotations: Annotations, report: Report) -> None:
+def check_boxes(annotations: Annotations, report: Report, need_masks: bool = True) -> None:
     """Leaves out boxes that cannot be used, cuts those that overhang their pictures, and fills in areas.
 
     Args:
         annotations: after `locate`; changed in place.
         report: receives what was found.
+        need_masks: where masks were read, leave out boxes without one.
 
     Raises:
         UserError: there were boxes, and none can be used; all boxes lie within 0..1.
@@ -327,7 +328,7 @@ def check_boxes(annotations: Annotations, report: Report) -> None:
     _cut(annotations, report)
     repeated = _repeats(annotations)
     annotations.drop(repeated, "annotations that repeat another one, left out", report)
-    if annotations.masks is not None:
+    if annotations.masks is not None and need_masks:
         without = np.array([mask is None for mask in annotations.masks], bool) & ~annotations.crowd
         annotations.drop(without, "boxes without a usable mask, left out", report)
     if count and not len(annotations):

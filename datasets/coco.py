@@ -95,7 +95,7 @@ def read(file: str | Path, report: Report, masks: bool = False) -> Annotations:
     area = _areas(full, file, report)
     picture = _places([row.image_id for row in rows], entries)
     label = _places([row.category_id for row in rows], places)
-    _check_categories(rows, label, picture, pictures, file, dict(zip(category_ids, classes)))
+    _check_categories(rows, label, picture, pictures, file, dict(zip(category_ids, classes)), report)
     names = np.array([f"annotation {number if row.id is None else row.id}" for number, row in enumerate(rows)], object)
     found = Annotations(
         str(file),
@@ -112,6 +112,10 @@ def read(file: str | Path, report: Report, masks: bool = False) -> Annotations:
         [mask_of(row.segmentation) for row in rows] if masks else None,
         content.annotations is not None,
     )
+    if report.lenient and (label < 0).any():
+        known = label >= 0
+        found.keep(known)
+        picture, rows, names = picture[known], [row for row, stays in zip(rows, known) if stays], names[known]
     if (picture < 0).any():
         lost = picture < 0
         examples = [f"{names[i]} of picture {rows[i].image_id}" for i in np.flatnonzero(lost)[:4]]
@@ -267,12 +271,12 @@ def _places(ids, places):
     return np.fromiter((place(number) for number in ids), np.int64, len(ids))
 
 
-def _check_categories(rows, label, picture, pictures, file, names):
+def _check_categories(rows, label, picture, pictures, file, names, report):
     for index in np.flatnonzero(label < 0):
         row, place = rows[index], picture[index]
         of = f" of {pictures[place].name}" if place >= 0 else ""
         defined = few([f"{number} ({name})" for number, name in names.items()])
-        raise UserError(
+        report.fault(
             f"{file}: annotation {row.id}{of} has category {row.category_id}, which the file does not define; "
             f"it defines {defined or 'none'}"
         )

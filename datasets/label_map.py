@@ -55,7 +55,9 @@ class LabelMap:
     def __init__(self, entries: Mapping[int | Colour, int | None], ignore_index: int):
         kinds = {isinstance(key, tuple) for key in entries}
         if len(kinds) != 1:
-            raise UserError("label_map mixes values and colours, or is empty; give values of 0 to 255, or colours, alone")
+            raise UserError(
+                "label_map mixes values and colours, or is empty; give values of 0 to 255, or colours, alone"
+            )
         self.entries, self.ignore_index, self.of_colours = dict(entries), ignore_index, kinds.pop()
         numbers = [ignore_index if value is None else value for value in self.entries.values()]
         if self.of_colours:
@@ -91,7 +93,7 @@ class LabelMap:
             worst = int(values[counts.argmax()])
             known = few([spelled(key) for key in self.entries])
             raise UserError(
-                f"{path} has the colour {spelled((worst >> 16, worst >> 8 & 255, worst & 255))} in {counts.max()} pixels "
+                f"{path} has the colour #{worst:06x} in {counts.max()} pixels "
                 f"({len(values)} such colours), which label_map does not name; it names {known}"
             )
         return self._numbers[places]
@@ -164,8 +166,12 @@ def parse(settings: Any, names: Sequence[str] | None, ignore_index: int, folder:
         if missing:
             raise UserError(f"label_map {settings} has the class {missing[0]!r}; class_names are {few(names or ())}")
         if any(entry.key is None for entry in table):
-            raise UserError(f"label_map {settings} has no values and no colours; give NAME,R,G,B or VALUE,NAME in each line")
-        return LabelMap({e.key: None if e.ignored else wanted[e.name] for e in table if e.key is not None}, ignore_index)
+            raise UserError(
+                f"label_map {settings} has no values and no colours; give NAME,R,G,B or VALUE,NAME in each line"
+            )
+        return LabelMap(
+            {e.key: None if e.ignored else wanted[e.name] for e in table if e.key is not None}, ignore_index
+        )
     if not isinstance(settings, Mapping):
         raise UserError(f"label_map is {settings!r}; {{value or colour: class}} is expected, or the name of a CSV file")
     return LabelMap(
@@ -232,7 +238,11 @@ def _cells(line):
     if separator is None:
         return line.split()
     cells = [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=separator))]
-    return cells if separator != "\t" else [part for cell in cells for part in (cell.split() if cell[:1].isdigit() else [cell]) if part]
+    return (
+        cells
+        if separator != "\t"
+        else [part for cell in cells for part in (cell.split() if cell[:1].isdigit() else [cell]) if part]
+    )
 
 
 def _entry(row):

@@ -17,12 +17,23 @@ class Report:
 
     Args:
         subject: what the lines begin with, such as "TrainDataset".
+        lenient: collect what cannot be read in place of raising it: an inspection wants to find all of it.
+
+    Attributes:
+        faults: what was collected.
     """
 
-    def __init__(self, subject: str):
-        self.subject = subject
+    def __init__(self, subject: str, lenient: bool = False):
+        self.subject, self.lenient = subject, lenient
+        self.faults: list[str] = []
         self._notes: list[str] = []
         self._dropped: list[str] = []
+
+    def fault(self, text: str) -> None:
+        """Raises a UserError with this text, or collects it where the report is lenient."""
+        if not self.lenient:
+            raise UserError(text)
+        self.faults.append(text)
 
     def note(self, kind: str, examples: Iterable[object] = (), count: int | None = None) -> None:
         """Adds a line about something that is used all the same.

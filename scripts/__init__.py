@@ -6,6 +6,7 @@ A command parses its options, calls a room and prints the result. Imports every 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -18,6 +19,8 @@ COMMANDS = {
     "list": "models and shipped configurations",
     "info": "channels, strides and parameters of a model",
     "profile": "what a network costs, layer by layer: MACs, CIO, MoC, bytes",
+    "init": "look at your own pictures and write a project that trains on them",
+    "data": "look at your own data set: check, stats, show, split, convert",
     "features": "feature maps or vectors of pictures, into files",
     "train": "train what a configuration describes",
     "eval": "evaluate trained weights",
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 2 for a user's mistake, which is printed in one line; 130 after Ctrl-C; 143 after
-        SIGTERM; else the command's.
+        SIGTERM; 141 when nobody reads the output any more; else the command's.
     """
     argv = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a command here, once it was imported
     if not argv or argv[0] in ("-h", "--help"):
@@ -88,6 +91,9 @@ def _status(argv):
             raise
         print("densebone: Paddle is not installed; pip install paddlepaddle (CPU), or a GPU build", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `densebone list | head`; nobody reads what is still in the buffer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         if not no_room(error):
             raise

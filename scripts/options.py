@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..datasets import formats, splitting
 from ..errors import UserError, printable, suggest
 from ..system.packages import ENGINES, PRECISIONS
 from ..tasks.task import TASKS, Job, Task, task_of
@@ -52,6 +53,22 @@ def add_strict(result: ArgumentParser) -> None:
     result.add_argument(
         "--strict", action="store_true", help="stop when something of the data would be left out (see docs/data.md)"
     )
+
+
+def add_data_set(result: ArgumentParser) -> None:
+    """Adds --task, --format and how to divide, for the commands on a user's own pictures."""
+    result.add_argument("--task", choices=formats.TASKS, help="where the data could serve several")
+    result.add_argument(
+        "--format", choices=tuple(formats.FORMATS), help="of the annotations; default: what they look like"
+    )
+    group = result.add_argument_group("dividing", "of data that is not divided into train and val")
+    group.add_argument("--val", type=float, metavar="SHARE", help="for evaluation (0.2)")
+    group.add_argument("--test", type=float, metavar="SHARE", help="set apart (0.1 from 200 pictures on)")
+    group.add_argument("--seed", type=int, default=0, help="another seed divides otherwise (0)")
+    group.add_argument(
+        "--groups", choices=splitting.GROUPINGS, default="auto",
+        help="pictures that stay together, such as those of a video: of a folder, or of one name before the number",
+    )  # fmt: skip
 
 
 def add_weights(result: ArgumentParser) -> None:

@@ -13,6 +13,7 @@ A task is a folder. Each has the same files with the same functions:
     prediction.py  predict(job, paths, output, weights, engine, **options)      -> dict;  describe(result)
     exporting.py   export(job, output, weights, check, formats, **options)      -> dict;  describe(result)
     browsing.py    samples(job, count, seed, cell)                  -> training pictures as the network sees them
+    project.py     decide(data, wishes, folder, place)              -> Decisions: a configuration for own data
     sizing.py      network_and_input(job, size)                     -> the network and what to call it with
 
 The commands call these functions and know nothing else of a task. What the tasks do alike stands in the files of the
@@ -41,6 +42,7 @@ PARTS = (
     "prediction",
     "exporting",
     "browsing",
+    "project",
     "sizing",
 )
 

@@ -1,6 +1,6 @@
 """The formats of annotations that are read, recognised by their content: one file each, and this table of them.
 
-    look(folder) -> Listing -> recognise -> Source -> read -> {part: Annotations, Labelled or MaskSet}
+look(folder) -> Listing -> recognise -> Source -> read -> {part: Annotations, Labelled or MaskSet}
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..report import Report, few
 from . import class_folders, coco, cvat, label_table, labelme, mask_pairs, table, voc, yolo
 from .building import selected
 from .class_folders import Labelled
-from .listing import PARTS, Format, Listing, Source, look
+from .listing import PARTS, Format, Listing, Source, look, part_of_file
 from .mask_pairs import MaskSet
 
 _MODULES = (coco, voc, yolo, labelme, cvat, table, mask_pairs, label_table, class_folders)
@@ -23,8 +23,20 @@ FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in _M
 TASKS = ("detection", "segmentation", "classification")
 
 __all__ = [
-    "FORMATS", "PARTS", "TASKS", "Annotations", "Format", "Labelled", "Listing", "MaskSet", "Source", "look", "read",
-    "recognise", "selected",
+    "FORMATS",
+    "PARTS",
+    "TASKS",
+    "Annotations",
+    "Format",
+    "Labelled",
+    "Listing",
+    "MaskSet",
+    "Source",
+    "look",
+    "part_of_file",
+    "read",
+    "recognise",
+    "selected",
 ]  # fmt: skip
 
 
@@ -55,7 +67,9 @@ def recognise(path: str | Path, name: str | None = None, task: str | None = None
         raise UserError(_nothing(path, listing, name))
     if len(found) > 1:
         seen = "; ".join(f"{s.format} ({s.evidence})" for s in found)
-        raise UserError(f"{path} holds annotations of several formats: {seen}; say which with --format {found[0].format}")
+        raise UserError(
+            f"{path} holds annotations of several formats: {seen}; say which with --format {found[0].format}"
+        )
     return found[0]
 
 
@@ -65,8 +79,8 @@ def _nothing(path, listing, name):
     example = next((n for names in listing.files.values() for n in names), None)
     return (
         f"{path} has no annotations {as_what}: {len(listing.pictures)} pictures"
-        f"{', files ' + few(sorted(seen)) if seen else ''}{f', such as {example}' if example else ''}; docs/own_data.md "
-        f"shows what is read"
+        f"{', files ' + few(sorted(seen)) if seen else ''}{f', such as {example}' if example else ''}; "
+        f"docs/own_data.md shows what is read"
     )
 
 

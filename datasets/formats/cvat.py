@@ -48,7 +48,10 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
             sides = (number(image.get(side)) for side in ("width", "height"))
             place = builder.add_picture(image.get("name") or "", *(side if side > 0 else None for side in sides))
             for index, shape in enumerate(image, 1):
-                _add_shape(builder, place, shape, f"{shape.tag} {index} of {image.get('name')}", passed)
+                try:
+                    _add_shape(builder, place, shape, f"{shape.tag} {index} of {image.get('name')}", passed)
+                except UserError as error:
+                    report.fault(str(error))
     for kind, examples in passed.items():
         report.drop(f"<{kind}> of CVAT, which is no box, left out", examples)
     if not builders:
@@ -97,10 +100,9 @@ def write(parts: Mapping[str, Annotations], output: Output) -> None:
     count = 0
     for part, found in parts.items():
         for picture, boxes in output.by_picture(found):
-            image = ElementTree.SubElement(
-                root, "image", id=str(count), name=output.picture(picture, part),
-                width=f"{picture.width:g}", height=f"{picture.height:g}", **({"subset": part} if part else {}),
-            )  # fmt: skip
+            facts = {"id": str(count), "name": output.picture(picture, part), **({"subset": part} if part else {})}
+            sides = {"width": f"{picture.width:g}", "height": f"{picture.height:g}"}
+            image = ElementTree.SubElement(root, "image", {**facts, **sides})
             count += 1
             for box in boxes:
                 _write_shapes(image, found, box)

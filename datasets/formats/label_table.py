@@ -55,7 +55,8 @@ def _found(source, pictures, classes, report):
     paths, _ = find_listed(list(pictures), [source.root])
     missing = [name for name, path in zip(pictures, paths) if path is None]
     if len(missing) == len(pictures):
-        raise UserError(f"{source.root}: none of the {len(missing)} pictures of {few(list(source.details))} is there ({few(missing, 3)})")
+        where = few(list(source.details))
+        raise UserError(f"{source.root}: none of the {len(missing)} pictures of {where} is there ({few(missing, 3)})")
     report.drop(f"pictures that are not in {source.root} and are left out", missing)
     pairs = sorted(
         (PurePosixPath(path.relative_to(source.root)).as_posix(), classes.index(kind))

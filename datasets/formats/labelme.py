@@ -41,7 +41,14 @@ def recognise(listing: Listing) -> Source | None:
     if not found:
         return None
     evidence = f"{len(found)} JSON files with shapes"
-    return Source("labelme", "detection", listing.root, evidence, len(found), (one_part_each(found, part_of_folder), listing.pictures))
+    return Source(
+        "labelme",
+        "detection",
+        listing.root,
+        evidence,
+        len(found),
+        (one_part_each(found, part_of_folder), listing.pictures),
+    )
 
 
 def _is_sheet(file):
@@ -59,7 +66,9 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
         UserError: a file that is not JSON, or a shape without a name or points.
     """
     parts, listed = source.details
-    result, passed, used = {}, {}, set()
+    result: dict[str, Annotations] = {}
+    passed: dict[str, list[str]] = {}
+    used: set[str] = set()
     for part, names in parts.items():
         builder = Builder(str(source.root))
         for name in names:
@@ -67,12 +76,16 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
             try:
                 sheet = msgspec.json.decode(file.read_bytes(), type=_Sheet)
             except (msgspec.DecodeError, OSError, RecursionError) as error:
-                raise UserError(f"{file} is no file of labelme ({error}); mend or remove it") from error
+                report.fault(f"{file} is no file of labelme ({error}); mend or remove it")
+                continue
             picture = _picture_name(name, sheet.imagePath, listed)
             used.add(picture)
             place = builder.add_picture(picture, *(_side(side) for side in (sheet.imageWidth, sheet.imageHeight)))
             for index, shape in enumerate(sheet.shapes, 1):
-                _add_shape(builder, place, shape, file, index, passed)
+                try:
+                    _add_shape(builder, place, shape, file, index, passed)
+                except UserError as error:
+                    report.fault(str(error))
         result[part] = builder.build()
     for kind, examples in passed.items():
         report.drop(f"shapes of the type {kind}, which has no area, left out", examples)
@@ -86,7 +99,7 @@ def _side(value):
 
 
 def _picture_name(name, given, listed):
-    """The picture of a JSON file, relative to the data set: as the file says, else the one of the same stem beside it."""
+    """The picture of a JSON file, relative to the data set: as it says, else the one of the same stem beside it."""
     folder = PurePosixPath(name).parent
     written = str(given or "").replace("\\", "/")
     below = os.path.normpath(folder / written) if written else ""
@@ -131,14 +144,16 @@ def write(parts: Mapping[str, Annotations], output: Output) -> None:
     for part, found in parts.items():
         for picture, boxes in output.by_picture(found):
             name = output.picture(picture, part)
-            file = f"{PurePosixPath(name).with_suffix('.json')}" if output.pictures != "none" else str(
-                PurePosixPath(part, *PurePosixPath(picture.name).parts).with_suffix(".json")
+            file = (
+                f"{PurePosixPath(name).with_suffix('.json')}"
+                if output.pictures != "none"
+                else str(PurePosixPath(part, *PurePosixPath(picture.name).parts).with_suffix(".json"))
             )
             path = PurePosixPath(name).name if output.pictures != "none" else name
             shapes = [shape for box in boxes for shape in _shapes(found, box)]
-            sheet = {
+            sheet: dict[str, Any] = {
                 "version": "5.0.1", "flags": {}, "shapes": shapes, "imagePath": path, "imageData": None,
-                "imageHeight": int(picture.height), "imageWidth": int(picture.width),
+                "imageHeight": int(picture.height or 0), "imageWidth": int(picture.width or 0),
             }  # fmt: skip
             output.text(file, json.dumps(sheet, indent=1, ensure_ascii=False))
 

@@ -48,7 +48,7 @@ class Listing:
 
 
 def look(path: str | Path) -> Listing:
-    """Lists a folder, or the folder of an annotation file. Hidden folders and projects of `densebone init` are left out.
+    """Lists a folder, or that of an annotation file, without hidden folders and projects of `densebone init`.
 
     Raises:
         UserError: there is no such folder or file.
@@ -56,6 +56,13 @@ def look(path: str | Path) -> Listing:
     path = Path(path).expanduser()
     given = path.name if path.is_file() else None
     root = path.parent if given else path
+    result = _look(path, root, given)
+    if given and not result.pictures and root.resolve().parent != root.resolve():  # annotations/train.json
+        result = _look(path, root.resolve().parent, f"{root.resolve().name}/{given}")
+    return result
+
+
+def _look(path, root, given):
     if not root.is_dir():
         raise UserError(f"{path} does not exist; give the folder of your pictures and annotations, or its main file")
     result, seen = Listing(root, given=given), set()

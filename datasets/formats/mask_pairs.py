@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -22,17 +23,34 @@ from ..report import Report, few
 from .listing import Format, Listing, Source, one_part_each, part_of_folder
 
 _MASK_FOLDER = re.compile(
-    r"(?P<rest>.*?)[-_ ]?(masks?|labels?|annotations?|annots?|gt|segmentationclass|ground_?truth|labelmaps?|ann_dir|segmentation)",
+    r"(?P<rest>.*?)[-_ ]?"
+    r"(masks?|labels?|annotations?|annots?|gt|segmentationclass|ground_?truth|labelmaps?|ann_dir|segmentation)",
     re.IGNORECASE,
 )
 _PICTURE_FOLDERS = {"images", "image", "imgs", "img", "img_dir", "jpegimages", "pictures", "photos", "rgb"}
-_MASK_ENDING = re.compile(r"[-_](masks?|labels?|gt|seg|segmentation|annotation|labelids|labeltrainids|l)$", re.IGNORECASE)
+_MASK_ENDING = re.compile(
+    r"[-_](masks?|labels?|gt|seg|segmentation|annotation|labelids|labeltrainids|l)$", re.IGNORECASE
+)
 _PICTURE_ENDING = re.compile(r"[-_](image|img|rgb|leftimg8bit)$", re.IGNORECASE)
 _TABLES = re.compile(r"(class|label|colou?r|palette|codes|categor|names)", re.IGNORECASE)
 #: label pictures that are looked at to find out what their values mean, spread evenly
 LOOKED_AT = 200
 _MOST_COLOURS = 256
-CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist")
+# a value beyond a gap is a mistake when so few of so many label pictures hold it
+_STRAY, _ENOUGH = 0.05, 20
+CAMVID = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign symbol",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
 CAMVID_VOID = 11
 
 
@@ -45,14 +63,16 @@ class MaskSet:
         classes: the class names.
         label_map: what the values or colours mean; None where they are the class numbers, and 255 does not count.
         facts: what was found out about the values, in words.
-        values: how many of the pixels looked at have each class; the last place is of those that do not count.
     """
 
     pairs: list[tuple[str, str]]
     classes: list[str]
     label_map: LabelMap | None
     facts: str
-    values: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def numbers(self, path: Path) -> np.ndarray:
+        """uint8 (H, W): a label picture as class numbers; UserError as `label_map.LabelMap.read`."""
+        return read_mask(path) if self.label_map is None else self.label_map.read(path)
 
 
 @dataclass
@@ -78,7 +98,9 @@ def recognise(listing: Listing) -> Source | None:
     if not both or 2 * len(both) < min(len(pictures), len(masks)):
         return None
     tables = [n for n in listing.of(".csv", ".txt") if _TABLES.search(PurePosixPath(n).stem) and n.count("/") <= 1]
-    folders = {PurePosixPath(listing.pictures[0]).parts[0] for _ in both[:1]} | {n.split("/")[0] for n in listing.pictures}
+    folders = {PurePosixPath(listing.pictures[0]).parts[0] for _ in both[:1]} | {
+        n.split("/")[0] for n in listing.pictures
+    }
     kind = "camvid" if {"train", "trainannot"} <= folders else "pairs"
     pairs = {pictures[key]: masks[key] for key in sorted(both)}
     alone = [name for key, name in pictures.items() if key not in masks]
@@ -133,11 +155,14 @@ def read(source: Source, report: Report) -> dict[str, MaskSet]:
     report.note("pictures without a label picture, left out", details.alone)
     report.note("label pictures without a picture, left out", details.lost)
     labels = list(details.masks.values())
-    chosen = [labels[i] for i in np.unique(np.linspace(0, len(labels) - 1, min(len(labels), LOOKED_AT)).round().astype(int))]
+    chosen = [
+        labels[i] for i in np.unique(np.linspace(0, len(labels) - 1, min(len(labels), LOOKED_AT)).round().astype(int))
+    ]
     if details.kind in ("labelTrainIds", "labelIds"):
         meaning = _meaning_of_cityscapes(details.kind)
     else:
-        counts = _count([source.root / name for name in chosen])
+        counts, holders = _count([source.root / name for name in chosen], report)
+        counts = _without_strays(counts, holders, len(chosen), report)
         meaning = _meaning(counts, _table(source, details.tables), details.kind, source.root)
     classes, label_map, facts = meaning
     return {
@@ -149,31 +174,68 @@ def read(source: Source, report: Report) -> dict[str, MaskSet]:
 def _meaning_of_cityscapes(kind):
     if kind == "labelTrainIds":
         return cityscapes.CLASS_NAMES, None, "labelTrainIds: 0 to 18 are the classes, 255 does not count"
-    entries = {number: None if train == 255 else train for number, train in enumerate(cityscapes.TRAIN_ID_OF_ID[: max(cityscapes.IDS) + 1].tolist())}
-    return cityscapes.CLASS_NAMES, LabelMap(entries, 255), "labelIds, of which 19 are classes and the others do not count"
+    entries = {
+        number: None if train == 255 else train
+        for number, train in enumerate(cityscapes.TRAIN_ID_OF_ID[: max(cityscapes.IDS) + 1].tolist())
+    }
+    return (
+        cityscapes.CLASS_NAMES,
+        LabelMap(entries, 255),
+        "labelIds, of which 19 are classes and the others do not count",
+    )
 
 
-def _count(paths) -> Counter[int | Colour]:
-    """Pixels of each value, or of each colour, over label pictures."""
+def _count(paths, report) -> tuple[Counter[int | Colour], dict[int | Colour, list[Path]]]:
+    """(pixels of each value, or of each colour, over label pictures; the label pictures that hold it)."""
     counts: Counter[int | Colour] = Counter()
+    holders: dict[int | Colour, list[Path]] = {}
     for path in paths:
-        if _is_coloured(path):
-            colours, numbers = np.unique(read_colours(path).reshape(-1, 3), axis=0, return_counts=True)
-            if len(colours) > _MOST_COLOURS:
-                raise UserError(
-                    f"{path} has {len(colours)} colours; a label picture has one for each class, stored without loss (PNG)"
-                )
-            for colour, count in zip(colours.tolist(), numbers.tolist()):
-                counts[tuple(colour)] += count
-        else:
-            for value, count in zip(*(a.tolist() for a in np.unique(read_mask(path), return_counts=True))):
-                counts[value] += count
+        try:
+            found = _keys_of(path)
+        except UserError:
+            if not report.lenient:  # an inspection names it when it reads all
+                raise
+            continue
+        for key, count in found:
+            counts[key] += count
+            holders.setdefault(key, []).append(path)
+    if not counts:
+        raise UserError("none of the label pictures can be read")
     if len({isinstance(key, tuple) for key in counts}) > 1:  # gray pictures among coloured ones
         gray = {key: number for key, number in counts.items() if not isinstance(key, tuple)}
         counts = Counter({key: n for key, n in counts.items() if isinstance(key, tuple)})
         for value, number in gray.items():
             counts[value, value, value] += number
-    return counts
+    return counts, holders
+
+
+def _keys_of(path):
+    """(value or colour, its pixels) of a label picture."""
+    if not _is_coloured(path):
+        return list(zip(*(part.tolist() for part in np.unique(read_mask(path), return_counts=True))))
+    colours, numbers = np.unique(read_colours(path).reshape(-1, 3), axis=0, return_counts=True)
+    if len(colours) > _MOST_COLOURS:
+        raise UserError(
+            f"{path} has {len(colours)} colours; a label picture has one for each class, stored without loss (PNG)"
+        )
+    return [(tuple(colour), number) for colour, number in zip(colours.tolist(), numbers.tolist())]
+
+
+def _without_strays(counts, holders, number, report):
+    """Values without mistakes: those that few label pictures hold, beyond a gap, where others are 0, 1, 2, ..."""
+    if any(isinstance(key, tuple) for key in counts) or number < _ENOUGH:
+        return counts
+    strays = [v for v in counts if v not in (0, 255) and v - 1 not in counts and len(holders[v]) <= _STRAY * number]
+    common = [v for v in counts if v != 255 and len(holders[v]) > _STRAY * number]
+    if not strays or not common or sorted(common) != list(range(len(common))):
+        return counts
+    for value in strays:
+        if not report.lenient:
+            raise UserError(
+                f"{holders[value][0]} has the value {value}, as {len(holders[value])} of {number} label pictures do; "
+                f"the others are 0 to {max(common)}; mend it, or say what it means in a class table (VALUE,NAME)"
+            )
+    return Counter({key: n for key, n in counts.items() if key not in strays})
 
 
 def _is_coloured(path: Path) -> bool:
@@ -220,8 +282,10 @@ def _meaning(counts, table, kind, root):
             names = ["background", "object"]
         return names, None, f"values of 0 to {max(values)}{ignored}"
     entries = {value: number for number, value in enumerate(keys)}
-    return [f"value {value}" for value in keys], LabelMap(entries, -1 if len(keys) > 255 else 255), (
-        f"the values {few(keys, 12)}, each a class"
+    return (
+        [f"value {value}" for value in keys],
+        LabelMap(entries, -1 if len(keys) > 255 else 255),
+        (f"the values {few(keys, 12)}, each a class"),
     )
 
 
@@ -236,7 +300,9 @@ def _by_table(keys, table, name, coloured, root):
     strange = [key for key in keys if key not in listed and key != 255]
     if strange:
         shown = few([spelled(key) for key in strange], 3)
-        raise UserError(f"the label pictures of {root} have {shown}, which {name} does not list; add them, or mend the labels")
+        raise UserError(
+            f"the label pictures of {root} have {shown}, which {name} does not list; add them, or mend the labels"
+        )
     classes = list(dict.fromkeys(entry.name for entry in entries if not entry.ignored))
     numbers = {e.key: None if e.ignored else classes.index(e.name) for e in entries}
     if not coloured and all(number == key or (number is None and key == 255) for key, number in numbers.items()):
@@ -249,7 +315,10 @@ def _by_names(keys, entries: list[Entry], name):
     classes = [entry.name for entry in entries if not entry.ignored]
     values = [value for value in keys if value != 255]
     if max(values, default=0) == len(entries):
-        numbers = {0: None, **{place: number_in(classes, e) for place, e in enumerate(entries, 1)}}
+        numbers: dict[Any, int | None] = {
+            0: None,
+            **{place: number_in(classes, e) for place, e in enumerate(entries, 1)},
+        }
         return classes, LabelMap(numbers, 255), f"{len(classes)} classes of {name}, from 1 on; 0 does not count"
     if max(values, default=0) > len(entries):
         return None

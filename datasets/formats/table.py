@@ -25,7 +25,10 @@ from .listing import Format, Listing, Source, part_of_file, part_of_word
 from .writing import Output
 
 _COLUMNS = {
-    "picture": ("filename", "file_name", "file", "image", "image_path", "image_name", "imagename", "path", "filepath", "img", "image_id", "picture"),
+    "picture": (
+        "filename", "file_name", "file", "image", "image_path", "image_name", "imagename", "path", "filepath", "img",
+        "image_id", "picture",
+    ),
     "class": ("class", "label", "category", "name", "class_name", "label_name", "object"),
     "left": ("xmin", "x_min", "x1", "left", "bbox_xmin", "xtl"),
     "top": ("ymin", "y_min", "y1", "top", "bbox_ymin", "ytl"),
@@ -76,9 +79,13 @@ def _columns_of(file):
     found = columns_by_name(rows[0])
     if {"picture", "class"} <= set(found):
         if all(key in found for key in _CORNERS):
-            return {key: found[key] for key in ("picture", "class", *_CORNERS, *(["part"] if "part" in found else []))}, True
+            return {
+                key: found[key] for key in ("picture", "class", *_CORNERS, *(["part"] if "part" in found else []))
+            }, True
         if all(key in found for key in _SIDES):
-            return {key: found[key] for key in ("picture", "class", *_SIDES, *(["part"] if "part" in found else []))}, True
+            return {
+                key: found[key] for key in ("picture", "class", *_SIDES, *(["part"] if "part" in found else []))
+            }, True
     boxes = [row for row in rows[:20] if len(row) == len(_PLAIN)]
     fits = [is_picture_name(PurePosixPath(row[0].replace("\\", "/")).name) and (not any(row[1:5]) or
             all(math.isfinite(number(cell)) for cell in row[1:5])) for row in boxes]  # fmt: skip
@@ -95,6 +102,7 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
     builders: dict[str, Builder] = {}
     places: dict[tuple[str, str], int] = {}
     shares = _holds_shares(source, tables)
+    files, by_name = {name: name for name in listed}, {PurePosixPath(name).name: name for name in listed}
     for name, (columns, header) in tables.items():
         whole = part_of_file(name) if len(tables) > 1 else ""
         for line, row in enumerate(rows_of_table(source.root / name), 1):
@@ -103,7 +111,8 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
             row += [""] * (max(columns.values()) + 1 - len(row))
             picture, kind = row[columns["picture"]].replace("\\", "/"), " ".join(row[columns["class"]].split())
             if not picture:
-                raise UserError(f"{source.root / name}, line {line} names no picture; mend it")
+                report.fault(f"{source.root / name}, line {line} names no picture; mend it")
+                continue
             part = part_of_word(row[columns["part"]]) if "part" in columns else whole
             builder = builders.setdefault(part, Builder(str(source.root)))
             if (part, picture) not in places:
@@ -112,17 +121,28 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
             if not kind and not any(cells):
                 continue
             if not kind:
-                raise UserError(f"{source.root / name}, line {line} has a box of {picture} and no class; name one")
+                report.fault(f"{source.root / name}, line {line} has a box of {picture} and no class; name one")
+                continue
             box = _box([number(cell) for cell in cells], "left" in columns)
             if shares:
-                box = _in_pixels(box, source.root / picture)
-            builder.add(places[part, picture], builder.add_class(kind), box, f"line {line} of {PurePosixPath(name).name}")
+                box = _in_pixels(box, source.root / files.get(picture, by_name.get(PurePosixPath(picture).name, picture)))
+            builder.add(
+                places[part, picture], builder.add_class(kind), box, f"line {line} of {PurePosixPath(name).name}"
+            )
     if "" in builders and len(builders) > 1:
-        raise UserError(f"{source.root}: some lines say train, val or test, and others do not; say it in all or in none")
+        raise UserError(
+            f"{source.root}: some lines say train, val or test, and others do not; say it in all or in none"
+        )
     if shares:
-        report.note("boxes in shares of the pictures' sides, which are made pixels", count=sum(len(b.rows) for b in builders.values()))
+        report.note(
+            "boxes in shares of the pictures' sides, which are made pixels",
+            count=sum(len(b.rows) for b in builders.values()),
+        )
     named = {picture for _, picture in places}
-    report.note("pictures that no line names, left out", [p for p in listed if p not in named and PurePosixPath(p).name not in named])
+    report.note(
+        "pictures that no line names, left out",
+        [p for p in listed if p not in named and PurePosixPath(p).name not in named],
+    )
     classes = sorted({name for builder in builders.values() for name in builder.classes})
     return {part: _with_classes(builder, classes) for part, builder in builders.items()}
 
@@ -132,7 +152,9 @@ def _holds_shares(source, tables):
     highest, count = 0.0, 0
     for name, (columns, header) in tables.items():
         for row in rows_of_table(source.root / name)[header:]:
-            cells = [number(row[columns[key]]) for key in (*_CORNERS, *_SIDES) if key in columns and columns[key] < len(row)]
+            cells = [
+                number(row[columns[key]]) for key in (*_CORNERS, *_SIDES) if key in columns and columns[key] < len(row)
+            ]
             values = [value for value in cells if math.isfinite(value)]
             if values:
                 highest, count = max(highest, *values), count + 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -67,13 +66,18 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
     for part, names in parts.items():
         builder = builders[part] = Builder(str(source.root))
         for name in names:
-            sheet = read_annotation(source.root / name)
+            try:
+                sheet = read_annotation(source.root / name)
+            except UserError as error:
+                report.fault(str(error))
+                continue
             picture = _picture(name, sheet.filename, by_stem)
             used.add(picture)
             place = builder.add_picture(picture, *(sheet.size or (None, None)))
             for index, (kind, (left, top, right, bottom), difficult) in enumerate(sheet.objects, 1):
                 if not kind:
-                    raise UserError(f"{source.root / name}: object {index} has no name; name its class")
+                    report.fault(f"{source.root / name}: object {index} has no name; name its class")
+                    continue
                 box = [left, top, right - left, bottom - top]
                 what = f"object {index} of {PurePosixPath(name).name}"
                 builder.add(place, builder.add_class(kind), box, what, difficult=difficult)
@@ -87,7 +91,12 @@ def _picture(name, filename, by_stem):
     alike = by_stem.get(own.stem) or by_stem.get(PurePosixPath(given).stem) or []
     if not alike:
         return given or f"{own.stem}.jpg"
-    return min(alike, key=lambda picture: (-len(os.path.commonprefix([picture, name])), picture))
+    return min(alike, key=lambda picture: (-_folders_in_common(picture, name), picture))
+
+
+def _folders_in_common(a, b):
+    pairs = zip(PurePosixPath(a).parts[:-1], PurePosixPath(b).parts[:-1])
+    return next((n for n, (x, y) in enumerate(pairs) if x != y), min(a.count("/"), b.count("/")))
 
 
 def write(parts: Mapping[str, Annotations], output: Output) -> None:
@@ -97,7 +106,11 @@ def write(parts: Mapping[str, Annotations], output: Output) -> None:
         stems, classes = [], found.classes
         for picture, boxes in output.by_picture(found):
             name = output.picture(picture, "JPEGImages")
-            stem = PurePosixPath(name).relative_to("JPEGImages") if output.pictures != "none" else PurePosixPath(picture.name)
+            stem = (
+                PurePosixPath(name).relative_to("JPEGImages")
+                if output.pictures != "none"
+                else PurePosixPath(picture.name)
+            )
             file = PurePosixPath("Annotations", stem).with_suffix(".xml")
             output.bytes(str(file), _sheet(found, picture, boxes, name))
             stems.append(stem.with_suffix("").as_posix())

@@ -52,7 +52,7 @@ def recognise(listing: Listing) -> Source | None:
         if found is not None:
             labels[picture] = found
     some = list(labels.values())[:: max(1, len(labels) // _LOOKED_AT)]
-    if not some or not all(_is_label_file(listing.root / name) for name in some):
+    if not some or 2 * sum(_is_label_file(listing.root / name) for name in some) < len(some):
         labels = {}
     if not labels and described is None:
         return None
@@ -61,7 +61,9 @@ def recognise(listing: Listing) -> Source | None:
         folders = {os.path.dirname(picture) for picture in labels}
         parts = one_part_each([p for p in listing.pictures if os.path.dirname(p) in folders], part_of_folder)
     evidence = f"{len(labels)} label files" + (f", {names_file}" if names_file else "")
-    return Source("yolo", "detection", listing.root, evidence, len(labels), _Details(parts, classes, labels, names_file))
+    return Source(
+        "yolo", "detection", listing.root, evidence, len(labels), _Details(parts, classes, labels, names_file)
+    )
 
 
 def _label_names(picture):
@@ -97,7 +99,11 @@ def _description(listing):
             content = yaml.safe_load(read_text(listing.root / name))
         except (yaml.YAMLError, UserError, RecursionError):
             continue
-        if isinstance(content, Mapping) and "names" in content and any(key in content for key in ("train", "val", "nc")):
+        if (
+            isinstance(content, Mapping)
+            and "names" in content
+            and any(key in content for key in ("train", "val", "nc"))
+        ):
             return name, _names_of(content, listing.root / name), _parts_of(content, listing, name)
     return None
 
@@ -114,7 +120,7 @@ def _names_of(content, file):
 
 
 def _parts_of(content, listing, name):
-    """{part: pictures} as a data.yaml says; None where its folders hold none, as where it was made on another machine."""
+    """{part: pictures} as a data.yaml says; None where its folders hold none, as on another machine."""
     base = PurePosixPath(name).parent
     parts = {}
     for part in PARTS:
@@ -123,14 +129,17 @@ def _parts_of(content, listing, name):
                  _pictures_at(str(item), str(content.get("path") or ""), base, listing)]  # fmt: skip
         if found:
             parts[part] = sorted(dict.fromkeys(found))
+    if parts.get("val") == parts.get("train"):  # Ultralytics wants a val, and has none
+        parts.pop("val", None)
     return parts or None
 
 
 def _pictures_at(given, path, base, listing):
-    """The listed pictures in a folder or list of a data.yaml, which is relative to its path, to itself or to neither."""
+    """The listed pictures in a folder or list of a data.yaml, relative to its path, to itself or to neither."""
     given = given.replace("\\", "/")
     tried = [PurePosixPath(base, path, given), PurePosixPath(base, given)]
-    tried += [PurePosixPath(base, *PurePosixPath(given).parts[cut:]) for cut in range(1, len(PurePosixPath(given).parts))]
+    parts = PurePosixPath(given).parts
+    tried += [PurePosixPath(base, *parts[cut:]) for cut in range(1, len(parts))]
     for place in tried:
         absolute = Path(os.path.normpath(listing.root / place))
         if absolute.is_file() and absolute.suffix == ".txt":
@@ -171,7 +180,7 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
     classes = details.classes
     if classes is None:
         classes = _numbered(source, details)
-        report.note(f"class names that are not in the data (no data.yaml, no classes.txt): {few(classes)}", count=len(classes))
+        report.note("classes without a name (no data.yaml, no classes.txt)", classes)
     result = {}
     for part, pictures in details.parts.items():
         builder = Builder(str(source.root), classes)
@@ -185,7 +194,10 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
                 without.append(name)
                 continue
             for number, line in rows_of(source.root / label):
-                _add_line(builder, place, line.split(), size, source.root / label, number, details.names_file)
+                try:
+                    _add_line(builder, place, line.split(), size, source.root / label, number, details.names_file)
+                except UserError as error:
+                    report.fault(str(error))
         result[part] = builder.build()
     report.note("pictures without a label file, taken as without objects", without)
     return result
@@ -221,8 +233,8 @@ def _add_line(builder, place, words, size, file, number, names_file):
     label = int(words[0])
     if label >= len(builder.classes):
         raise UserError(
-            f"{file}, line {number} has class {label}; {names_file or 'the data'} has {len(builder.classes)} classes, 0 to "
-            f"{len(builder.classes) - 1}"
+            f"{file}, line {number} has class {label}; {names_file or 'the data'} has "
+            f"{len(builder.classes)} classes, 0 to {len(builder.classes) - 1}"
         )
     width, height = (math.nan if side is None else side for side in size)
     values = [float(word) * (height if i % 2 else width) for i, word in enumerate(words[1:])]
@@ -249,8 +261,10 @@ def write(parts: Mapping[str, Annotations], output: Output) -> None:
             output.text(str(label), "".join(f"{line}\n" for line in lines))
     if "val" not in where:
         where["val"] = where["train"]
-    names = {number: name for number, name in enumerate(classes)}
-    output.text("data.yaml", yaml.safe_dump({"path": ".", **where, "names": names}, sort_keys=False, allow_unicode=True))
+    names = dict(enumerate(classes))
+    output.text(
+        "data.yaml", yaml.safe_dump({"path": ".", **where, "names": names}, sort_keys=False, allow_unicode=True)
+    )
 
 
 def _line(found, index, picture):

@@ -258,7 +258,9 @@ def _note_absent(absent, ignored, job, part, report):
     if ignored and job.label_map is None and len(absent) == job.num_classes - 1 and absent[0] == 1:
         hint = f"masks of 0 and {job.ignore_index} need label_map: {{0: 0, {job.ignore_index}: 1}} in the configuration"
         if part == "train" and job.num_classes == 2:
-            raise UserError(f"{report.subject}: the labels hold class 0 alone, and {job.ignore_index} does not count; {hint}")
+            raise UserError(
+                f"{report.subject}: the labels hold class 0 alone, and {job.ignore_index} does not count; {hint}"
+            )
         kind += f" ({hint})"
     listed = [names[i] if names[i] == f"class {i}" else f"{i} {names[i]}" for i in absent if i != job.ignore_index]
     report.note(kind, listed)

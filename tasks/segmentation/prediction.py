@@ -42,8 +42,7 @@ def predict(
     """Predicts on pictures and writes, below `output`:
 
     - NAME.png: the picture with the classes' colours over it and a legend below;
-    - labels/NAME.png: the class numbers, an 8-bit PNG with a palette, of the picture's size; with a label_map the values
-      or colours that the user's own label pictures have;
+    - labels/NAME.png: class numbers, an 8-bit PNG with a palette; with a label_map its values or colours;
     - submission/NAME_pred_labelIds.png with `city_ids`: Cityscapes' ids, for its evaluation server;
     - predictions.json: a list of {file_name, width, height, classes: {name: share of the pixels}}.
 
@@ -202,7 +201,9 @@ def _write_labels(labels, job, colours, output, place, city_ids):
     if own.ndim == 2:
         if own is not labels:  # a value has the colour of its class
             changed = np.zeros_like(colours)
-            changed[in_own_values(job, np.arange(job.num_classes, dtype=np.uint8)[None])[0]] = colours[: job.num_classes]
+            changed[in_own_values(job, np.arange(job.num_classes, dtype=np.uint8)[None])[0]] = colours[
+                : job.num_classes
+            ]
             colours = changed
         save_png(_with_palette(own, colours), output / _LABELS / place)
     else:
