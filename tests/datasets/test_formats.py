@@ -1,6 +1,7 @@
 """Formats of annotations: recognised by content, read to the same boxes, written and read again."""
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_every_format_gives_the_same_boxes(name, divided, scenes, tmp_path):
     if divided:
         assert found == right
     else:
-        assert sorted(sum(found.values(), [])) == sorted(sum(right.values(), []))
+        assert sorted(chain(*found.values())) == sorted(chain(*right.values()))
         assert sorted(found) == ["train", "val"] and min(len(data.pictures(part)) for part in found) >= 4
 
 
@@ -83,7 +84,7 @@ def test_yolo_without_names_and_with_an_older_machines_paths(tmp_path):
     with pytest.raises(UserError, match=f"{label}, line 1 has class 7; classes.txt has 4 classes, 0 to 3"):
         own.open_data(folder)
     label.write_text("0 0.5 0.5 0.1\n")
-    with pytest.raises(UserError, match="line 1 is '0 0.5 0.5 0.1'; CLASS X Y WIDTH HEIGHT is expected"):
+    with pytest.raises(UserError, match=r"line 1 is '0 0\.5 0\.5 0\.1'; CLASS X Y WIDTH HEIGHT is expected"):
         formats.read(formats.recognise(folder, "yolo"), Report("x"))
 
 
@@ -101,13 +102,14 @@ def write_csv(folder, text):
         "filename,width,height,class,xmin,ymin,xmax,ymax\na b.png,100,50,cat,10,5,30,25\nü.png,100,50,dog,0,0,50,50\n",
         "a b.png,10,5,30,25,cat\nü.png,0,0,50,50,dog\n",
         'image;label;x;y;width;height\n\n"a b.png";cat;10;5;20;20\nü.png;dog;0;0;50;50\n',
-        "Image_Path\tClass\tx_min\ty_min\tx_max\ty_max\nC:\\data\\a b.png\tcat\t0.1\t0.1\t0.3\t0.5\nü.png\tdog\t0\t0\t0.5\t1\n",
+        "Image_Path\tClass\tx_min\ty_min\tx_max\ty_max\n"
+        "C:\\data\\a b.png\tcat\t0.1\t0.1\t0.3\t0.5\nü.png\tdog\t0\t0\t0.5\t1\n",
     ],
     ids=["tensorflow", "no header", "semicolons", "windows and shares"],
 )
 def test_csv(text, tmp_path):
     data = own.open_data(write_csv(tmp_path / "csv", text), division=own.Division(val=0.5))
-    rows = sorted(sum(own_data.boxes_of(data).values(), []))
+    rows = sorted(chain(*own_data.boxes_of(data).values()))
     assert rows == [("a b.png", "cat", 10.0, 5.0, 20.0, 20.0), ("ü.png", "dog", 0.0, 0.0, 50.0, 50.0)]
 
 

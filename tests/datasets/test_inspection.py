@@ -10,18 +10,18 @@ from PIL import Image
 
 from densebone.datasets import formats, inspection, own
 
-COUNT = 40
+COUNT = 200
 
 
 def found_in(folder, **options):
-    source, found = inspection.inspect(folder, **options)
+    _, found = inspection.inspect(folder, **options)
     return {finding.kind: finding.examples for finding in found}, {finding.kind: finding.level for finding in found}
 
 
 @pytest.fixture
 def voc(tmp_path):
     """A clean set in VOC's layout, without a picture without objects."""
-    scenes = own_data.write_scenes(tmp_path / "scenes", train=COUNT, val=10, seed=2)
+    scenes = own_data.write_scenes(tmp_path / "scenes", train=COUNT - 20, val=20, seed=2)
     data = own.open_data(scenes)
     for content in data.parts.values():
         content.keep_pictures(np.isin(np.arange(len(content.pictures)), content.picture))
@@ -135,6 +135,7 @@ def test_every_planted_fault_of_boxes_and_pictures_is_named(voc):
         "circle",
         plant.add_box(10, 10, 60, 60, "Circle") and "Circle",
     ]
+    planted["classes out of balance"] = ["Circle 1"]
     picture, sheet = plant.next()
     sheet.write_text(sheet.read_text().replace("<width>", "<width>1"))
     planted["pictures of another size than their annotation says"] = [picture.name]
