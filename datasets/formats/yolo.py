@@ -111,11 +111,12 @@ def _description(listing):
 def _names_of(content, file):
     names = content["names"]
     if isinstance(names, Mapping):
-        if sorted(names) != list(range(len(names))):
+        if set(names) != set(range(len(names))):
             raise UserError(f"{file}: the numbers of names are {few(sorted(names, key=str))}; 0, 1, 2, ... is expected")
         names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise UserError(f"{file}: names is {names!r}; a list of class names is expected")
+    plain = isinstance(names, list) and all(isinstance(name, (str, int, float)) for name in names)
+    if not names or not plain:
+        raise UserError(f"{file}: names is {str(names)[:60] if plain else type(names).__name__}; a list of class names is expected")
     return [" ".join(str(name).split()) for name in names]
 
 

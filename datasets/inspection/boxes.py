@@ -111,7 +111,7 @@ def _each_box(content: Annotations, sizes, findings):
     tiny = positive & ~outside & (boxes[:, 2:].max(1) < TINY)
     keys = [(p, c, *np.round(b, 3)) for p, c, b in zip(content.picture.tolist(), content.label.tolist(), boxes)]
     first: dict = {}
-    repeated = positive & [first.setdefault(key, place) != place for place, key in enumerate(keys)]
+    repeated = positive & np.array([first.setdefault(key, place) != place for place, key in enumerate(keys)], bool)
 
     def name(chosen):
         return [content.what(index) for index in np.flatnonzero(chosen)]
@@ -130,6 +130,8 @@ def _each_box(content: Annotations, sizes, findings):
 
 
 def _classes(parts, findings):
+    if not parts:
+        return
     first = next(iter(parts.values()))
     training = parts.get("train") or parts.get("") or first
     total = sum(content.per_class() for content in parts.values() if content.classes == first.classes)

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from densebone import UserError
-from densebone.datasets import coco, voc
+from densebone.datasets import coco, formats, inspection, label_map, voc
 from densebone.datasets.annotations import check_boxes, locate, match_classes
 from densebone.datasets.labelled import read_list
 from densebone.datasets.masks import read_mask
@@ -138,8 +138,39 @@ def kinds(tmp_path_factory):
         Kind("picture", pictures, lambda file: (read_header(file), read_image(file))),
         Kind("mask.png", masks, read_mask),
         Kind("weights", weights, read_arrays),
+        *_own_data(),
         Kind("model_card.json", [json.dumps(card).encode()], lambda file: read_card(file.parent)),
     ]
+
+
+def _own_data():
+    """The files of `densebone init`: read as training would, and inspected. Each in a folder with one picture."""
+    labelme = {"shapes": [{"label": "cat", "points": [[1, 2], [9, 2], [9, 8]], "shape_type": "polygon"}],
+               "imagePath": "a.jpg", "imageWidth": 50, "imageHeight": 40}  # fmt: skip
+    cvat = """<annotations><image id="0" name="a.jpg" width="50" height="40">
+        <box label="cat" xtl="1" ytl="2" xbr="20" ybr="30"/><polygon label="dog" points="1,2;9,2;9,8"/>
+        </image></annotations>"""
+    files = {
+        "yolo/a.txt": b"0 0.5 0.5 0.25 0.2\n1 0.1 0.1 0.3 0.1 0.3 0.4\n",
+        "described/data.yaml": b"path: .\ntrain: .\nnames: {0: cat, 1: dog}\n",
+        "labelme/a.json": json.dumps(labelme).encode(),
+        "cvat/all.xml": cvat.encode(),
+        "csv/boxes.csv": b"filename,class,xmin,ymin,xmax,ymax,split\na.jpg,cat,1,2,20,30,train\n",
+        "labels/labels.csv": b"file,label\na.jpg,cat\n",
+        "map/classes.csv": b"name,r,g,b\nvoid,0,0,0\nroad,128,0,0\n",
+    }
+    names = {"described": "yolo"}
+
+    def read(file):
+        name = file.parent.name
+        if name == "map":
+            return label_map.read_table(file)
+        if not (file.parent / "a.jpg").exists():
+            Image.new("RGB", (50, 40)).save(file.parent / "a.jpg")
+        source, _ = inspection.inspect(file.parent, names.get(name, name))
+        return formats.read(source, Report("data"))
+
+    return [Kind(name, [example], read) for name, example in files.items()]
 
 
 def _flat(name):
@@ -167,6 +198,7 @@ def test_mutated_inputs(kinds, tmp_path, monkeypatch):
     rng = np.random.default_rng(int(os.environ.get("DENSEBONE_SEED", 0)))
     for kind in kinds:
         for example in kind.examples:  # an example that is refused would try nothing
+            (tmp_path / kind.name).parent.mkdir(exist_ok=True)
             (tmp_path / kind.name).write_bytes(example)
             kind.read(tmp_path / kind.name)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -20,6 +20,7 @@ INTERFACE = {
     "prediction": {"predict": ["job", "paths", "output", "weights", "engine"], "describe": ["result"]},
     "exporting": {"export": ["job", "output", "weights", "check", "formats"], "describe": ["result"]},
     "browsing": {"samples": ["job", "count", "seed", "cell"]},
+    "project": {"decide": ["data", "wishes", "folder", "place"]},
     "sizing": {"network_and_input": ["job", "size"]},
 }
 TOOLKITS = {"detection": "ppdet", "segmentation": "paddleseg"}
