@@ -125,7 +125,8 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
                 continue
             box = _box([number(cell) for cell in cells], "left" in columns)
             if shares:
-                box = _in_pixels(box, source.root / files.get(picture, by_name.get(PurePosixPath(picture).name, picture)))
+                file = files.get(picture) or by_name.get(PurePosixPath(picture).name, picture)
+                box = _in_pixels(box, source.root / file)
             builder.add(
                 places[part, picture], builder.add_class(kind), box, f"line {line} of {PurePosixPath(name).name}"
             )

@@ -116,7 +116,8 @@ def _names_of(content, file):
         names = [names[number] for number in range(len(names))]
     plain = isinstance(names, list) and all(isinstance(name, (str, int, float)) for name in names)
     if not names or not plain:
-        raise UserError(f"{file}: names is {str(names)[:60] if plain else type(names).__name__}; a list of class names is expected")
+        shown = repr(names)[:60] if plain else f"a {type(names).__name__}"
+        raise UserError(f"{file}: names is {shown}; a list of class names is expected")
     return [" ".join(str(name).split()) for name in names]
 
 
