@@ -23,7 +23,9 @@ def test_files_that_are_no_pictures_are_named(tmp_path):
     (tmp_path / "train" / SYNSETS[0] / "x.png").write_text("x")
     (tmp_path / "train" / SYNSETS[1] / "y.png").symlink_to(tmp_path / "gone")
     pictures = ImageNetFolder(root=str(tmp_path)).open("train", 3)
-    with pytest.raises(UserError, match=r"2 pictures of .* cannot be used: .*x\.png is no picture; .*y\.png is no picture"):
+    with pytest.raises(
+        UserError, match=r"2 pictures of .* cannot be used: .*x\.png is no picture; .*y\.png is no picture"
+    ):
         check_pictures(pictures)
 
 
