@@ -27,6 +27,7 @@ class Job(task.Job):
         class_names: one for each class, or None.
         use_gpu: None takes a GPU when there is one.
         checked: what `data.check_data` found, by part.
+        epochs: of the whole training, in place of the configuration's iters; None where those count.
     """
 
     task: ClassVar[str] = "segmentation"
@@ -42,6 +43,7 @@ class Job(task.Job):
     class_names: list[str] | None
     use_gpu: bool | None
     checked: dict[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
