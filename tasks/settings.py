@@ -55,9 +55,13 @@ def read_settings(
 
 def whole(option: str, text: str) -> int:
     """A whole number of at least 1; UserError for anything else."""
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+    if not _is_whole(text) or int(text) < 1:
         raise UserError(f"{option} is {text!r}; a whole number of at least 1 is expected")
     return int(text)
+
+
+def _is_whole(text):
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _rate(text):
@@ -71,7 +75,7 @@ def _rate(text):
 
 
 def _size(texts):
-    usable = len(texts) in (1, 2) and all(text.isascii() and text.isdigit() for text in texts)
+    usable = len(texts) in (1, 2) and all(map(_is_whole, texts))
     if not usable or not all(int(text) > 0 and int(text) % STRIDE == 0 for text in texts):
         raise UserError(
             f"--imgsz is {' '.join(texts)!r}; one side or HEIGHT WIDTH in pixels is expected, multiples of {STRIDE} "
@@ -102,7 +106,7 @@ def device_override(device: str | None) -> list[str]:
     if device is None:
         return []
     kind, colon, number = device.partition(":")
-    if kind not in ("cpu", "gpu") or (colon and (kind == "cpu" or not (number.isascii() and number.isdigit()))):
+    if kind not in ("cpu", "gpu") or (colon and (kind == "cpu" or not _is_whole(number))):
         raise UserError(f"--device is {device!r}; cpu, gpu or gpu:N, such as gpu:0, is expected")
     if kind == "gpu":
         _check_gpu(device, number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,6 +128,7 @@ class Wandb(Logger):
 
     def open(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """See `Logger`."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its reports to its makers
         import wandb
 
         known = _number(self.folder, "wandb") if rows else None
@@ -147,7 +149,7 @@ class Wandb(Logger):
 
     def close(self) -> None:
         """See `Logger`."""
-        self.run.finish(quiet=True)
+        self.run.finish()
 
 
 class MLflow(Logger):
@@ -157,8 +159,10 @@ class MLflow(Logger):
 
     def open(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """See `Logger`."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # its reports to its makers
         from mlflow import MlflowClient
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         place = (self.folder / "mlflow").absolute()
         if "MLFLOW_TRACKING_URI" in os.environ:
             self.client = MlflowClient()

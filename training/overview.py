@@ -28,7 +28,7 @@ def overview(run: Any) -> dict[str, str]:
         "batch": " ".join(batch) + (f" = {images} pictures an iteration" if len(batch) > 1 else ""),
         "length": f"{_number(epochs)} epochs of {run.per_epoch} iterations = {run.iters} iterations",
         "snapshots": f"every {run.save_interval} iterations" + (", evaluated" if run.evaluates else ""),
-        "patience": f"{run.patience} evaluations" if run.patience else "",
+        "patience": _patience(run.patience),
         "learning rate": f"{known.get('schedule') or _number(run.optimizer.get_lr())}, {kind}",
         "weights": known.get("weights") or "random",
         "device": paddle.get_device() + (", mixed precision" if run.scaler else ""),
@@ -36,6 +36,12 @@ def overview(run: Any) -> dict[str, str]:
         "folder": str(run.folder),
     }
     return {name: words for name, words in rows.items() if words}
+
+
+def _patience(evaluations):
+    if evaluations is None:
+        return ""
+    return f"stops after {evaluations} evaluation{'s' * (evaluations > 1)} without a better one"
 
 
 def _number(value):

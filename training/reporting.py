@@ -93,7 +93,7 @@ class Reporter:
         self.meter.add(losses)
         self.pace.iterated()
         if self.screen.is_due():
-            self.screen.draw(self._live(iteration, rate))
+            self.screen.draw(self._live(means(self.meter.rows), iteration, rate))
 
     def report(self, iteration: int, rate: float) -> None:
         """Reports and notes the mean losses since the last report; `rate` is the learning rate."""
@@ -106,6 +106,8 @@ class Reporter:
             f"{self.plan.images / seconds:.1f} images/s, {self._left(iteration)}",
             is_last=iteration == self.plan.iters,
         )
+        if self.screen.is_live:
+            self.screen.draw(self._live(losses, iteration, rate))
         self.note("train", iteration, {"lr": float(rate), **losses})
 
     def note(self, kind: str, iteration: int, values: Mapping[str, float]) -> None:
@@ -125,11 +127,11 @@ class Reporter:
 
     def _left(self, iteration):
         left = timedelta(seconds=round(self.pace.left(iteration)))
-        return f"{left} left" if self.pace.is_whole() else f"{left} left and the evaluations"
+        return f"{left} left" if self.pace.is_whole() else f"{left} left plus evaluations"
 
-    def _live(self, iteration, rate):
+    def _live(self, losses, iteration, rate):
         """The parts of the live line. What matters most comes first: a narrow terminal cuts the rest."""
-        plan, losses = self.plan, means(self.meter.rows)
+        plan, losses = self.plan, dict(losses)
         total = f"loss {losses.pop('loss'):.4f}" if "loss" in losses else ""
         parts = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items())
         return [

@@ -118,8 +118,8 @@ class Screen:
             self.log.close()
 
     def _write(self, text):
-        if self.log:
-            self.log.emit(logging.LogRecord("densebone", logging.INFO, "", 0, text, None, None))
+        for line in text.splitlines() if self.log else ():
+            self.log.handle(logging.LogRecord("densebone", logging.INFO, "", 0, line, None, None))
 
 
 def _log_seconds():

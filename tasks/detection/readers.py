@@ -10,6 +10,8 @@ from ..settings import both_sides, in_strides
 READERS = ("TrainReader", "EvalReader", "TestReader")
 # arguments of PaddleDetection's transforms that are a size: [height, width], or one side
 _SIZES = ("target_size", "input_dim")
+# transforms whose `size` is one
+_SIZED = ("Pad", "CenterNetStretch")
 
 
 def transforms(cfg: Mapping[str, Any], readers: Sequence[str] = READERS) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -37,7 +39,7 @@ def resize(cfg: Any, imgsz: Sequence[int], several: bool = True) -> None:
         if len(shape := inputs.get("image_shape") or ()) >= 2:
             inputs["image_shape"] = [*shape[:-2], *(n if side > 0 else side for n, side in zip(new, shape[-2:]))]
     for transform, arguments in transforms(cfg):
-        for key in set(arguments) & {*_SIZES, *(["size"] if transform == "Pad" else [])}:
+        for key in set(arguments) & {*_SIZES, *(["size"] if transform in _SIZED else [])}:
             if not _chooses(transform, arguments):
                 arguments[key] = list(new)
             elif several and old:
@@ -65,7 +67,7 @@ def fixed_size(cfg: Mapping[str, Any]) -> tuple[int, int] | None:
         for transform, arguments in transforms(cfg, (reader,)):
             if "input_h" in arguments and "input_w" in arguments:
                 return arguments["input_h"], arguments["input_w"]
-            size = arguments.get("target_size")
+            size = arguments.get("size" if transform == "CenterNetStretch" else "target_size")
             if size and not _chooses(transform, arguments):
                 return both_sides(size) if isinstance(size, (list, tuple)) else (size, size)
     return None
