@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_model(arguments: Namespace) -> None:
     """Raises UserError for an option that --model does not go with."""
-    for name in ("config", "override", "data", "weights"):
+    for name in ("config", "override", "data", "weights", "device", "imgsz"):
         if getattr(arguments, name):
             raise UserError(f"--{name} is for a configuration, and --model needs none; leave one of the two out")
     options.check_task(arguments, TASKS["classification"], arguments.model)
