@@ -266,6 +266,7 @@ class Run:
         # the first process alone has the rows
         if not processes.agree(int(stopping.is_over(rows, self.best_score, self.patience))):
             return False
+        self.reporter.history.draw()  # of a run that was killed before it
         if self.rank == 0:
             if (checkpoints.info(self.folder / "model_final") or {}).get("iteration") != self.iteration:
                 self._save("model_final")
