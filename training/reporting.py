@@ -130,19 +130,22 @@ class Reporter:
         return f"{left} left" if self.pace.is_whole() else f"{left} left plus evaluations"
 
     def _live(self, losses, iteration, rate):
-        """The parts of the live line. What matters most comes first: a narrow terminal cuts the rest."""
+        """The live line in parts. Where the terminal is too narrow, the parts of the loss are left out."""
         plan, losses = self.plan, dict(losses)
         total = f"loss {losses.pop('loss'):.4f}" if "loss" in losses else ""
         parts = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items())
-        return [
+        line = [
             f"epoch {(iteration - 1) // plan.per_epoch + 1}/{-(-plan.iters // plan.per_epoch)}",
             f"iteration {iteration}/{plan.iters}",
             self._left(iteration),
             f"{total} ({parts})" if parts else total,
-            f"learning rate {rate:.3g}",
+            f"lr {rate:.3g}",
             f"{plan.images * self.pace.rate():.1f} images/s",
             memory(),
         ]
+        if self.screen.excess(line) > 0:
+            line[3] = total
+        return line
 
 
 class Meter:

@@ -86,6 +86,10 @@ class Screen:
         """Whether the live line is old enough to be drawn again."""
         return self.is_live and (self.drawn is None or self.clock() - self.drawn >= _REDRAW)
 
+    def excess(self, parts: Sequence[str]) -> int:
+        """By how many characters a live line is too long for the terminal."""
+        return len("  ".join(parts)) - self.console.width
+
     def draw(self, parts: Sequence[str]) -> None:
         """Redraws the live line; what is too long for the terminal is cut at its end."""
         if not self.is_live:
