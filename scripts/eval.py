@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 1 when pictures were left out."""
     parser = options.parser("eval", __doc__)
     options.add_weights(parser)
+    options.add_size(parser)
     options.add_strict(parser)
     options.add_task_options(parser, "eval")
     options.add_engine(parser)

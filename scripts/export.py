@@ -67,8 +67,8 @@ def _export_model(arguments: Namespace) -> None:
     from ..datasets.imagenet import NAMES
     from ..deploy.export import describe_formats, export_model
 
-    if arguments.check or arguments.data or arguments.override:
-        raise UserError("--check, --data and -o are for a configuration; with a MODEL leave them out")
+    if arguments.check or arguments.data or arguments.override or arguments.device:
+        raise UserError("--check, --data, --device and -o are for a configuration; with a MODEL leave them out")
     report = export_model(
         arguments.model, arguments.output, arguments.weights, arguments.random, arguments.format,
         arguments.input_size, arguments.batch, arguments.int8, NAMES,

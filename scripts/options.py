@@ -11,6 +11,7 @@ from typing import Any
 from ..datasets import formats, splitting
 from ..errors import UserError, printable, suggest
 from ..system.packages import ENGINES, PRECISIONS
+from ..tasks.settings import Settings, device_override, read_settings, use_device
 from ..tasks.task import TASKS, Job, Task, task_of
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -34,6 +35,7 @@ def parser(command: str, doc: str | None, config_needed: bool = True) -> Argumen
         help="set keys of the configuration: TrainReader.batch_size=4, iters=100; numbers step into lists",
     )  # fmt: skip
     add_plugin(result)
+    result.add_argument("--device", help="cpu, gpu or gpu:N; default: what the configuration says")
     result.add_argument(
         "--data", metavar="DIR", help="folder of the data set, for training, evaluation and class names"
     )
@@ -96,6 +98,29 @@ def engine_options(arguments: Namespace) -> dict[str, Any] | None:
     return {"engine": arguments.engine, "precision": arguments.precision or "fp32", "threads": arguments.threads}
 
 
+def add_size(result: ArgumentParser) -> None:
+    """Adds --imgsz, for the commands that give pictures to the network of a configuration."""
+    result.add_argument(
+        "--imgsz", nargs="+", metavar="N", help="size of the pictures in pixels: one side, or HEIGHT WIDTH"
+    )
+
+
+def add_settings(result: ArgumentParser) -> None:
+    """Adds --epochs, --batch, --lr and --imgsz: what training changes most often of a configuration."""
+    result.add_argument("--epochs", metavar="N", help="of the whole training; the schedule is scaled with it")
+    result.add_argument("--batch", metavar="N", help="pictures in a batch, of each process")
+    result.add_argument("--lr", metavar="RATE", help="learning rate")
+    add_size(result)
+
+
+def given_settings(arguments: Namespace) -> Settings:
+    """The settings that the options of `add_settings` and `add_size` give; UserError for what they do not allow."""
+    imgsz = getattr(arguments, "imgsz", None)
+    if not hasattr(arguments, "epochs"):
+        return read_settings(imgsz=imgsz)
+    return read_settings(arguments.epochs, arguments.batch, arguments.lr, imgsz)
+
+
 def add_task_options(result: ArgumentParser, command: str) -> None:
     """Adds the options that only one task has, of every task."""
     for task in TASKS.values():
@@ -130,14 +155,19 @@ def open_job(arguments: Namespace) -> tuple[Task, Job]:
     A command with -w fills the model with trained weights, so the configuration's pretrained weights are left out.
 
     Raises:
-        UserError: no such configuration; one that cannot be read; an option of another task.
+        UserError: no such configuration; one that cannot be read; an option of another task, or out of range.
     """
     path = find_config(arguments.config)
     task = task_of(path)
     check_task(arguments, task, path)
     pretrained = not hasattr(arguments, "weights")
+    settings, device = given_settings(arguments), getattr(arguments, "device", None)
+    overrides = [*arguments.override, *device_override(device)]
     plugins = _import_plugins(arguments.plugin)
-    job = task.part("config").load(path, arguments.override, arguments.data, pretrained=pretrained, plugins=plugins)
+    job = task.part("config").load(path, overrides, arguments.data, pretrained=pretrained, plugins=plugins)
+    use_device(device)
+    if settings:
+        task.part("settings").change(job, settings)
     job.strict = getattr(arguments, "strict", False)
     return task, job
 

@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = options.parser("predict", __doc__, config_needed=False)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="picture, folder or glob pattern")
     options.add_weights(parser)
+    options.add_size(parser)
     parser.add_argument("-O", "--output", help="folder for the result; default save_dir/NAME/predictions")
     parser.add_argument("--model", metavar="FOLDER", help="an exported classifier, in place of -c")
     parser.add_argument("--json", action="store_true", help="print the rows of predictions.json, a line each")
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_model(arguments: Namespace) -> None:
     """Raises UserError for an option that --model does not go with."""
-    for name in ("config", "override", "data", "weights"):
+    for name in ("config", "override", "data", "weights", "device", "imgsz"):
         if getattr(arguments, name):
             raise UserError(f"--{name} is for a configuration, and --model needs none; leave one of the two out")
     options.check_task(arguments, TASKS["classification"], arguments.model)

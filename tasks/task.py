@@ -5,10 +5,12 @@ A task is a folder. Each has the same files with the same functions:
     options.py     add_options(parser, command)                     what only this task's commands take
                    read_options(arguments, command, job)            -> keyword arguments for the functions below
     config.py      load(path, overrides, data, pretrained)          -> Job
+    settings.py    change(job, settings)                            puts --epochs, --imgsz, ... into the job
+                   describe(job, evaluates)                         -> what the table of a run says of it
     data.py        check_data(job, part)                            -> Report; raises on data that cannot be used
                    class_names(job)                                 -> one name for each class
     weights.py     load_trained(job, weights, model)                -> Trained
-    training.py    train(job, resume, evaluate, amp, vdl, seed, overwrite)      -> folder of the run
+    training.py    train(job, resume, evaluate, amp, loggers, seed, overwrite, patience)      -> folder of the run
     evaluation.py  evaluate(job, weights, engine, **options)        -> dict;  describe(result) -> lines to print
     prediction.py  predict(job, paths, output, weights, engine, **options)      -> dict;  describe(result)
     exporting.py   export(job, output, weights, check, formats, **options)      -> dict;  describe(result)
@@ -35,6 +37,7 @@ from .configuration import top_level_keys
 PARTS = (
     "options",
     "config",
+    "settings",
     "data",
     "weights",
     "training",

@@ -6,7 +6,6 @@ logs, `checkpoints` writes the snapshots.
 
 import math
 import random
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -21,15 +20,15 @@ from ..backbones.pruning import learned_convs, set_progress
 from ..errors import UserError
 from ..system import signals
 from ..weights.loader import load_weights
-from ..weights.reader import read_pickle
-from . import checkpoints, processes
+from . import checkpoints, processes, stopping
 from .batches import Batches, seeds
 from .finite import bad_weight
 from .loading import load, stacked
-from .reporting import Reporter, means
+from .overview import overview
+from .reporting import Plan, Reporter, means
+from .resuming import load_optimizer
+from .screen import Screen
 
-# Entries of an optimizer's state that do not belong to one parameter.
-_NOT_MOMENTS = ("LR_Scheduler", "master_weights", "last_epoch")
 #: the checkpoint of a run that was ended between two snapshots; the next snapshot takes its place
 INTERRUPTED = "interrupted"
 
@@ -39,8 +38,9 @@ def train(
     folder: Path,
     checkpoint: Path | None = None,
     about: Mapping[str, Any] | None = None,
-    vdl: bool = False,
+    loggers: Sequence[str] = (),
     seed: int | None = None,
+    patience: int | None = None,
 ) -> Path:
     """Trains into a folder.
 
@@ -49,8 +49,9 @@ def train(
         folder: of the run.
         checkpoint: FOLDER/NAME to resume from, or None to start from scratch; see `checkpoints.starting_point`.
         about: the info of the checkpoint.
-        vdl: log to VisualDL, into FOLDER/vdl.
+        loggers: keys of `loggers.LOGGERS`.
         seed: of the whole run, 0 to 2^32 - 1. None takes the checkpoint's, or a random one.
+        patience: stop when this many evaluations in a row were no better than the best; None never stops.
 
     Returns:
         The folder.
@@ -64,7 +65,8 @@ def train(
     # built before.
     with unique_name.guard():
         run = make(seed)
-        run.start(checkpoint, about, vdl)
+        run.patience = patience
+        run.start(checkpoint, about, loggers)
         run.train()
     return folder
 
@@ -91,6 +93,10 @@ class Run:
     best_score: str = ""
     #: the configuration's names of the training data, its batch size, and the learning rate, for messages
     data_key, batch_key, rate_key = "train_dataset", "batch_size", "lr_scheduler.learning_rate"
+    #: beginnings of the names of the toolkit's loggers, whose lines go to train.log
+    toolkit_loggers: tuple[str, ...] = ()
+    #: see `train`
+    patience: int | None = None
 
     # open_data sets these
     dataset: Any
@@ -149,6 +155,10 @@ class Run:
         """The context in which `losses_of` runs."""
         return nullcontext()
 
+    def settings(self) -> dict[str, str]:
+        """What only the task knows of the table at the run's start; see `overview.overview`."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         """JSON values to store with a checkpoint, besides those that every run stores."""
         return {}
@@ -169,20 +179,21 @@ class Run:
         """Loads the model's weights from a checkpoint, FOLDER/NAME."""
         load_weights(self.model, checkpoint.with_name(checkpoint.name + ".pdparams"))
 
-    def start(self, checkpoint: Path | None, about: Mapping[str, Any], vdl: bool) -> None:
+    def start(self, checkpoint: Path | None, about: Mapping[str, Any], loggers: Sequence[str] = ()) -> None:
         """Resumes from a checkpoint, if there is one, and opens the history and logs.
 
         Args:
             checkpoint: FOLDER/NAME, or None.
             about: the info of the checkpoint, or {}.
-            vdl: log to VisualDL.
+            loggers: keys of `loggers.LOGGERS`.
         """
+        self.screen = Screen(self.folder / "train.log", self.rank == 0, goes_on=checkpoint is not None)
+        self.screen.attach(self.toolkit_loggers)
         if checkpoint is not None:
             self._resume(checkpoint, about)
         images = self.batch_size * self.accumulate * self.ranks
-        self.reporter = Reporter(
-            self.folder, self.iteration, self.iters, self.per_epoch, images, is_first=self.rank == 0, vdl=vdl
-        )
+        plan = Plan(self.iters, self.per_epoch, self.save_interval, self.evaluates, images)
+        self.reporter = Reporter(self.folder, self.job.name, self.iteration, plan, self.screen, self.rank == 0, loggers)
         self.reporter.restart(about.get("losses", ()))
         scores = [row[self.best_score] for row in self.reporter.evaluations()]
         self.best = max(scores, default=about.get(self._best_key))
@@ -195,53 +206,40 @@ class Run:
 
     def _resume(self, checkpoint, about):
         self.load_weights(checkpoint)
-        self.iteration = self.saved = self._load_optimizer(checkpoint, about)
+        self.iteration = self.saved = load_optimizer(self.optimizer, self.model, checkpoint, about)
         if self.scaler and about.get("scaler"):
             self.scaler.load_state_dict({**about["scaler"], "scale": np.array([about["scaler"]["scale"]], "float32")})
         before = about.get("iterations_per_epoch", self.per_epoch)
-        if self.rank == 0 and before != self.per_epoch:
-            print(
+        if before != self.per_epoch:
+            self.screen.say(
                 f"note: an epoch has {self.per_epoch} iterations here and had {before}, so other pictures follow; the "
                 f"run goes on in epoch {self.iteration // self.per_epoch + 1}",
-                file=sys.stderr,
+                is_note=True,
             )
-        if self.rank == 0 and self.iteration < self.iters:
-            print(f"resuming from {checkpoint}: iteration {self.iteration} of {self.iters}", flush=True)
-        elif self.rank == 0:
-            print(f"training is complete: {checkpoint} is at iteration {self.iteration} of {self.iters}")
-
-    def _load_optimizer(self, checkpoint, about):
-        """Restores the optimizer and its schedule. Returns the number of iterations done."""
-        file = checkpoint.with_name(checkpoint.name + ".pdopt")
-        read_pickle(file)  # refuses anything but weights, before Paddle unpickles the file
-        state = paddle.load(str(file))
-        # in a checkpoint that PaddleSeg wrote, only the scheduler counts iterations
-        iteration = about.get("iteration", state.get("LR_Scheduler", {}).get("last_epoch"))
-        parameters = tuple(f"{parameter.name}_" for parameter in self.model.parameters())
-        foreign = [key for key in state if key not in _NOT_MOMENTS and not key.startswith(parameters)]
-        if iteration is None or foreign:
-            raise UserError(
-                f"cannot resume from {checkpoint}: {file.name} is not the state of this network's optimizer "
-                f"({f'it holds {foreign[0]}' if foreign else 'it holds no learning-rate schedule'}); start anew"
-            )
-        kind = type(self.optimizer).__name__
-        if about.get("optimizer", kind) != kind:
-            raise UserError(
-                f"cannot resume from {checkpoint}: it was trained with the optimizer {about['optimizer']}, and the "
-                f"configuration has {kind}; take the one that it was trained with, or start anew"
-            )
-        self.optimizer.set_state_dict(state)
-        return iteration
+        if self.iteration < self.iters:
+            self.screen.say(f"resuming from {checkpoint}: iteration {self.iteration} of {self.iters}")
+        else:
+            self.screen.say(f"training is complete: {checkpoint} is at iteration {self.iteration} of {self.iters}")
 
     def train(self) -> None:
         """Trains from the current iteration to the last one.
 
         Ctrl-C, SIGTERM and an error while pictures are read leave the checkpoint `INTERRUPTED` behind.
         """
+        try:
+            self._train()
+        finally:
+            self.reporter.close()
+
+    def _train(self):
+        if self.iteration < self.iters and self.rank == 0:
+            self.reporter.begin(overview(self))
         is_scored = any(row["iteration"] == self.iteration for row in self.reporter.evaluations())
         if self._is_snapshot() and self.evaluates and not is_scored:  # killed between a snapshot and its evaluation
             self._evaluate()
         if self._is_snapshot():
+            if self._stops():
+                return
             self.after_snapshot()
         self.model.train()
         try:
@@ -249,15 +247,31 @@ class Run:
                 self._iterate(parts)
                 if self._is_snapshot():
                     self._snapshot()
+                    if self._stops():
+                        return
                     self.after_snapshot()
                     self.reporter.restart()
         except KeyboardInterrupt:
             self._save_interrupted()
             raise
-        self.reporter.close()
 
     def _is_snapshot(self):
         return self.iteration > 0 and (self.iteration % self.save_interval == 0 or self.iteration == self.iters)
+
+    def _stops(self):
+        """Whether patience is at its end; then the last snapshot becomes model_final."""
+        if self.patience is None or self.iteration == self.iters:
+            return False
+        rows = self.reporter.evaluations()
+        # the first process alone has the rows
+        if not processes.agree(int(stopping.is_over(rows, self.best_score, self.patience))):
+            return False
+        self.reporter.history.draw()  # of a run that was killed before it
+        if self.rank == 0:
+            if (checkpoints.info(self.folder / "model_final") or {}).get("iteration") != self.iteration:
+                self._save("model_final")
+            self.screen.say(stopping.explanation(rows, self.best_score, self.iteration, self.iters))
+        return True
 
     def _iterate(self, parts):
         """One iteration, all of it or nothing."""
@@ -266,8 +280,9 @@ class Run:
             if self.is_learned:
                 set_progress(self.model, self.iteration / self.iters)
             rate = self.optimizer.get_lr()
-            self.reporter.add(self._step(parts))
+            losses = self._step(parts)
             self.iteration += 1
+            self.reporter.add(losses, self.iteration, rate)
             if self._is_snapshot() or self.iteration % self.job.log_iters == 0:
                 self.reporter.report(self.iteration, rate)
 
@@ -323,27 +338,29 @@ class Run:
             )
 
     def _snapshot(self):
-        # plain batch norm has other statistics in every process; share them, so that evaluation sees what is saved
-        processes.share(self.shared())
-        self._check_weights()
-        self._save("model_final" if self.iteration == self.iters else self.snapshot_name())
-        if self.rank == 0 and self.job.keep_checkpoints:
-            checkpoints.remove_old(self.folder, self.iteration, self.job.keep_checkpoints)
+        with self.reporter.measured("snapshot"):
+            # plain batch norm has other statistics in every process; share them, so that evaluation sees what is saved
+            processes.share(self.shared())
+            self._check_weights()
+            self._save("model_final" if self.iteration == self.iters else self.snapshot_name())
+            if self.rank == 0 and self.job.keep_checkpoints:
+                checkpoints.remove_old(self.folder, self.iteration, self.job.keep_checkpoints)
         if self.evaluates:
             self._evaluate()
         self.reporter.history.draw()
 
     def _evaluate(self):
         """Evaluates on every process. The first one saves the weights when they are the best so far."""
-        values = self.score()
-        self.model.train()
-        if self.rank == 0:
-            print(", ".join(f"{name} {value:.4f}" for name, value in values.items()), flush=True)
-            if self.best is None or values[self.best_score] >= self.best:
-                self.best = values[self.best_score]
-                self._save("best_model")
-            # noted last, so that a run killed before this line evaluates again
-            self.reporter.note("eval", self.iteration, values)
+        with self.reporter.measured("evaluation"):
+            values = self.score()
+            self.model.train()
+            if self.rank == 0:
+                self.screen.say(", ".join(f"{name} {value:.4f}" for name, value in values.items()))
+                if self.best is None or values[self.best_score] >= self.best:
+                    self.best = values[self.best_score]
+                    self._save("best_model")
+                # noted last, so that a run killed before this line evaluates again
+                self.reporter.note("eval", self.iteration, values)
 
     def _check_weights(self):
         """Refuses to save weights that are not finite: a step can spoil them although its loss was finite."""
@@ -373,7 +390,7 @@ class Run:
         if name not in (INTERRUPTED, "best_model"):
             checkpoints.remove(self.folder, INTERRUPTED)
         self.saved = self.iteration
-        print(f"saved {self.folder / name}", flush=True)
+        self.screen.say(f"saved {self.folder / name}")
 
     def _seed_generators(self):
         """Seeds the generators of Python, NumPy and Paddle for this iteration and process."""

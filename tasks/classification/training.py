@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -29,11 +29,12 @@ from .mixing import mix, soft_labels
 from .optimizers import build_optimizer
 from .precision import Precision, full_state
 from .schedules import Schedule
+from .settings import describe
 
 
 def train(
-    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, vdl: bool = False,
-    seed: int | None = None, overwrite: bool = False,
+    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, loggers: Sequence[str] = (),
+    seed: int | None = None, overwrite: bool = False, patience: int | None = None,
 ) -> Path:  # fmt: skip
     """Trains what the configuration describes, into save_dir/NAME of the configuration.
 
@@ -54,8 +55,8 @@ def train(
         print("note: sync_bn is for GPUs; here each process's batch norms see its own pictures", file=sys.stderr)
     processes.start()
     with only_one(job):
-        checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
-        return loop.train(lambda seed: Run(job, seed, evaluate), job.folder, checkpoint, about, vdl, seed)
+        checkpoint, about = begin(job, resume, evaluate, seed, overwrite, loggers, patience)
+        return loop.train(lambda seed: Run(job, seed, evaluate), job.folder, checkpoint, about, loggers, seed, patience)
 
 
 class Run(loop.Run):
@@ -93,9 +94,9 @@ class Run(loop.Run):
         )
         self.average = None if job.ema is None else MovingAverage(self.model.state_dict(), job.ema)
 
-    def start(self, checkpoint: Path | None, about: Mapping[str, Any], vdl: bool) -> None:
+    def start(self, checkpoint: Path | None, about: Mapping[str, Any], loggers: Sequence[str] = ()) -> None:
         """See `loop.Run`."""
-        super().start(checkpoint, about, vdl)
+        super().start(checkpoint, about, loggers)
         self.mixed.decorate(self.model, self.optimizer)
 
     def precision(self) -> AbstractContextManager:
@@ -122,6 +123,10 @@ class Run(loop.Run):
         with self.average.applied(self.model) if self.average else nullcontext():
             result = score(self.model, self.job)
         return {"top1": result["top1"], "top5": result["top5"]}
+
+    def settings(self) -> dict[str, str]:
+        """See `loop.Run`."""
+        return describe(self.job, self.evaluates)
 
     def facts(self) -> dict[str, Any]:
         """See `checkpoint_facts`."""

@@ -11,12 +11,11 @@ from typing import Any
 from ...training.finite import check_gradients, check_weights
 from ..configuration import flatten
 from . import config
+from .readers import resize, transforms
 
 BASES = Path(__file__).resolve().parents[2] / "configs" / "detection" / "_base_"
 TITLE = "PaddleDetection"
 PICTURES = 4
-# The sizes in a reader that a trial replaces: key -> its new value for a side in pixels.
-_SIZES = {"target_size": lambda s: [s, s], "input_h": lambda s: s, "input_w": lambda s: s}
 
 
 @dataclass(frozen=True)
@@ -175,14 +174,10 @@ def _step(trainer, batch, epoch, enter):
 
 def _shrink(cfg, side):
     """Sets every size in the readers of a configuration to `side` pixels, and the classes in their transforms to 4."""
-    for name in ("TrainReader", "EvalReader", "TestReader"):
-        reader = cfg[name]
-        if "image_shape" in (reader.get("inputs_def") or {}):
-            shape = reader["inputs_def"]["image_shape"]
-            reader["inputs_def"]["image_shape"] = [*shape[:-2], side, side]
-        for step in [*(reader.get("sample_transforms") or ()), *(reader.get("batch_transforms") or ())]:
-            for transform, arguments in step.items():
-                _shrink_transform(transform, arguments or {}, side)
+    resize(cfg, (side, side), several=False)
+    for _, arguments in transforms(cfg):
+        if "num_classes" in arguments:
+            arguments["num_classes"] = 4
 
 
 def _find_more(block):
@@ -192,11 +187,3 @@ def _find_more(block):
             _find_more(value)
         elif key == "score_threshold":
             block[key] = 0.001
-
-
-def _shrink_transform(name, arguments, side):
-    for key in set(arguments) & set(_SIZES):
-        is_list_of_sizes = name in ("RandomResize", "BatchRandomResize")
-        arguments[key] = [_SIZES[key](side)] if is_list_of_sizes else _SIZES[key](side)
-    if "num_classes" in arguments:
-        arguments["num_classes"] = 4

@@ -17,6 +17,7 @@ class Job(task.Job):
         path: the file.
         cfg: PaddleDetection's global configuration, which its trainer and its components read.
         checked: what `data.check_data` found, by part.
+        short_warmup: the warm-up is at most a tenth of the training, whatever the configuration says.
         given_weights: what an override said in PaddleDetection's spelling, `-o weights=FILE`; else None.
     """
 
@@ -24,6 +25,7 @@ class Job(task.Job):
     path: Path
     cfg: Any
     given_weights: str | None = None
+    short_warmup: bool = False
     checked: dict[str, Any] = field(default_factory=dict)
 
     @property

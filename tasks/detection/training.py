@@ -7,7 +7,7 @@ PaddleDetection's resumes begins the epoch anew, and sees other pictures than an
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,12 @@ from .data import class_names, using
 from .evaluation import evaluator, run_evaluation
 from .job import Job
 from .scoring import fast_scores
+from .settings import describe, limit_warmup
 
 
 def train(
-    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, vdl: bool = False,
-    seed: int | None = None, overwrite: bool = False,
+    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, loggers: Sequence[str] = (),
+    seed: int | None = None, overwrite: bool = False, patience: int | None = None,
 ) -> Path:  # fmt: skip
     """Trains what the configuration describes, into save_dir/NAME of the configuration.
 
@@ -57,13 +58,15 @@ def train(
     if amp and not cfg.use_gpu:
         amp = False
         print("note: PaddleDetection uses mixed precision on a GPU only; this trains in float32", file=sys.stderr)
-    vdl = bool(vdl or cfg.get("use_vdl"))
+    loggers = [*loggers, *(["vdl"] if cfg.get("use_vdl") else [])]
     cfg.setdefault("output_eval", str(job.folder))  # else PaddleDetection writes bbox.json into the current folder
     processes.start()
     with only_one(job):
-        checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
+        checkpoint, about = begin(job, resume, evaluate, seed, overwrite, loggers, patience)
         with using(job, *("train", "val")[: 1 + evaluate]), fast_scores():
-            return loop.train(lambda seed: Run(job, seed, evaluate, amp), job.folder, checkpoint, about, vdl, seed)
+            return loop.train(
+                lambda seed: Run(job, seed, evaluate, amp), job.folder, checkpoint, about, loggers, seed, patience
+            )
 
 
 def _check_kind(cfg):
@@ -95,6 +98,7 @@ class Run(loop.Run):
     """
 
     best_score = "AP"
+    toolkit_loggers = ("ppdet",)
     data_key, batch_key, rate_key = "TrainDataset", "TrainReader.batch_size", "LearningRate.base_lr"
 
     def __init__(self, job: Job, seed: int, evaluates: bool = False, amp: bool = False):
@@ -118,18 +122,21 @@ class Run(loop.Run):
                 if isinstance(layer, paddle.nn.BatchNorm2D):
                     layer._epsilon, layer._momentum = 1e-3, 0.97
         self.model.load_meanstd(cfg.TestReader["sample_transforms"])
-        self.optimizer = create("OptimizerBuilder")(create("LearningRate")(self.per_epoch), self.model)
+        schedule = create("LearningRate")
+        if self.job.short_warmup:
+            limit_warmup(schedule, self.iters // 10, self.per_epoch)
+        self.optimizer = create("OptimizerBuilder")(schedule(self.per_epoch), self.model)
         self.scaler = paddle.amp.GradScaler(init_loss_scaling=cfg.get("init_loss_scaling", 1024)) if self.amp else None
         if self.amp and cfg.get("amp_level") == "O2":
             self.model, self.optimizer = paddle.amp.decorate(models=self.model, optimizers=self.optimizer, level="O2")
         self.average = Average(cfg, self.model) if cfg.get("use_ema") else None
         self.network = self.model
 
-    def start(self, checkpoint: Path | None, about: Mapping[str, Any], vdl: bool) -> None:
+    def start(self, checkpoint: Path | None, about: Mapping[str, Any], loggers: Sequence[str] = ()) -> None:
         """See `loop.Run`."""
         if checkpoint is None and self.cfg.get("pretrain_weights"):
             _load_pretrained(self.model, self.cfg.pretrain_weights)
-        super().start(checkpoint, about, vdl)
+        super().start(checkpoint, about, loggers)
         if self.average and checkpoint is not None:
             self._resume_average(checkpoint, about)
         if self.ranks > 1 and self.cfg.use_gpu and self.cfg.get("norm_type") == "sync_bn":
@@ -185,6 +192,10 @@ class Run(loop.Run):
             self.evaluator = evaluator(self.cfg, self.model)
         with self.average.applied() if self.average else nullcontext():
             return run_evaluation(self.evaluator)[0]
+
+    def settings(self) -> dict[str, str]:
+        """See `loop.Run`."""
+        return describe(self.job, self.evaluates)
 
     def facts(self) -> dict[str, Any]:
         """Classes and preparation, so that the weights are used as they were trained; how far the average is."""

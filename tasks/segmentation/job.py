@@ -29,6 +29,7 @@ class Job(task.Job):
             class numbers.
         use_gpu: None takes a GPU when there is one.
         checked: what `data.check_data` found, by part.
+        epochs: of the whole training, in place of the configuration's iters; None where those count.
     """
 
     task: ClassVar[str] = "segmentation"
@@ -45,6 +46,7 @@ class Job(task.Job):
     use_gpu: bool | None
     label_map: Any = None
     checked: dict[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]

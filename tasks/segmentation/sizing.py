@@ -8,7 +8,8 @@ from typing import Any
 from ...errors import UserError
 from .job import Job
 
-_SIZES = ("crop_size", "target_size", "size")
+#: arguments of PaddleSeg's transforms that are a size, [width, height]
+SIZES = ("crop_size", "target_size", "size")
 
 
 def network_and_input(job: Job, size: Sequence[int] | None = None) -> tuple[Any, tuple[int, int], None]:
@@ -24,15 +25,19 @@ def network_and_input(job: Job, size: Sequence[int] | None = None) -> tuple[Any,
     Raises:
         UserError: no transform says how large the pictures are.
     """
-    height, width = size or _picture_size(job)
+    chosen = size or picture_size(job)
+    if chosen is None:
+        raise UserError("no transform says how large the pictures are; give --input-size HEIGHT WIDTH")
+    height, width = chosen
     return job.builder.model, (height, width), None
 
 
-def _picture_size(job):
-    for dataset in ("val_dataset", "train_dataset"):
+def picture_size(job: Job, parts: Sequence[str] = ("val_dataset", "train_dataset")) -> tuple[int, int] | None:
+    """(height, width) that the transforms of the first of these data sets give, or None where none says."""
+    for dataset in parts:
         for step in reversed(job.dic.get(dataset, {}).get("transforms") or []):
-            for key in _SIZES:
+            for key in SIZES:
                 value = step.get(key)
                 if isinstance(value, (list, tuple)) and len(value) == 2:
                     return value[1], value[0]  # PaddleSeg has the width first
-    raise UserError("no transform says how large the pictures are; give --input-size HEIGHT WIDTH")
+    return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,15 @@ from .batches import SeededDataset, sampler
 from .data import class_names, open_dataset
 from .evaluation import score
 from .job import Job
+from .settings import describe, lengthen
 
 # Operators that PaddleSeg treats specially in automatic mixed precision.
 _FP16_TOO, _FP32_ONLY = ("elementwise_add", "batch_norm", "sync_batch_norm"), ("bilinear_interp_v2",)
 
 
 def train(
-    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, vdl: bool = False,
-    seed: int | None = None, overwrite: bool = False,
+    job: Job, resume: str | None = None, evaluate: bool = False, amp: bool = False, loggers: Sequence[str] = (),
+    seed: int | None = None, overwrite: bool = False, patience: int | None = None,
 ) -> Path:  # fmt: skip
     """Trains what the configuration describes, into save_dir/NAME of the configuration.
 
@@ -49,8 +50,10 @@ def train(
         print("note: mixed precision is used on a GPU only; this trains in float32", file=sys.stderr)
     processes.start()
     with only_one(job):
-        checkpoint, about = begin(job, resume, evaluate, seed, overwrite)
-        return loop.train(lambda seed: Run(job, seed, evaluate, amp), job.folder, checkpoint, about, vdl, seed)
+        checkpoint, about = begin(job, resume, evaluate, seed, overwrite, loggers, patience)
+        return loop.train(
+            lambda seed: Run(job, seed, evaluate, amp), job.folder, checkpoint, about, loggers, seed, patience
+        )
 
 
 class Run(loop.Run):
@@ -76,14 +79,16 @@ class Run(loop.Run):
 
     def build(self) -> None:
         """Takes the model and all that trains it from PaddleSeg's builder."""
+        if self.job.epochs is not None:
+            lengthen(self.job, self.job.epochs * self.per_epoch)
         builder = self.job.builder
         self.iters, self.save_interval = self.job.config.iters, self.job.save_interval
         self.model, self.optimizer, self.losses = builder.model, builder.optimizer, builder.loss
         self.scaler = paddle.amp.GradScaler(init_loss_scaling=1024) if self.amp else None
 
-    def start(self, checkpoint: Path | None, about: Mapping[str, Any], vdl: bool) -> None:
+    def start(self, checkpoint: Path | None, about: Mapping[str, Any], loggers: Sequence[str] = ()) -> None:
         """See `loop.Run`."""
-        super().start(checkpoint, about, vdl)
+        super().start(checkpoint, about, loggers)
         if self.ranks > 1 and paddle.get_device() != "cpu":
             self.model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         if self.job.dic.get("to_static_training"):
@@ -113,6 +118,10 @@ class Run(loop.Run):
         # looked up at every step, so that a repair is used; `paddleseg.core.train` would be the function of that name
         compute = importlib.import_module("paddleseg.core.train").loss_computation
         return compute(logits_list=outputs, labels=labels, edges=edges, losses=self.losses)
+
+    def settings(self) -> dict[str, str]:
+        """See `loop.Run`."""
+        return describe(self.job, self.evaluates)
 
     def facts(self) -> dict[str, Any]:
         """Classes and preparation, so that the weights are used as they were trained."""

@@ -94,7 +94,7 @@ def gradients(path, out, *overrides):
 
     processes.start()
     run = training.Run(job(path, *overrides), seed=7)
-    run.start(None, {}, vdl=False)
+    run.start(None, {})
     for layer in run.model.sublayers():
         if isinstance(layer, paddle.nn.Dropout):
             layer.p = 0.0

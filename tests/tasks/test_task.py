@@ -13,9 +13,10 @@ from densebone.tasks.task import PARTS, TASKS, Job, task_of
 INTERFACE = {
     "options": {"add_options": ["parser", "command"], "read_options": ["arguments", "command", "job"]},
     "config": {"load": ["path", "overrides", "data", "pretrained"]},
+    "settings": {"change": ["job", "settings"], "describe": ["job", "evaluates"]},
     "data": {"check_data": ["job", "part"], "class_names": ["job"]},
     "weights": {"load_trained": ["job", "weights", "model"]},
-    "training": {"train": ["job", "resume", "evaluate", "amp", "vdl", "seed", "overwrite"]},
+    "training": {"train": ["job", "resume", "evaluate", "amp", "loggers", "seed", "overwrite", "patience"]},
     "evaluation": {"evaluate": ["job", "weights", "engine"], "describe": ["result"]},
     "prediction": {"predict": ["job", "paths", "output", "weights", "engine"], "describe": ["result"]},
     "exporting": {"export": ["job", "output", "weights", "check", "formats"], "describe": ["result"]},

@@ -153,7 +153,7 @@ def test_what_is_kept_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "score", score)
     path = tiny.write(tmp_path, epochs=2, batch_size=8, save_interval=0.5, ema=0.9, keep_checkpoints=1)
     pytest.importorskip("visualdl", reason="VisualDL comes with the toolkits")
-    folder = training.train(tiny.job(path), evaluate=True, vdl=True, seed=SEED)
+    folder = training.train(tiny.job(path), evaluate=True, loggers=["vdl"], seed=SEED)
     assert [(row["iteration"], row["epoch"], row["top1"]) for row in rows(folder, "eval")] == [
         (1, 0.5, 0.3), (2, 1.0, 0.6), (3, 1.5, 0.6), (4, 2.0, 0.5),
     ]  # fmt: skip
