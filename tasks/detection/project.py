@@ -18,6 +18,7 @@ from ...integrations.adapter import BACKBONES
 from .. import project
 from ..project import Decisions, Machine, Wishes
 from ..trials import choose
+from . import readers
 from .heads import HEADS, Head
 
 _BASES = project.CONFIGS / "detection" / "_base_"
@@ -243,16 +244,16 @@ def _readers(found, bases, head, size, why_size, batch, pictures):
     settings: dict[str, Any] = {}
     for base in bases:
         settings = _merged(settings, _read(base))
+    readers.resize(settings, (size,), several=not pictures.light)
     found.said.append(f"input {size} x {size}: {why_size}")
     found.said.append(f"batch size {batch[0]}: {batch[1]}")
     for name in ("TrainReader", "EvalReader", "TestReader"):
         reader, training = settings[name], name == "TrainReader"
         found.block(name, why=f"{size} x {size}: {why_size}" if training else "")
         if "image_shape" in (reader.get("inputs_def") or {}):
-            shape = reader["inputs_def"]["image_shape"]
-            found.set("inputs_def", {**reader["inputs_def"], "image_shape": [*shape[:-2], size, size]}, indent=2)
+            found.set("inputs_def", reader["inputs_def"], indent=2)
         for key in ("sample_transforms", "batch_transforms"):
-            steps = [_fitted(step, size, pictures) for step in reader.get(key) or ()]
+            steps = [_fitted(step, pictures) for step in reader.get(key) or ()]
             steps = [step for step in steps if step and not (training and _left_out(step, pictures))]
             if steps:
                 found.steps(key, steps)
@@ -283,23 +284,13 @@ def _left_out(step, pictures):
     return (name == "RandomFlip" and pictures.sides) or (pictures.light and name in _HARD)
 
 
-def _fitted(step, size, pictures):
-    """A transform with the sizes of this input."""
+def _fitted(step, pictures):
+    """A transform with the anchors of this data, and room for its boxes."""
     ((name, arguments),) = step.items()
     arguments = dict(arguments or {})
-    if name in ("BatchRandomResize", "RandomResize"):
-        if pictures.light:
-            arguments |= {"target_size": [size], "random_size": True}
-        else:
-            arguments["target_size"] = [size + 32 * step for step in (-2, -1, 0, 1, 2) if size + 32 * step >= 96]
-    elif name == "Resize":
-        ratio = max(arguments["target_size"]) / min(arguments["target_size"])
-        arguments["target_size"] = (
-            [size, project.round_to(size * ratio)] if arguments.get("keep_ratio") else [size, size]
-        )
-    elif name == "Gt2YoloTarget" and pictures.anchors:
+    if name == "Gt2YoloTarget" and pictures.anchors:
         arguments["anchors"] = pictures.anchors
-    elif name == "PadBox" or "num_max_boxes" in arguments:
+    elif "num_max_boxes" in arguments:
         arguments["num_max_boxes"] = max(arguments["num_max_boxes"], 50)
     return {name: arguments}
 
