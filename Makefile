@@ -86,7 +86,7 @@ benchmark: $(READY) $(PEERS_READY)
 	$(BIN)/python -m benchmarks.inference --peers $(PEERS)/bin/python $(BENCHMARK)
 
 # mypy wants a folder of the package's name.
-ROOMS = backbones datasets deploy engines errors features integrations necks pictures profiling registry scripts system \
+ROOMS = backbones datasets deploy engines errors features integrations necks pictures profiling registry runtime scripts system \
 	tasks training weights
 
 lint: $(READY)

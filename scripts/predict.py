@@ -7,7 +7,7 @@
 
 Every task writes predictions.json. A detector's holds COCO's results format, and each picture gets a NAME.png with its
 boxes. A segmentation model's holds the share of every class; each picture gets NAME.png and labels/NAME.png with the
-class numbers. A classifier's holds the best classes of each picture; --model uses an exported classifier.
+class numbers. A classifier's holds the best classes of each picture; --model uses an exported model.
 
 Unreadable pictures are named, counted and skipped. The exit status is then 1.
 """
@@ -15,11 +15,14 @@ Unreadable pictures are named, counted and skipped. The exit status is then 1.
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError, printable
+from ..runtime.model import read_card
 from ..system.locks import only_one
+from ..tasks import exported
 from ..tasks.task import TASKS
 from . import options
 
@@ -31,30 +34,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_weights(parser)
     options.add_size(parser)
     parser.add_argument("-O", "--output", help="folder for the result; default save_dir/NAME/predictions")
-    parser.add_argument("--model", metavar="FOLDER", help="an exported classifier, in place of -c")
+    parser.add_argument("--model", metavar="FOLDER", help="an exported model, in place of -c")
     parser.add_argument("--json", action="store_true", help="print the rows of predictions.json, a line each")
     options.add_task_options(parser, "predict")
     options.add_engine(parser)
     arguments = parser.parse_args(argv)
     if not arguments.model and not arguments.config:
-        raise UserError("predict needs a configuration, -c NAME, or the folder of an exported classifier, --model")
-    task = TASKS["classification"] if arguments.model else None
-    if task is not None:
-        _check_model(arguments)
+        raise UserError("predict needs a configuration, -c NAME, or the folder of an exported model, --model")
+    if arguments.model:
+        predict, describe, settings = _exported(arguments)
         output = arguments.output or f"output/{os.path.basename(os.path.abspath(arguments.model))}/predictions"
-        settings = options.task_options(arguments, "predict", task, None)
-        predict, subject = task.part("prediction").predict_exported, (arguments.model, arguments.paths, output)
+        subject = (arguments.model, arguments.paths, output)
     else:
         task, job = options.open_job(arguments)
         output = arguments.output or str(job.folder / "predictions")
         settings = {"weights": arguments.weights, **options.task_options(arguments, "predict", task, job)}
         predict, subject = task.part("prediction").predict, (job, arguments.paths, output)
+        describe = task.part("prediction").describe
     with only_one(output, "predicts into"):
         result = predict(*subject, engine=options.engine_options(arguments), **settings)
     if arguments.json:
         _print_rows(result["file"])
     stream = sys.stderr if arguments.json else sys.stdout
-    options.print_lines(task.part("prediction").describe(result), file=stream)
+    options.print_lines(describe(result), file=stream)
     for path, reason in result["skipped"]:
         print(printable(f"skipped {path}: {reason}"), file=stream)
     if result["skipped"]:
@@ -62,12 +64,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if result["skipped"] else 0
 
 
-def _check_model(arguments: Namespace) -> None:
-    """Raises UserError for an option that --model does not go with."""
-    for name in ("config", "override", "data", "weights", "device", "imgsz"):
+def _exported(arguments: Namespace) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]:
+    """(predict, describe, its settings) for the exported model of --model, by the task that its card names.
+
+    Raises:
+        UserError: no card; an option that --model does not go with, or that is of another task.
+    """
+    for name in ("config", "override", "data", "weights", "device", "imgsz", "flip", "scales", "slide", "city_ids"):
         if getattr(arguments, name):
-            raise UserError(f"--{name} is for a configuration, and --model needs none; leave one of the two out")
-    options.check_task(arguments, TASKS["classification"], arguments.model)
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} is for a configuration, and --model needs none; leave one of the two out")
+    name = read_card(Path(arguments.model)).get("task")
+    task = TASKS["classification" if name not in exported.TASKS else name]
+    options.check_task(arguments, task, arguments.model)
+    if name not in exported.TASKS:
+        part = task.part("prediction")
+        return part.predict_exported, part.describe, options.task_options(arguments, "predict", task, None)
+    settings = {key: getattr(arguments, key) for key in ("threshold", "opacity") if getattr(arguments, key) is not None}
+    return exported.predict, exported.describe, settings
 
 
 def _print_rows(file: str) -> None:

@@ -20,6 +20,7 @@ FLOORS = {
     "errors": "",
     "system": "",
     "pictures": "system",
+    "runtime": "pictures system",
     "backbones": "system",
     "necks": "backbones system",
     "weights": "backbones pictures system",
@@ -31,8 +32,10 @@ FLOORS = {
     "features": "engines registry backbones weights pictures system",
     "integrations": "registry necks backbones weights system",
     "deploy": "engines registry backbones weights pictures system",
-    "tasks": "deploy training integrations profiling engines registry necks backbones weights datasets pictures system",
-    "scripts": "tasks deploy features profiling engines registry backbones weights datasets pictures system",
+    "tasks": (
+        "runtime deploy training integrations profiling engines registry necks backbones weights datasets pictures system"
+    ),
+    "scripts": "runtime tasks deploy features profiling engines registry backbones weights datasets pictures system",
 }
 LINES, FUNCTION_LINES, COPIED_LINES = 400, 60, 10
 # file -> why it may be longer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,19 +15,32 @@ from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 
 from ...backbones.base import deploy_networks
+from ...deploy.cards import model_card, write_card
 from ...deploy.export import write_formats
+from ...engines.conversion import to_openvino
+from ...engines.formats import FORMATS, megabytes
 from ...engines.program import run
 from ...errors import UserError
 from ...pictures.reading import read_image
+from ...runtime.sessions import open_session
 from ..exporting import new_export, note_no_picture, other_formats
 from .acceleration import Trunk, parts_of, size_or_none
+from .classes import all_categories, class_names
 from .data import first_picture, using
 from .job import Job
 from .prediction import prepare_batch, split_batch
+from .steps import steps_of
 from .weights import find_trained, load_trained
+from .whole import INPUTS, write_onnx
 
 # Scores and coordinates (pixels) of the exported model may differ by this share. Measured differences are below 2e-4.
 TOLERANCE = 1e-3
+#: what a file of a whole detector holds
+WHOLE = "the whole detector"
+
+
+class Different(RuntimeError):
+    """An exported detector does not find the trained one's boxes."""
 
 
 def export(
@@ -35,11 +50,11 @@ def export(
     check: str | Path | None = None,
     formats: Sequence[str] = ("paddle",),
 ) -> dict[str, Any]:
-    """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and infer_cfg.yml.
+    """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams, infer_cfg.yml, model_card.json.
 
-    "onnx" adds model.onnx, "openvino" model.xml and model.bin. They hold backbone, neck and head, as far as
-    `detection.acceleration` can move them: from pictures (N, 3, H, W) to the head's outputs. Decoding the boxes and
-    non-maximum suppression are not in them.
+    "onnx" adds model.onnx, "openvino" model.xml and model.bin: whole detectors, from prepared pictures to boxes, see
+    `detection.whole`. Detectors that cannot be one file are written as far as `detection.acceleration` can move them,
+    from pictures (N, 3, H, W) to the head's outputs, without decoding and non-maximum suppression.
 
     Args:
         job: from `detection.config.load`.
@@ -77,11 +92,13 @@ def _export(job, output, weights, picture, others):
         with paddle.no_grad():
             ((_, expected),) = split_batch(trainer.model(dict(batch)), batch)
     with new_export(job, output) as folder:
-        report, parts = _write_trunk(trainer.model, job.cfg, folder, others)
+        report, parts = _write_others(trainer.model, job, folder, others, batch, expected)
+        card = _card(job, trainer.model, weights)
         deploy_networks(trainer.model, "paddle")
         trainer.export(str(folder.parent))  # adds the name itself
         found = None if batch is None else run_exported(folder, batch)
         difference = None if found is None or expected is None else compare(expected, found)
+        write_card({**card, "formats": ["paddle", *report]}, folder)
     return {
         "folder": str(Path(output) / job.name),
         "boxes": None if found is None else len(found),
@@ -93,11 +110,12 @@ def _export(job, output, weights, picture, others):
 
 def describe(result: Mapping[str, Any]) -> list[str]:
     """The lines that the command prints of a result of `export`."""
-    lines = [
-        f"  {name:9} {row['file']}, {row['megabytes']:.1f} MB: {', '.join(result['parts'])}; differs from Paddle "
-        f"by {row['difference']:.1e} of the output's standard deviation at most"
-        for name, row in result["formats"].items()
-    ]
+    lines = []
+    for name, row in result["formats"].items():
+        off = "unchecked" if row["difference"] is None else f"differs from Paddle by {row['difference']:.1e}"
+        unit = " of the output's standard deviation at most" if result["parts"] != [WHOLE] else " at most (relative)"
+        unit = "" if row["difference"] is None else unit
+        lines.append(f"  {name:9} {row['file']}, {row['megabytes']:.1f} MB: {', '.join(result['parts'])}; {off}{unit}")
     if result["boxes"] is None:
         return [*lines, f"exported to {result['folder']}, unchecked"]
     return [
@@ -105,6 +123,86 @@ def describe(result: Mapping[str, Any]) -> list[str]:
         f"exported to {result['folder']}; on the check picture it finds the trained detector's {result['boxes']} "
         f"boxes, largest relative difference {result['difference']:.1e}",
     ]
+
+
+def _card(job, model, weights):
+    """The card of a detector: `runtime` and `densebone predict --model` need nothing else."""
+    path = find_trained(job, weights)
+    size = size_or_none(job.cfg)
+    return model_card(
+        job.name, job.cfg.architecture, model, path, {"steps": steps_of(job.cfg)},
+        [-1, 3, *(size or (-1, -1))], class_names(job), task="detection",
+    ) | {"category_ids": [number for number, _ in all_categories(job)]}  # fmt: skip
+
+
+def _write_others(model, job, folder, names, batch, expected):
+    """Writes the formats beside Paddle's; returns (their report by name, the parts of the detector that they hold)."""
+    if not names:
+        return {}, []
+    try:
+        return _write_whole(model, job, folder, names, batch, expected), [WHOLE]
+    except Exception as error:  # a graph that cannot be traced or converted may raise anything
+        if isinstance(error, Different):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        print(f"note: the detector cannot be one file ({reason}); its maps are exported", file=sys.stderr)
+    return _write_trunk(model, job.cfg, folder, names)
+
+
+def _write_whole(model, job, folder, names, batch, expected):
+    file = folder / FORMATS["onnx"].main
+    write_onnx(copy.deepcopy(model), file, size_or_none(job.cfg))
+    if "openvino" in names:
+        to_openvino(file, folder / FORMATS["openvino"].main)
+    report = {}
+    for name in names:
+        difference = None
+        if batch is not None:
+            engine = "onnxruntime" if name == "onnx" else "openvino"
+            difference = _check_whole(folder, engine, batch, expected)
+        report[name] = {
+            "file": FORMATS[name].main,
+            "megabytes": megabytes(folder, name),
+            "difference": difference,
+        }
+    if "onnx" not in names:
+        file.unlink()
+    return report
+
+
+def _check_whole(folder, engine, batch, expected):
+    """The largest relative difference of a whole detector's boxes from Paddle's on one picture."""
+    session = open_session(folder, engine, None)
+    feed = {name: np.asarray(batch[name], np.float32) for name in INPUTS if name in session.inputs}
+    boxes, scores, labels, count = session(feed)
+    number = int(count[0])
+    found = np.column_stack([labels[0, :number], scores[0, :number], boxes[0, :number]])
+    return nearest(expected, found, number >= boxes.shape[1])
+
+
+def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False) -> float:
+    """The largest relative difference of boxes (M, 6) from those of one class that are nearest.
+
+    Args:
+        expected, found: class, score, left, top, right, bottom.
+        full: as many as the detector returns; those with the lowest scores may then be others.
+
+    Raises:
+        Different: a box has no like.
+    """
+    wanted = expected[expected[:, 1] > (expected[:, 1].min() + 1e-3 if full and len(expected) else 0)]
+    if not len(wanted):
+        return 0.0
+    if not len(found):
+        raise Different(f"the exported detector finds no box where the trained one finds {len(wanted)}")
+    apart = np.abs(wanted[:, None] - found[None]) / np.maximum(1.0, np.abs(wanted[:, None]))
+    worst = float(apart.max(2).min(1).max())
+    if worst > TOLERANCE:
+        raise Different(
+            f"the exported detector's boxes differ from the trained one's by {worst:.2g} (relative); {TOLERANCE:g} is "
+            f"allowed"
+        )
+    return worst
 
 
 def _write_trunk(model, cfg, folder, names):

@@ -13,6 +13,7 @@ import paddle
 import yaml
 
 from ...backbones.base import MIN_SIDE, deploy_networks
+from ...deploy.cards import model_card, write_card
 from ...deploy.export import write_formats
 from ...engines.formats import PARAMETERS, program_file
 from ...engines.program import run, save_program
@@ -39,7 +40,7 @@ def export(
     formats: Sequence[str] = ("paddle",),
     input_size: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and deploy.yaml.
+    """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams, deploy.yaml and model_card.json.
 
     The model takes float32 (N, channels, H, W) as val_dataset's transforms prepare it, and returns class numbers, int32
     (N, H, W). PaddleSeg's deployment scripts read deploy.yaml.
@@ -65,7 +66,8 @@ def export(
     others = other_formats(formats)
     transforms = deploy_transforms(job, input_size)
     picture = _check_picture(job, check)
-    classes = Classes(load_trained(job, weights, _build(job)).model)
+    trained = load_trained(job, weights, _build(job))
+    classes = Classes(trained.model)
     classes.eval()
     expected = agreement = None
     with new_export(job, output) as folder:
@@ -80,6 +82,10 @@ def export(
         _write_description(folder, shape, transforms, class_names(job))
         if expected is not None:
             agreement = compare(expected, run(folder, batch)[0])
+        given = {"steps": steps_of(transforms)}
+        kind, names = job.dic["model"]["type"], class_names(job)
+        card = model_card(job.name, kind, trained.model, trained.path, given, shape, names, task="segmentation")
+        write_card({**card, "formats": ["paddle", *report]}, folder)
     return {
         "folder": str(Path(output) / job.name),
         "pixels": None if expected is None else expected.size,
@@ -140,6 +146,29 @@ def deploy_transforms(job: Job, input_size: Sequence[int] | None = None) -> list
     resize = {"type": "Resize", "target_size": [width, height]}
     geometry = [step for step in transforms if step["type"] != "Normalize"]
     return transforms if geometry[-1:] == [resize] else [*transforms, resize]
+
+
+_METHODS = {"NEAREST": "nearest", "LINEAR": "bilinear", "CUBIC": "bicubic"}
+
+
+def steps_of(transforms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+    """PaddleSeg's transforms as the steps of `pictures.steps`; None where these cannot do what they do."""
+    steps: list[dict[str, Any]] = []
+    for transform in transforms:
+        given = dict(transform)
+        kind = given.pop("type")
+        if kind == "Resize" and given.get("interp", "LINEAR") in _METHODS and not given.get("size_divisor"):
+            width, height = given.get("target_size", (512, 512))
+            if given.get("keep_ratio"):
+                return None
+            method = _METHODS[given.get("interp", "LINEAR")]
+            steps.append({"resize": {"size": [height, width], "keep_ratio": False, "interpolation": method}})
+        elif kind == "Normalize":
+            mean, std = (list(given.get(key, [0.5, 0.5, 0.5])) for key in ("mean", "std"))
+            steps.append({"normalize": {"mean": mean, "std": std, "scale": 255}})
+        else:
+            return None
+    return sorted(steps, key=lambda step: "normalize" in step)
 
 
 def _build(job):

@@ -1,0 +1,102 @@
+"""An exported file on ONNX Runtime or OpenVINO: {input: array} -> [output, ...]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError
+from ..system import reports
+
+#: engine -> the files that it reads, the fastest first
+ENGINES = {"openvino": ("model.xml", "model.onnx"), "onnxruntime": ("model.onnx",)}
+
+
+class OnnxRuntime:
+    """A file on ONNX Runtime. Several threads may call it.
+
+    Args:
+        file: an ONNX file.
+        threads: for one call; None leaves the number to the engine.
+    """
+
+    def __init__(self, file: Path, threads: int | None):
+        reports.forbid()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads:
+            options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self.inputs = {one.name: _shape(one.shape) for one in self._session.get_inputs()}
+        self.outputs = [one.name for one in self._session.get_outputs()]
+        self.description = f"ONNX Runtime {onnxruntime.__version__}"
+
+    def __call__(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Runs the model."""
+        return self._session.run(None, dict(feed))
+
+
+class OpenVINO:
+    """A file on OpenVINO; arguments as `OnnxRuntime`."""
+
+    def __init__(self, file: Path, threads: int | None):
+        openvino = reports.import_openvino()
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = str(threads)
+        self._model = openvino.Core().compile_model(str(file), "CPU", settings)
+        self.inputs = {
+            one.any_name: [None if side.is_dynamic else side.get_length() for side in one.partial_shape]
+            for one in self._model.inputs
+        }
+        self.outputs = [min(one.names, default="") for one in self._model.outputs]
+        self.description = f"OpenVINO {openvino.__version__.partition('-')[0]}"
+
+    def __call__(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Runs the model, with a request of its own, so that several threads may call it."""
+        found = self._model.create_infer_request().infer(dict(feed), share_inputs=False)
+        return [found[one] for one in self._model.outputs]
+
+
+def _shape(shape):
+    return [side if isinstance(side, int) else None for side in shape]
+
+
+def open_session(folder: Path, engine: str | None, threads: int | None) -> Any:
+    """Opens the fastest file of a folder.
+
+    Args:
+        folder: that `densebone export` wrote.
+        engine: a key of `ENGINES`; None takes the first that is installed and has a file.
+        threads: see `OnnxRuntime`.
+
+    Raises:
+        UserError: no such engine, no file for it, or a file that it cannot read.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise UserError(f"engine is {engine!r}; one of {', '.join(ENGINES)} is expected, or None for the fastest")
+    missing, absent = [], []
+    for name in [engine] if engine else ENGINES:
+        files = [folder / file for file in ENGINES[name] if (folder / file).is_file()]
+        if not files:
+            absent.append(name)
+            continue
+        try:
+            return _CLASSES[name](files[0], threads)
+        except ImportError:
+            missing.append(name)
+        except Exception as error:  # the engines raise many kinds for a file that they cannot read
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{files[0]} cannot be opened by {name} ({reason}); export the model again") from error
+    if missing:
+        raise UserError(f"{' and '.join(missing)} cannot be imported; pip install onnxruntime, or openvino")
+    files = " or ".join(dict.fromkeys(file for name in absent for file in ENGINES[name]))
+    raise UserError(f"{folder} holds no {files}; export with --format onnx")
+
+
+_CLASSES = {"openvino": OpenVINO, "onnxruntime": OnnxRuntime}
