@@ -91,7 +91,7 @@ def open_session(folder: Path, engine: str | None, threads: int | None) -> Any:
         except ImportError:
             missing.append(name)
         except Exception as error:  # the engines raise many kinds for a file that they cannot read
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split()).replace(str(files[0]), "it")[:600]
             raise UserError(f"{files[0]} cannot be opened by {name} ({reason}); export the model again") from error
     if missing:
         raise UserError(f"{' and '.join(missing)} cannot be imported; pip install onnxruntime, or openvino")

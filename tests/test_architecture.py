@@ -33,7 +33,8 @@ FLOORS = {
     "integrations": "registry necks backbones weights system",
     "deploy": "engines registry backbones weights pictures system",
     "tasks": (
-        "runtime deploy training integrations profiling engines registry necks backbones weights datasets pictures system"
+        "runtime deploy training integrations profiling engines registry necks backbones weights datasets "
+        "pictures system"
     ),
     "scripts": "runtime tasks deploy features profiling engines registry backbones weights datasets pictures system",
 }

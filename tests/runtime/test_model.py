@@ -1,0 +1,204 @@
+"""densebone.runtime: exported models without Paddle, from their folders alone."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="the models of these tests are written with it: pip install densebone[onnx]")
+
+import onnx
+from PIL import Image
+
+from densebone.errors import UserError
+from densebone.runtime import Boxes, Classes, Maps, Model, Pixels
+from densebone.system.files import facts_of
+
+STEPS = [
+    {"resize": {"size": [32, 64], "keep_ratio": False, "interpolation": "bilinear"}},
+    {"normalize": {"mean": [0, 0, 0], "std": [1, 1, 1], "scale": 255}},
+]
+ONE = {"resize": 64, "crop": 64, "interpolation": "bilinear", "backend": "pil", "channels": "rgb", "mean": [0, 0, 0],
+       "std": [1, 1, 1]}  # fmt: skip
+
+
+def write_model(folder: Path, nodes, inputs, outputs, card, constants=()):
+    """A folder as `densebone export` writes it, around a graph by hand."""
+    helper = onnx.helper
+    folder.mkdir(parents=True, exist_ok=True)
+    given = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in inputs.items()]
+    found = [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in outputs.items()]
+    weights = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants]
+    graph = helper.make_graph(nodes, "model", given, found, weights)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx"
+    )
+    card = {"name": "tiny", "classes": None, "files": {"model.onnx": facts_of(folder / "model.onnx")}, **card}
+    (folder / "model_card.json").write_text(json.dumps(card))
+    return folder
+
+
+def detector(folder):
+    """Finds two boxes on every picture, in the left half (the brightness of the picture is the first one's score)."""
+    helper, kind = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "axis"], ["first"]),
+        helper.make_node("Mul", ["first", "tenth"], ["second"]),
+        helper.make_node("Concat", ["first", "second"], ["scores"], axis=1),
+        helper.make_node("Shape", ["first"], ["shape"]),
+        helper.make_node("Slice", ["shape", "zero", "one"], ["number"]),
+        helper.make_node("Concat", ["number", "rest"], ["whole"], axis=0),
+        helper.make_node("Concat", ["scale_xy", "scale_xy"], ["four"], axis=1),
+        helper.make_node("Gather", ["scale_factor", "order"], ["scale_xy"], axis=1),
+        helper.make_node("Unsqueeze", ["four", "axis"], ["divisor"]),
+        helper.make_node("Expand", ["base", "whole"], ["plain"]),
+        helper.make_node("Div", ["plain", "divisor"], ["boxes"]),
+        helper.make_node("Expand", ["kinds", "short"], ["labels"]),
+        helper.make_node("Concat", ["number", "two"], ["short"], axis=0),
+        helper.make_node("Expand", ["two", "number"], ["count"]),
+    ]
+    order = [0, 1, 8, 2, 7, 3, 4, 5, 6, 9, 10, 11, 13, 12, 14]
+    constants = [
+        ("axis", np.int64([1])), ("tenth", np.float32(0.1)), ("zero", np.int64([0])), ("one", np.int64([1])),
+        ("rest", np.int64([2, 4])), ("two", np.int64([2])), ("order", np.int64([1, 0])),
+        ("base", np.float32([[[0, 0, 32, 32], [8, 8, 16, 16]]])), ("kinds", np.int64([[1, 0]])),
+    ]  # fmt: skip
+    outputs = {
+        "boxes": (kind.FLOAT, ["n", 2, 4]), "scores": (kind.FLOAT, ["n", 2]), "labels": (kind.INT64, ["n", 2]),
+        "count": (kind.INT64, ["n"]),
+    }  # fmt: skip
+    card = {"task": "detection", "classes": ["cat", "dog"], "preprocessing": {"steps": STEPS}}
+    inputs = {"image": ["n", 3, 32, 64], "scale_factor": ["n", 2]}
+    return write_model(folder, [nodes[i] for i in order], inputs, outputs, card, constants)
+
+
+def mean_network(folder, task, classes, preprocessing):
+    """Returns the mean of each channel."""
+    node = onnx.helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)
+    card = {"task": task, "classes": classes, "preprocessing": preprocessing}
+    outputs = {"y": (onnx.TensorProto.FLOAT, ["n", 3])}
+    return write_model(folder, [node], {"x": ["n", 3, "h", "w"]}, outputs, card)
+
+
+def segmenter(folder):
+    """The class of a pixel is its brightest channel."""
+    kind = onnx.TensorProto
+    nodes = [
+        onnx.helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+        onnx.helper.make_node("Cast", ["best"], ["y"], to=kind.INT32),
+    ]
+    card = {"task": "segmentation", "classes": ["r", "g", "b"], "preprocessing": {"steps": STEPS}}
+    return write_model(folder, nodes, {"x": ["n", 3, 32, 64]}, {"y": (kind.INT32, ["n", 32, 64])}, card)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_boxes_in_pixels_of_the_picture(engine, tmp_path):
+    pytest.importorskip(engine, reason=f"pip install {engine}")
+    model = Model(detector(tmp_path / "m"), engine, threads=1)
+    bright = np.full((64, 256, 3), 230, np.uint8)
+    found = model(bright)
+    assert isinstance(found, Boxes) and found.names == ["dog"] and len(found) == 1
+    assert np.allclose(found.boxes, [[0, 0, 128, 64]]) and found.scores[0] == pytest.approx(230 / 255, abs=1e-3)
+    assert len(Model(tmp_path / "m", engine, threshold=0.01)(bright)) == 2
+    pictures = [bright, Image.new("RGB", (64, 32)), bright]
+    scores = [[] if not len(one) else one.scores.tolist() for one in model(pictures)]
+    assert [len(row) for row in scores] == [1, 0, 1]
+    futures = [model.submit(bright) for _ in range(8)]
+    assert all(np.array_equal(future.result().boxes, found.boxes) for future in futures)
+    assert model.description.startswith("tiny on ")
+
+
+def test_pixels_classes_and_maps(tmp_path):
+    picture = np.zeros((20, 30, 3), np.uint8)
+    picture[:, :15, 0] = picture[:, 15:, 2] = 200
+    found = Model(segmenter(tmp_path / "s"))(picture)
+    assert isinstance(found, Pixels) and found.labels.shape == (20, 30)
+    assert (found.labels[:, :14] == 0).all() and (found.labels[:, 16:] == 2).all()
+    green = np.zeros((80, 90, 3), np.uint8)
+    green[..., 1] = 255
+    found = Model(mean_network(tmp_path / "c", "classification", ["r", "g", "b"], ONE), top=2)(green)
+    assert isinstance(found, Classes) and found.names[0] == "g" and len(found.names) == 2
+    assert found.scores[0] == pytest.approx(np.e / (np.e + 2))
+    found = Model(mean_network(tmp_path / "b", "classification", None, ONE))(green)
+    assert isinstance(found, Maps) and np.allclose(found.maps[0], [0, 1, 0])
+
+
+def test_neither_paddle_nor_a_toolkit_is_imported(tmp_path):
+    detector(tmp_path / "m")
+    code = f"""
+import sys
+import numpy as np
+from densebone.runtime import Model
+Model({str(tmp_path / "m")!r})(np.zeros((40, 40, 3), np.uint8))
+foreign = {{"paddle", "ppdet", "paddleseg", "matplotlib", "cv2", "torch", "pandas", "scipy", "yaml"}}
+print(sorted(foreign & set(sys.modules)))
+print(sorted({{name.split(".")[1] for name in sys.modules if name.startswith("densebone.")}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:2] == ["[]", "['errors', 'pictures', 'runtime', 'system']"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda f: (f / "model_card.json").unlink(), "holds no model_card.json"),
+        (lambda f: (f / "model_card.json").write_text("{"), "is no model card"),
+        (lambda f: (f / "model_card.json").write_text('{"name": "x", "classes": null}'), "is no model card .KeyError"),
+        (lambda f: (f / "model.onnx").write_bytes(b"x"), "is not the file that densebone export wrote"),
+        (lambda f: (f / "model.onnx").unlink(), "holds no model.xml or model.onnx; export with --format onnx"),
+    ],
+)
+def test_folders_that_are_no_models(harm, message, tmp_path):
+    folder = detector(tmp_path / "m")
+    harm(folder)
+    with pytest.raises(UserError, match=message):
+        Model(folder)
+
+
+def test_a_file_that_the_engine_does_not_know(tmp_path):
+    folder = detector(tmp_path / "m")
+    (folder / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(UserError, match=r"model.onnx cannot be opened by onnxruntime"):
+        Model(folder, "onnxruntime", check=False)
+    model = onnx.load(detector(tmp_path / "n") / "model.onnx")
+    model.opset_import[0].version = 99
+    onnx.save(model, tmp_path / "n" / "model.onnx")
+    with pytest.raises(UserError, match=r"model.onnx cannot be opened by onnxruntime .*opset"):
+        Model(tmp_path / "n", "onnxruntime", check=False)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((9, 9), np.uint8), r"the picture is uint8 of shape \[9, 9\]; uint8 .height, width, 3. in RGB"),
+        (np.zeros((9, 9, 3), np.float32), "the picture is float32"),
+        (np.zeros((0, 9, 3), np.uint8), "of shape"),
+        ("gone.jpg", "gone.jpg: does not exist"),
+        ([], "no pictures were given"),
+    ],
+)
+def test_pictures_that_are_none(picture, message, tmp_path):
+    model = Model(detector(tmp_path / "m"))
+    with pytest.raises(UserError, match=message):
+        model(picture)
+
+
+def test_prepared_inputs(tmp_path):
+    model = Model(detector(tmp_path / "m"))
+    feed = {"image": np.ones((2, 3, 32, 64), np.float32), "scale_factor": np.ones((2, 2), np.float32)}
+    assert model.run(feed)["boxes"].shape == (2, 2, 4)
+    with pytest.raises(UserError, match="the input 'scale_factor' is missing"):
+        model.run({"image": feed["image"]})
+    with pytest.raises(UserError, match=r"the input 'image' is float64 of shape .*; float32 \(any, 3, 32, 64\)"):
+        model.run({**feed, "image": np.ones((2, 3, 32, 64))})
+    with pytest.raises(UserError, match=r"the input 'image' is float32 of shape \[0, 3, 32, 64\]"):
+        model.run({**feed, "image": np.ones((0, 3, 32, 64), np.float32)})
+    for options, message in (({"engine": "tensorrt"}, "engine is 'tensorrt'"), ({"threshold": 2}, "threshold is 2"),
+                             ({"top": 0}, "top is 0")):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            Model(tmp_path / "m", **options)
