@@ -13,6 +13,7 @@ FOLDERS = (
     "necks",
     "pictures",
     "profiling",
+    "runtime",
     "scripts",
     "system",
     "tasks",

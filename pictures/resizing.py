@@ -1,15 +1,15 @@
 """OpenCV's resizing of 8-bit pictures in NumPy, for programs that should not need OpenCV.
 
-Fixed-point arithmetic as OpenCV's (4.5): weights of 11 bits, cubic kernel with a = -0.75, edges repeated, no smoothing
-when a picture becomes smaller. The values differ from OpenCV's by one at most, which its own processors' code does too.
+As OpenCV 4.5 on x86 processors: bilinear in fixed-point arithmetic with weights of 11 bits, bicubic with a = -0.75 in
+floating point, edges repeated, no smoothing when a picture becomes smaller. Fewer than one value in a thousand differs
+from OpenCV's, by one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-_BITS = 11
-_ONE = 1 << _BITS
+_ONE = 1 << 11
 _CUBIC = -0.75
 
 
@@ -36,17 +36,7 @@ def resize(
     if method == "nearest":
         rows, columns = map(_nearest, image.shape[:2], size, steps)
         return np.ascontiguousarray(image[rows][:, columns])
-    taps = _cubic if method == "bicubic" else _linear
-    columns, weights = taps(image.shape[1], width, steps[1])
-    across = sum(image[:, columns[k]].astype(np.int32) * weights[k][None, :, None] for k in range(len(columns)))
-    rows, weights = taps(image.shape[0], height, steps[0])
-    if method == "bilinear":  # OpenCV drops bits between the two passes here
-        first, second = ((weights[k][:, None, None] * (across[rows[k]] >> 4)) >> 16 for k in (0, 1))
-        found = (first + second + 2) >> 2
-    else:
-        found = sum(across[rows[k]].astype(np.int64) * weights[k][:, None, None] for k in range(len(rows)))
-        found = (found + (1 << (2 * _BITS - 1))) >> (2 * _BITS)
-    return np.clip(found, 0, 255).astype(np.uint8)
+    return (_cubic if method == "bicubic" else _linear)(image, size, steps)
 
 
 def _nearest(old, new, step):
@@ -60,24 +50,35 @@ def _places(new, step):
     return left, place - left.astype(np.float32)
 
 
-def _linear(old, new, step):
-    left, share = _places(new, step)
-    share = np.where((left < 0) | (left >= old - 1), np.float32(0), share)
-    left = np.clip(left, 0, old - 1)
-    second = np.rint(share * _ONE).astype(np.int32)
-    first = np.rint((np.float32(1) - share) * _ONE).astype(np.int32)
-    return [left, np.minimum(left + 1, old - 1)], [first, second]
+def _linear(image, size, steps):
+    taps = []
+    for old, new, step in zip(image.shape[:2], size, steps):
+        left, share = _places(new, step)
+        share = np.where((left < 0) | (left >= old - 1), np.float32(0), share)
+        left = np.clip(left, 0, old - 1)
+        weights = [np.rint((np.float32(1) - share) * _ONE).astype(np.int32), np.rint(share * _ONE).astype(np.int32)]
+        taps.append(([left, np.minimum(left + 1, old - 1)], weights))
+    (rows, down), (columns, right) = taps
+    across = sum(image[:, columns[k]].astype(np.int32) * right[k][None, :, None] for k in (0, 1))
+    # OpenCV drops bits between the two passes
+    first, second = ((down[k][:, None, None] * (across[rows[k]] >> 4)) >> 16 for k in (0, 1))
+    return np.clip((first + second + 2) >> 2, 0, 255).astype(np.uint8)
 
 
-def _cubic(old, new, step):
-    left, x = _places(new, step)
-    a = np.float32(_CUBIC)
-    far = ((a * (x + 1) - 5 * a) * (x + 1) + 8 * a) * (x + 1) - 4 * a
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    other = ((a + 2) * (1 - x) - (a + 3)) * (1 - x) * (1 - x) + 1
-    weights = [far, near, other, 1 - far - near - other]
-    places = [np.clip(left + shift, 0, old - 1) for shift in (-1, 0, 1, 2)]
-    return places, [np.rint(weight * _ONE).astype(np.int32) for weight in weights]
+def _cubic(image, size, steps):
+    a, taps = np.float32(_CUBIC), []
+    for old, new, step in zip(image.shape[:2], size, steps):
+        left, x = _places(new, step)
+        far = ((a * (x + 1) - 5 * a) * (x + 1) + 8 * a) * (x + 1) - 4 * a
+        near = ((a + 2) * x - (a + 3)) * x * x + 1
+        other = ((a + 2) * (1 - x) - (a + 3)) * (1 - x) * (1 - x) + 1
+        places = [np.clip(left + shift, 0, old - 1) for shift in (-1, 0, 1, 2)]
+        taps.append((places, [far, near, other, 1 - far - near - other]))
+    (rows, down), (columns, right) = taps
+    values = image.astype(np.float32)
+    across = sum(values[:, columns[k]] * right[k][None, :, None] for k in range(4))
+    found = sum(across[rows[k]] * down[k][:, None, None] for k in range(4))
+    return np.clip(np.rint(found), 0, 255).astype(np.uint8)
 
 
 def stretch(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -3,7 +3,7 @@
     {"resize": {"size": [320, 320], "keep_ratio": false, "interpolation": "bicubic"}}
     {"stretch": {"size": [512, 512]}}
     {"normalize": {"mean": [...], "std": [...], "scale": 255}}
-    {"pad": {"stride": 32}}
+    {"pad": {"stride": 32}}                    or {"pad": {"size": [1344, 1344]}}, below and right, with zeros
 
 They are those of PaddleDetection and PaddleSeg, with the values that OpenCV gives (see `resizing`).
 """
@@ -51,7 +51,8 @@ def check_steps(steps: Any) -> None:
                 good = all(len(values[key]) == 3 for key in ("mean", "std")) and 0 not in values["std"]
                 good = good and values["scale"] in (1, 255)
             else:
-                good = name == "pad" and type(values["stride"]) is int and values["stride"] > 0
+                sides = values["size"] if "size" in values else [values["stride"]]
+                good = name == "pad" and all(type(side) is int and side > 0 for side in sides)
             if not good:
                 raise ValueError(f"{name}: {values}")
     except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -79,10 +80,22 @@ def prepare(image: np.ndarray, steps: Sequence[Mapping[str, Any]]) -> Prepared:
         elif name == "normalize":
             values = _normalized(values, given)
         else:
-            missing = [-side % given["stride"] for side in values.shape[:2]]
+            missing = _missing(values.shape[:2], given)
             values = np.pad(values, [(0, missing[0]), (0, missing[1]), (0, 0)])
     ready = np.ascontiguousarray(np.asarray(values, np.float32).transpose(2, 0, 1))
     return Prepared(ready, shape, scale)
+
+
+def _missing(sides, given):
+    """Pixels to add below and right."""
+    if "size" not in given:
+        return [-side % given["stride"] for side in sides]
+    missing = [wanted - side for side, wanted in zip(sides, given["size"])]
+    if min(missing) < 0:
+        raise UserError(
+            f"{sides[1]} x {sides[0]} prepared pixels do not fit into {given['size'][1]} x {given['size'][0]}"
+        )
+    return missing
 
 
 def _resized(image, given):

@@ -96,7 +96,8 @@ class Model:
             if not pictures:
                 raise UserError("no pictures were given; give at least one")
             return list(self.each(pictures, len(pictures)))
-        return self._run([self.prepare(pictures)])[0]
+        one: Any = pictures
+        return self._run([self.prepare(one)])[0]
 
     def each(self, pictures: Iterable[Picture], batch: int = 8) -> Iterator[Found]:
         """Yields what is found on each picture, in their order; up to `batch` of one size run together."""
@@ -170,7 +171,8 @@ class Model:
             scores = by_name["scores"]
             kept = (scores >= self.threshold) & (by_name["labels"] >= 0)
             labels = by_name["labels"][kept].astype(np.int64)
-            return Boxes(by_name["boxes"][kept], scores[kept], labels, [self.classes[label] for label in labels])
+            names = [self.card["classes"][label] for label in labels]
+            return Boxes(by_name["boxes"][kept], scores[kept], labels, names)
         if self.task == "segmentation":
             labels = outputs[0][: round(ready.shape[0]), : round(ready.shape[1])]
             return Pixels(resize(labels[..., None], size, "nearest")[..., 0])

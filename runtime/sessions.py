@@ -95,8 +95,8 @@ def open_session(folder: Path, engine: str | None, threads: int | None) -> Any:
             raise UserError(f"{files[0]} cannot be opened by {name} ({reason}); export the model again") from error
     if missing:
         raise UserError(f"{' and '.join(missing)} cannot be imported; pip install onnxruntime, or openvino")
-    files = " or ".join(dict.fromkeys(file for name in absent for file in ENGINES[name]))
-    raise UserError(f"{folder} holds no {files}; export with --format onnx")
+    wanted = " or ".join(dict.fromkeys(file for name in absent for file in ENGINES[name]))
+    raise UserError(f"{folder} holds no {wanted}; export with --format onnx")
 
 
 _CLASSES = {"openvino": OpenVINO, "onnxruntime": OnnxRuntime}

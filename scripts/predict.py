@@ -74,10 +74,10 @@ def _exported(arguments: Namespace) -> tuple[Callable[..., Any], Callable[..., A
         if getattr(arguments, name):
             option = name.replace("_", "-")
             raise UserError(f"--{option} is for a configuration, and --model needs none; leave one of the two out")
-    name = read_card(Path(arguments.model)).get("task")
-    task = TASKS["classification" if name not in exported.TASKS else name]
+    kind = read_card(Path(arguments.model)).get("task")
+    task = TASKS["classification" if kind not in exported.TASKS else kind]
     options.check_task(arguments, task, arguments.model)
-    if name not in exported.TASKS:
+    if kind not in exported.TASKS:
         part = task.part("prediction")
         return part.predict_exported, part.describe, options.task_options(arguments, "predict", task, None)
     settings = {key: getattr(arguments, key) for key in ("threshold", "opacity") if getattr(arguments, key) is not None}

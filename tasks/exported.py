@@ -12,9 +12,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..datasets import cityscapes
-from ..deploy.cards import check_files
-from ..engines.formats import FORMATS, PARAMETERS, program_file
-from ..engines.program import open_program
 from ..errors import UserError
 from ..pictures.drawing import class_colours, draw_boxes, draw_labels
 from ..pictures.finding import output_names
@@ -87,7 +84,8 @@ def describe(result: Mapping[str, Any]) -> list[str]:
 def open_exported(folder: Path, options: Mapping[str, Any] | None) -> tuple[Callable[[np.ndarray], Any], Model]:
     """(a function: uint8 (H, W, 3) in RGB -> what is found, the model) on the engine that the options name."""
     options = dict(options or {})
-    name, has_others = options.get("engine"), any((folder / FORMATS[f].main).is_file() for f in ("onnx", "openvino"))
+    name = options.get("engine")
+    has_others = any((folder / file).is_file() for files in ENGINES.values() for file in files)
     if options.get("precision", "fp32") != "fp32":
         raise UserError(
             f"precision is {options['precision']!r}; exported detectors and segmentation models run in fp32"
@@ -105,6 +103,10 @@ def open_exported(folder: Path, options: Mapping[str, Any] | None) -> tuple[Call
 
 
 def _on_paddle(folder, model):
+    from ..deploy.cards import check_files  # these need Paddle, and the other engines do not
+    from ..engines.formats import PARAMETERS, program_file
+    from ..engines.program import open_program
+
     if not (folder / PARAMETERS).is_file():
         raise UserError(f"{folder} holds no exported model ({PARAMETERS} is missing); export it again")
     check_files(folder, model.card, [program_file(folder).name, PARAMETERS])

@@ -38,7 +38,8 @@ def prepare(image, steps):
             image = image.astype(np.float32) / np.float32(given["scale"])
             image = (image - np.float32(given["mean"])) / np.float32(given["std"])
         elif name == "pad":
-            below, right = (-side % given["stride"] for side in image.shape[:2])
+            size = given.get("size") or [-(-side // given["stride"]) * given["stride"] for side in image.shape[:2]]
+            below, right = (wanted - side for wanted, side in zip(size, image.shape[:2]))
             image = np.pad(image, [(0, below), (0, right), (0, 0)])
         else:
             raise ValueError(f"this example does not know the step {name!r}")

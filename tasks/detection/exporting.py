@@ -31,7 +31,7 @@ from .job import Job
 from .prediction import prepare_batch, split_batch
 from .steps import steps_of
 from .weights import find_trained, load_trained
-from .whole import INPUTS, write_onnx
+from .whole import INPUTS, ONE_SIZE, head_of, write_onnx
 
 # Scores and coordinates (pixels) of the exported model may differ by this share. Measured differences are below 2e-4.
 TOLERANCE = 1e-3
@@ -128,11 +128,33 @@ def describe(result: Mapping[str, Any]) -> list[str]:
 def _card(job, model, weights):
     """The card of a detector: `runtime` and `densebone predict --model` need nothing else."""
     path = find_trained(job, weights)
-    size = size_or_none(job.cfg)
+    size, steps = input_of(job.cfg, model)
     return model_card(
-        job.name, job.cfg.architecture, model, path, {"steps": steps_of(job.cfg)},
+        job.name, job.cfg.architecture, model, path, {"steps": steps},
         [-1, 3, *(size or (-1, -1))], class_names(job), task="detection",
     ) | {"category_ids": [number for number, _ in all_categories(job)]}  # fmt: skip
+
+
+def input_of(
+    cfg: Mapping[str, Any], model: paddle.nn.Layer
+) -> tuple[tuple[int, int] | None, list[dict[str, Any]] | None]:
+    """((height, width) of a whole detector's input, None for any; the steps to it, None where they are not known).
+
+    A detector whose pictures keep their proportions takes any size. One that takes one size alone then gets them padded
+    to a square.
+
+    Args:
+        cfg: PaddleDetection's configuration.
+        model: the detector.
+    """
+    size, steps = size_or_none(cfg), steps_of(cfg)
+    resized = next((step["resize"] for step in steps or () if "resize" in step), None)
+    if resized is None or not resized["keep_ratio"]:
+        return size, steps
+    if type(head_of(model)).__name__ not in ONE_SIZE or size is None or steps is None:
+        return None, steps
+    side = max(size)
+    return (side, side), [*(step for step in steps if "pad" not in step), {"pad": {"size": [side, side]}}]
 
 
 def _write_others(model, job, folder, names, batch, expected):
@@ -151,7 +173,7 @@ def _write_others(model, job, folder, names, batch, expected):
 
 def _write_whole(model, job, folder, names, batch, expected):
     file = folder / FORMATS["onnx"].main
-    write_onnx(copy.deepcopy(model), file, size_or_none(job.cfg))
+    write_onnx(copy.deepcopy(model), file, input_of(job.cfg, model)[0])
     if "openvino" in names:
         to_openvino(file, folder / FORMATS["openvino"].main)
     report = {}
@@ -159,7 +181,7 @@ def _write_whole(model, job, folder, names, batch, expected):
         difference = None
         if batch is not None:
             engine = "onnxruntime" if name == "onnx" else "openvino"
-            difference = _check_whole(folder, engine, batch, expected)
+            difference = _check_whole(folder, engine, _at_one_size(batch, input_of(job.cfg, model)[0]), expected)
         report[name] = {
             "file": FORMATS[name].main,
             "megabytes": megabytes(folder, name),
@@ -178,6 +200,15 @@ def _check_whole(folder, engine, batch, expected):
     number = int(count[0])
     found = np.column_stack([labels[0, :number], scores[0, :number], boxes[0, :number]])
     return nearest(expected, found, number >= boxes.shape[1])
+
+
+def _at_one_size(batch, size):
+    """A prepared batch with the image padded to the size that the file takes; None keeps it."""
+    image = np.asarray(batch["image"])
+    if size is None or image.shape[2:] == tuple(size):
+        return batch
+    missing = [max(0, wanted - side) for wanted, side in zip(size, image.shape[2:])]
+    return {**batch, "image": np.pad(image, [(0, 0), (0, 0), (0, missing[0]), (0, missing[1])])}
 
 
 def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False) -> float:

@@ -26,6 +26,8 @@ from ...errors import UserError
 INPUTS = ("image", "scale_factor", "im_shape")
 #: heads whose boxes depend on the size of the picture as it was prepared, before it was padded
 _WITH_SIZE = ("SSDHead", "YOLOv3Head", "TOODHead", "CenterNetHead", "CenterNetHarDNetHead")
+#: heads that the converter takes at one size alone: it crashes on TOOD's with free sides
+ONE_SIZE = ("SSDHead", "TOODHead")
 #: detectors whose parts do not make one graph -> why
 NOT_WHOLE = {
     "MaskRCNN": "its masks are pasted into pictures of any size outside the network",

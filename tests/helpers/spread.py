@@ -39,7 +39,21 @@ def batch_of(images, scales=None):
 
 
 def spread(model, size):
-    """Scales the layers that make the scores so that their outputs have a standard deviation of 1.5."""
+    """Gives batch norms the statistics of noise, and the layers that make the scores a standard deviation of 1.5.
+
+    With the statistics of a new network maps shrink from layer to layer, until scores are alike to 1e-7.
+    """
+    side = (size * 2)[:2]
+    noise = batch_of(paddle.randn([1, 3, *side]).numpy())
+    hooks = [
+        layer.register_forward_pre_hook(_learn_statistics)
+        for layer in model.sublayers()
+        if isinstance(layer, (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm, paddle.nn.SyncBatchNorm))
+    ]
+    with paddle.no_grad():
+        model(noise)
+    for hook in hooks:
+        hook.remove()
     convolutions = [(n, c) for n, c in head_of(model).named_sublayers() if isinstance(c, paddle.nn.Conv2D)]
     finals = [c for n, c in convolutions if "tower" not in n and any(part in n for part in _FINAL)]
     finals = [convolution for convolution in finals if convolution.weight.shape[1] > 1]
@@ -48,10 +62,14 @@ def spread(model, size):
         layer.register_forward_post_hook(lambda layer, _, out: seen.setdefault(id(layer), []).append(float(out.std())))
         for layer in finals
     ]
-    side = (size * 2)[:2]
     with paddle.no_grad():
-        model(batch_of(paddle.randn([1, 3, *side]).numpy()))
+        model(noise)
     for hook in hooks:
         hook.remove()
     for layer in finals:
         layer.weight.set_value(layer.weight * (1.5 / max(1e-9, *seen[id(layer)], 1e-9)))
+
+
+def _learn_statistics(layer, inputs):
+    layer._mean.set_value(inputs[0].mean([0, 2, 3]))
+    layer._variance.set_value(inputs[0].var([0, 2, 3]) + 1e-3)

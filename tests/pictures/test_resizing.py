@@ -25,7 +25,7 @@ def test_the_pixels_are_opencvs(method, size):
     image = picture(213, 320)
     expected = cv2.resize(image, size[::-1], interpolation=METHODS[method])
     difference = np.abs(expected.astype(int) - resize(image, size, method))
-    assert difference.max() <= (0 if method == "nearest" else 1) and (difference > 0).mean() < 0.08
+    assert difference.max() <= (0 if method == "nearest" else 1) and (difference > 0).mean() < 0.002
 
 
 def test_stretching_is_opencvs_warp():
