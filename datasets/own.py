@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -282,3 +283,25 @@ def _project(path):
     if not isinstance(about, dict) or not isinstance(about.get("path"), str):
         raise UserError(f"{file} names no path: the folder of the data set; write it anew with densebone init")
     return about
+
+
+def state_of(root: Path) -> dict[str, int]:
+    """Number, bytes and newest time (nanoseconds) of the files below a data set's folder that are no pictures."""
+    listing = formats.look(root)
+    facts = [os.stat(root / name) for names in listing.files.values() for name in names]
+    newest = max((fact.st_mtime_ns for fact in facts), default=0)
+    return {"files": len(facts), "bytes": sum(fact.st_size for fact in facts), "newest": newest}
+
+
+def changed_since(folder: Path) -> str | None:
+    """What to say where the annotations changed since `densebone init` wrote a project into a folder; else None."""
+    about = _project(folder) if (folder / PROJECT_FILE).is_file() else None
+    known = about and about.get("annotations")
+    if not about or not isinstance(known, dict) or not Path(about["path"]).is_dir():
+        return None
+    if state_of(Path(about["path"])) == known:
+        return None
+    return (
+        f"the annotations in {about['path']} changed since densebone init read them; training uses what it read then: "
+        f"densebone init {about['path']} -O {folder} --overwrite reads them anew"
+    )

@@ -17,7 +17,7 @@ import yaml
 
 from ..datasets.annotations import Annotations
 from ..datasets.formats.listing import PROJECT_FILE, PROJECT_MARK
-from ..datasets.own import DataSet, counts_of, write_parts
+from ..datasets.own import DataSet, counts_of, state_of, write_parts
 from ..errors import UserError
 from ..pictures.reading import read_header
 from ..system.files import atomic_path
@@ -263,6 +263,7 @@ def write(data: DataSet, decisions: Decisions, folder: Path, how: Mapping[str, A
         "classes": data.classes,
         "division": data.division,
         **how,
+        "annotations": state_of(data.source.root),
         "parts": {part: {**counts, "list": f"{part}.txt"} for part, counts in counts_of(data).items()},
     }
     text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)

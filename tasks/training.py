@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import paddle
 
+from ..datasets.own import changed_since
 from ..errors import UserError
 from ..pictures.plots import check_curves
 from ..system import locks
@@ -68,6 +70,8 @@ def begin(
         job.learn_classes(start[1])
     if paddle.distributed.get_rank() == 0:
         check_parts(job, *("train", "val")[: 1 + evaluate])
+        if note := changed_since(job.path.parent):
+            print(f"note: {note}", file=sys.stderr)
     return start if resume is not None else checkpoints.starting_point(job.folder, None, overwrite)
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from densebone.datasets import own
 from densebone.scripts import main
 
 DENSEBONE = [sys.executable, "-m", "densebone.scripts"]
@@ -209,6 +210,17 @@ def test_a_project_is_not_overwritten_and_is_no_part_of_the_data(scenes, tmp_pat
     assert main(["init", str(data), "-O", str(data / "project"), "--overwrite"]) == 0
     assert main(["data", "stats", str(data / "project")]) == 0
     assert "16 pictures" in capsys.readouterr().out
+
+
+def test_annotations_that_changed_since_are_told(scenes, tmp_path, monkeypatch):
+    data = own_data.write_as("yolo", scenes, tmp_path / "yolo")
+    assert main(["init", str(data), "-O", str(tmp_path / "p")]) == 0
+    assert own.changed_since(tmp_path / "p") is None and own.changed_since(tmp_path) is None
+    label = sorted((data / "labels" / "train").iterdir())[0]
+    label.write_text(label.read_text() + "0 0.5 0.5 0.1 0.1\n")
+    assert "changed since densebone init read them" in own.changed_since(tmp_path / "p")
+    assert main(["init", str(data), "-O", str(tmp_path / "p"), "--overwrite"]) == 0
+    assert own.changed_since(tmp_path / "p") is None
 
 
 def test_strict_stops_when_something_would_be_left_out(scenes, tmp_path, monkeypatch, capsys):
