@@ -92,6 +92,9 @@ def losses(net, forward, steps=4):
     return found
 
 
+@pytest.mark.parametrize(
+    "name", ["hardnet39ds", *(pytest.param(n, marks=pytest.mark.acceptance) for n in ("peleenet", "condensenetv2_a"))]
+)
 def test_training_in_a_static_graph(name):
     eager, static = small(name, drop_rate=0), small(name, drop_rate=0)
     for net in (eager, static):

@@ -39,7 +39,7 @@ def batch_of(images, scales=None):
 
 
 def spread(model, size):
-    """Gives batch norms the statistics of noise, and the layers that make the scores a standard deviation of 1.5.
+    """Gives batch norms of neck and head the statistics of noise, and what makes the scores a spread of 1.5.
 
     With the statistics of a new network maps shrink from layer to layer, until scores are alike to 1e-7.
     """
@@ -47,7 +47,7 @@ def spread(model, size):
     noise = batch_of(paddle.randn([1, 3, *side]).numpy())
     hooks = [
         layer.register_forward_pre_hook(_learn_statistics)
-        for layer in model.sublayers()
+        for layer in [*getattr(model, "neck", head_of(model)).sublayers(), *head_of(model).sublayers()]
         if isinstance(layer, (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm, paddle.nn.SyncBatchNorm))
     ]
     with paddle.no_grad():
