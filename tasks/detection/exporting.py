@@ -30,8 +30,9 @@ from .data import first_picture, using
 from .job import Job
 from .prediction import prepare_batch, split_batch
 from .steps import steps_of
+from .tracing import INPUTS
 from .weights import find_trained, load_trained
-from .whole import INPUTS, write_onnx
+from .whole import write_onnx
 
 # Scores and coordinates (pixels) of the exported model may differ by this share. Measured differences are below 2e-4.
 TOLERANCE = 1e-3
