@@ -76,7 +76,7 @@ def append(source: str | Path, target: str | Path, settings: Suppression | None)
 
 def _suppress(graph, boxes, scores, settings):
     """(boxes (N, kept, 4), scores (N, kept), labels (N, kept)), the best first; a score of 0 is no box."""
-    zero, last = graph.whole([0]), graph.whole([2**31 - 1])
+    zero = graph.whole([0])
     if settings.background:
         scores = graph.add("Slice", scores, zero, graph.whole([-1]), graph.whole([1]))
     shape = graph.add("Shape", scores)
@@ -84,13 +84,15 @@ def _suppress(graph, boxes, scores, settings):
     if settings.nms_top_k > 0:
         number = graph.add("Min", candidates, graph.whole([settings.nms_top_k]))
         best, _ = graph.add("TopK", scores, number, outputs=2, axis=2)
-        lowest = graph.add("Slice", best, graph.whole([-1]), last, graph.whole([2]))
+        lowest = graph.add("Slice", best, graph.whole([-1]), graph.whole([2**31 - 1]), graph.whole([2]))
         nothing = graph.constant(0, np.float32)
         scores = graph.add("Where", graph.add("GreaterOrEqual", scores, lowest), scores, nothing)
     if settings.two_stages:  # a class of a picture is as good as a picture
         one = graph.add("Concat", graph.whole([-1]), graph.whole([1]), candidates, axis=0)
         scores, pictures = graph.add("Reshape", scores, one), graph.add("Shape", scores, end=1)
-        boxes = graph.add("Reshape", boxes, graph.add("Concat", graph.whole([-1]), candidates, graph.whole([4]), axis=0))
+        boxes = graph.add(
+            "Reshape", boxes, graph.add("Concat", graph.whole([-1]), candidates, graph.whole([4]), axis=0)
+        )
         shape = graph.add("Shape", scores)
     chosen = graph.add(
         "NonMaxSuppression", boxes, scores, candidates, graph.constant([settings.nms_threshold], np.float32),

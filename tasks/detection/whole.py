@@ -246,7 +246,7 @@ def write_onnx(model: paddle.nn.Layer, target: str | Path, size: tuple[int, int]
         raise UserError(f"{type(model).__name__} cannot be one file: {reason}")
     model.eval()
     settings, with_size = take_out_suppression(model), type(head_of(model)).__name__ in _WITH_SIZE
-    if type(model).__name__ == "FasterRCNN":
+    if settings is not None and settings.two_stages:
         write_two_stages(model, target, settings, size)
         return settings
     if type(model).__name__ == "SSD":

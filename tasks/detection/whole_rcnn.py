@@ -64,7 +64,7 @@ class FirstStage(paddle.nn.Layer):
             deltas, anchors = (paddle.take_along_axis(values, index, 1) for values in (deltas, anchors))
         boxes = delta2bbox(deltas.reshape([-1, 4]), anchors.reshape([-1, 4])).reshape([paddle.shape(scores)[0], -1, 4])
         boxes = paddle.maximum(paddle.minimum(boxes, limit + paddle.zeros_like(boxes)), paddle.zeros_like(boxes))
-        size = (boxes[..., 2:] - boxes[..., :2]).min(-1)
+        size = paddle.min(boxes[..., 2:] - boxes[..., :2], axis=-1)
         large = size >= max(settings.min_size, 1.0)  # as PaddlePaddle's operator, which never takes smaller ones
         return boxes, paddle.where(large, scores, paddle.full_like(scores, NONE))
 
@@ -162,7 +162,9 @@ def _join(first: Any, second: Any, classes: int, proposals: Proposals, pooling: 
         graph.name(put_back(graph, value, places, boxes, sizes), name)
     first.graph.node.extend(graph.nodes)
     first.graph.initializer.extend(graph.constants)
-    first.graph.input.insert(1, helper.make_tensor_value_info(INPUTS[1], TensorProto.FLOAT, ["batch", 2]))
+    del first.graph.input[1:]
+    pairs = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2]) for name in INPUTS[1:])
+    first.graph.input.extend(pairs)
     del first.graph.output[:]
     first.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", classes, "proposals", *rest])
