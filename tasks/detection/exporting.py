@@ -29,6 +29,7 @@ from .classes import all_categories, class_names
 from .data import first_picture, using
 from .job import Job
 from .prediction import prepare_batch, split_batch
+from .sizing import size_of_all
 from .steps import steps_of
 from .tracing import INPUTS
 from .weights import find_trained, load_trained
@@ -129,7 +130,7 @@ def describe(result: Mapping[str, Any]) -> list[str]:
 def _card(job, model, weights):
     """The card of a detector: `runtime` and `densebone predict --model` need nothing else."""
     path = find_trained(job, weights)
-    size = size_or_none(job.cfg)
+    size = size_of_all(job.cfg)
     return model_card(
         job.name, job.cfg.architecture, model, path, {"steps": steps_of(job.cfg)},
         [-1, 3, *(size or (-1, -1))], class_names(job), task="detection",
@@ -152,7 +153,7 @@ def _write_others(model, job, folder, names, batch, expected):
 
 def _write_whole(model, job, folder, names, batch, expected):
     file = folder / FORMATS["onnx"].main
-    write_onnx(copy.deepcopy(model), file, size_or_none(job.cfg))
+    write_onnx(copy.deepcopy(model), file, size_of_all(job.cfg))
     if "openvino" in names:
         to_openvino(file, folder / FORMATS["openvino"].main)
     report = {}
