@@ -73,7 +73,7 @@ def propose(graph: Graph, boxes: str, scores: str, settings: Proposals) -> tuple
     return graph.add("GatherElements", boxes, four, axis=1), there
 
 
-def pool(graph: Graph, maps: Sequence[str], boxes: str, there: str, settings: Pooling) -> tuple[str, str, str]:
+def pool(graph: Graph, maps: Sequence[str], boxes: str, there: str, settings: Pooling) -> tuple[str, str, str, str]:
     """Adds the assignment of proposals to maps, and RoIAlign.
 
     Args:
@@ -84,14 +84,15 @@ def pool(graph: Graph, maps: Sequence[str], boxes: str, there: str, settings: Po
         settings: of the maps.
 
     Returns:
-        Names of the features, float (M, C, resolution, resolution) of the M proposals, in an order of their own; of
-        their places among the N * R, int64 (M,); of the pictures that they are of, int64 (M,).
+        Names of the features, float (M + 1, C, resolution, resolution), of the M proposals, in an order of their own,
+        and of one box more, because ONNX Runtime flattens no empty batch; of their boxes, float (M + 1, 4); of the
+        pictures that they are of, int64 (M + 1,); of the proposals' places among the N * R, int64 (M,).
     """
     flat, there = graph.add("Reshape", boxes, graph.whole([-1, 4])), graph.add("Reshape", there, graph.whole([-1]))
     ends = [graph.add("Slice", flat, *(graph.whole([n]) for n in (start, start + 2, 1))) for start in (0, 2)]
     size = graph.add("Sub", ends[1], ends[0])
     side = graph.add("Sqrt", graph.add("ReduceProd", size, axes=[1], keepdims=0))
-    each, features, places, pictures = graph.size(boxes, 1), [], [], []
+    each, features, rows, pictures, places = graph.size(boxes, 1), [], [], [], []
     for level, values in enumerate(maps):
         here = there
         if level > 0:
@@ -99,17 +100,24 @@ def pool(graph: Graph, maps: Sequence[str], boxes: str, there: str, settings: Po
         if level < len(settings.limits):
             here = graph.add("And", here, graph.add("Not", _at_least(graph, side, settings.limits[level])))
         places.append(graph.add("Reshape", graph.add("NonZero", here), graph.whole([-1])))
-        pictures.append(graph.add("Div", places[-1], each))
+        row, picture = graph.add("Gather", flat, places[-1]), graph.add("Div", places[-1], each)
+        if level == len(maps) - 1:
+            row = graph.add("Concat", row, graph.constant([[0, 0, 32, 32]], np.float32), axis=0)
+            picture = graph.add("Concat", picture, graph.whole([0]), axis=0)
+        rows.append(row)
+        pictures.append(picture)
         features.append(
             graph.add(
-                "RoiAlign", values, graph.add("Gather", flat, places[-1]), pictures[-1],
+                "RoiAlign", values, row, picture,
                 output_height=settings.resolution, output_width=settings.resolution, mode="avg",
                 sampling_ratio=settings.sampling_ratio, spatial_scale=settings.scales[level],
                 coordinate_transformation_mode="half_pixel" if settings.aligned else "output_half_pixel",
             )
         )  # fmt: skip
-    together = (graph.add("Concat", *parts, axis=0) for parts in (features, places, pictures))
-    return next(together), next(together), next(together)
+    features, rows, pictures, places = (
+        graph.add("Concat", *parts, axis=0) for parts in (features, rows, pictures, places)
+    )
+    return features, rows, pictures, places
 
 
 def put_back(graph: Graph, values: str, places: str, like: str, sizes: Sequence[int]) -> str:
@@ -117,7 +125,7 @@ def put_back(graph: Graph, values: str, places: str, like: str, sizes: Sequence[
 
     Args:
         graph: to add to.
-        values: float (M, C, ...), of the proposals that `pool` returned.
+        values: float (M + 1, C, ...), of the boxes that `pool` returned.
         places: int64 (M,) as `pool` returned it.
         like: boxes (N, R, 4) that `pool` was given.
         sizes: of the axes C, ... .
@@ -128,6 +136,7 @@ def put_back(graph: Graph, values: str, places: str, like: str, sizes: Sequence[
     shape = graph.add("Shape", like, start=0, end=2)
     total = graph.add("Mul", graph.size(like, 0), graph.size(like, 1))
     empty = graph.filled(graph.add("Concat", total, graph.whole(sizes), axis=0), 0.0)
+    values = graph.add("Slice", values, *(graph.whole([n]) for n in (0, -1, 0)))
     found = graph.add("ScatterND", empty, graph.add("Unsqueeze", places, graph.whole([1])), values)
     found = graph.add("Reshape", found, graph.add("Concat", shape, graph.whole(sizes), axis=0))
     return graph.add("Transpose", found, perm=[0, 2, 1, *range(3, 2 + len(sizes))])

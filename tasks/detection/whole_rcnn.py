@@ -64,8 +64,10 @@ class FirstStage(paddle.nn.Layer):
             deltas, anchors = (paddle.take_along_axis(values, index, 1) for values in (deltas, anchors))
         boxes = delta2bbox(deltas.reshape([-1, 4]), anchors.reshape([-1, 4])).reshape([paddle.shape(scores)[0], -1, 4])
         boxes = paddle.maximum(paddle.minimum(boxes, limit + paddle.zeros_like(boxes)), paddle.zeros_like(boxes))
-        size = paddle.min(boxes[..., 2:] - boxes[..., :2], axis=-1)
-        large = size >= max(settings.min_size, 1.0)  # as PaddlePaddle's operator, which never takes smaller ones
+        size = boxes[..., 2:] - boxes[..., :2]
+        large = paddle.minimum(size[..., 0], size[..., 1]) >= max(
+            settings.min_size, 1.0
+        )  # as PaddlePaddle's operator, which never takes smaller ones
         return boxes, paddle.where(large, scores, paddle.full_like(scores, NONE))
 
 
@@ -155,8 +157,7 @@ def _join(first: Any, second: Any, classes: int, proposals: Proposals, pooling: 
     graph = Graph("stages")
     candidates, scores, *maps = (value.name for value in first.graph.output)
     boxes, there = propose(graph, candidates, scores, proposals)
-    features, places, pictures = pool(graph, maps, boxes, there, pooling)
-    rows = graph.add("Gather", graph.add("Reshape", boxes, graph.whole([-1, 4])), places)
+    features, rows, pictures, places = pool(graph, maps, boxes, there, pooling)
     found = graph.insert(second, [features, rows, graph.add("Gather", INPUTS[2], pictures)])
     for value, name, sizes in zip(found, ("candidates", "candidates.scores"), ([classes, 4], [classes])):
         graph.name(put_back(graph, value, places, boxes, sizes), name)

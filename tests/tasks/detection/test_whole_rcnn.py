@@ -94,6 +94,8 @@ def check(backbone, folder, sizes):
                 rows = np.column_stack([labels[picture], scores[picture], boxes[picture]])[:last]
                 full = last >= boxes.shape[1]
                 assert max(nearest(expected, rows, full), nearest(rows, expected, full)) <= 1e-3
+    nothing = batches[0] | {"im_shape": np.full_like(batches[0]["im_shape"], 0.5)}
+    assert [session(nothing)[3].tolist() for session in sessions] == [[0] * sizes[0][0]] * 2  # no box has a pixel
     return counts
 
 
