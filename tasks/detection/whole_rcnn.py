@@ -65,9 +65,8 @@ class FirstStage(paddle.nn.Layer):
         boxes = delta2bbox(deltas.reshape([-1, 4]), anchors.reshape([-1, 4])).reshape([paddle.shape(scores)[0], -1, 4])
         boxes = paddle.maximum(paddle.minimum(boxes, limit + paddle.zeros_like(boxes)), paddle.zeros_like(boxes))
         size = boxes[..., 2:] - boxes[..., :2]
-        large = paddle.minimum(size[..., 0], size[..., 1]) >= max(
-            settings.min_size, 1.0
-        )  # as PaddlePaddle's operator, which never takes smaller ones
+        least = max(settings.min_size, 1.0)  # as PaddlePaddle's operator, which never takes smaller ones
+        large = paddle.minimum(size[..., 0], size[..., 1]) >= least
         return boxes, paddle.where(large, scores, paddle.full_like(scores, NONE))
 
 
