@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from .graph import Graph
 
 #: the outputs of a whole detector: float (N, K, 4) left, top, right, bottom in pixels of the picture; float (N, K), the
 #: best first; int64 (N, K), -1 behind the last box; int64 (N,)
@@ -24,6 +24,8 @@ class Suppression:
         nms_top_k: candidates of each class, -1 for all.
         keep_top_k: boxes of a picture.
         background: whether the last class is no class.
+        two_stages: whether each class has boxes of its own, in pixels of the prepared picture. Those that are kept are
+            divided by scale_factor and cut at the edges of the picture, and left out where nothing is left of them.
     """
 
     score_threshold: float
@@ -31,42 +33,16 @@ class Suppression:
     nms_top_k: int
     keep_top_k: int
     background: bool = False
-
-
-class _Graph:
-    """Nodes and constants in the making, all with a prefix that the network's names do not have."""
-
-    def __init__(self):
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Adds a node; returns the name of its output, or a list of several."""
-        from onnx import helper
-
-        names = [f"nms.{len(self.nodes)}.{index}" for index in range(outputs)]
-        self.nodes.append(helper.make_node(operator, inputs, names, f"nms.{len(self.nodes)}", **attributes))
-        return names if outputs > 1 else names[0]
-
-    def constant(self, value: Any, dtype: Any) -> str:
-        """Adds a constant; returns its name."""
-        from onnx import numpy_helper
-
-        name = f"nms.constant.{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.array(value, dtype), name))
-        return name
-
-    def whole(self, values: Iterable[int]) -> str:
-        """A constant of whole numbers."""
-        return self.constant(list(values), np.int64)
+    two_stages: bool = False
 
 
 def append(source: str | Path, target: str | Path, settings: Suppression | None) -> None:
     """Writes an ONNX file whose outputs are those of `OUTPUTS`.
 
     Args:
-        source: an ONNX file with the outputs boxes, float (N, K, 4), and scores, float (N, classes, K); or, without
-            settings, boxes (N, K, 4), scores (N, K), the best first, and labels (N, K).
+        source: an ONNX file with the outputs boxes, float (N, K, 4), and scores, float (N, classes, K); with two
+            stages, boxes (N, classes, K, 4), and the inputs scale_factor and im_shape; without settings, boxes
+            (N, K, 4), scores (N, K), the best first, and labels (N, K).
         target: the file to write.
         settings: of the suppression; None where the network needs none.
     """
@@ -74,18 +50,20 @@ def append(source: str | Path, target: str | Path, settings: Suppression | None)
     from onnx import TensorProto, helper
 
     model = onnx.load(str(source))
-    graph, found = _Graph(), [value.name for value in model.graph.output]
+    graph, found = Graph("nms"), [value.name for value in model.graph.output]
     if settings is None:
         boxes, scores = found[:2]
         labels = graph.add("Cast", found[2], to=TensorProto.INT64)
     else:
         boxes, scores, labels = _suppress(graph, found[0], found[1], settings)
+        if settings.two_stages:
+            boxes, scores, labels = _in_picture(graph, boxes, scores, labels)
     there = graph.add("Greater", scores, graph.constant(0, np.float32))
     labels = graph.add("Where", there, labels, graph.constant(-1, np.int64))
     one = graph.add("Cast", there, to=TensorProto.INT64)
     count = graph.add("ReduceSum", one, graph.whole([1]), keepdims=0)
     for name, output in zip(OUTPUTS, (boxes, scores, labels, count)):
-        graph.nodes.append(helper.make_node("Identity", [output], [name], f"nms.{name}"))
+        graph.name(output, name)
     model.graph.node.extend(graph.nodes)
     model.graph.initializer.extend(graph.constants)
     del model.graph.output[:]
@@ -98,7 +76,7 @@ def append(source: str | Path, target: str | Path, settings: Suppression | None)
 
 def _suppress(graph, boxes, scores, settings):
     """(boxes (N, kept, 4), scores (N, kept), labels (N, kept)), the best first; a score of 0 is no box."""
-    zero, last = graph.whole([0]), graph.whole([2**31 - 1])
+    zero = graph.whole([0])
     if settings.background:
         scores = graph.add("Slice", scores, zero, graph.whole([-1]), graph.whole([1]))
     shape = graph.add("Shape", scores)
@@ -106,22 +84,53 @@ def _suppress(graph, boxes, scores, settings):
     if settings.nms_top_k > 0:
         number = graph.add("Min", candidates, graph.whole([settings.nms_top_k]))
         best, _ = graph.add("TopK", scores, number, outputs=2, axis=2)
-        lowest = graph.add("Slice", best, graph.whole([-1]), last, graph.whole([2]))
+        lowest = graph.add("Slice", best, graph.whole([-1]), graph.whole([2**31 - 1]), graph.whole([2]))
         nothing = graph.constant(0, np.float32)
         scores = graph.add("Where", graph.add("GreaterOrEqual", scores, lowest), scores, nothing)
+    if settings.two_stages:  # a class of a picture is as good as a picture
+        one = graph.add("Concat", graph.whole([-1]), graph.whole([1]), candidates, axis=0)
+        scores, pictures = graph.add("Reshape", scores, one), graph.add("Shape", scores, end=1)
+        boxes = graph.add(
+            "Reshape", boxes, graph.add("Concat", graph.whole([-1]), candidates, graph.whole([4]), axis=0)
+        )
+        shape = graph.add("Shape", scores)
     chosen = graph.add(
         "NonMaxSuppression", boxes, scores, candidates, graph.constant([settings.nms_threshold], np.float32),
         graph.constant([settings.score_threshold], np.float32),
     )  # fmt: skip
-    from onnx import numpy_helper
-
-    empty = graph.add("ConstantOfShape", shape, value=numpy_helper.from_array(np.zeros(1, np.float32)))
-    kept = graph.add("ScatterND", empty, chosen, graph.add("GatherND", scores, chosen))
-    flat = graph.add("Reshape", kept, graph.whole([0, -1]))
+    kept = graph.add("ScatterND", graph.filled(shape, 0.0), chosen, graph.add("GatherND", scores, chosen))
+    if settings.two_stages:
+        flat = graph.add("Reshape", kept, graph.add("Concat", pictures, graph.whole([-1]), axis=0))
+        boxes = graph.add("Reshape", boxes, graph.add("Concat", pictures, graph.whole([-1, 4]), axis=0))
+    else:
+        flat = graph.add("Reshape", kept, graph.whole([0, -1]))
     total = graph.add("Slice", graph.add("Shape", flat), graph.whole([1]), graph.whole([2]), zero)
     number = total if settings.keep_top_k < 0 else graph.add("Min", total, graph.whole([settings.keep_top_k]))
     values, places = graph.add("TopK", flat, number, outputs=2, axis=1)
     labels = graph.add("Div", places, candidates)
-    rows = graph.add("Sub", places, graph.add("Mul", labels, candidates))
+    rows = places if settings.two_stages else graph.add("Sub", places, graph.add("Mul", labels, candidates))
+    return _rows(graph, boxes, rows), values, labels
+
+
+def _rows(graph, boxes, rows):
+    """The rows (N, k) of boxes (N, K, 4)."""
     four = graph.add("Tile", graph.add("Unsqueeze", rows, graph.whole([2])), graph.whole([1, 1, 4]))
-    return graph.add("GatherElements", boxes, four, axis=1), values, labels
+    return graph.add("GatherElements", boxes, four, axis=1)
+
+
+def _in_picture(graph, boxes, scores, labels):
+    """Boxes in pixels of the picture, cut at its edges; those of no area get the score 0, behind the others."""
+    edges, one = graph.whole([1, 0, 1, 0]), graph.whole([1])
+    sides = graph.add("Div", "im_shape", "scale_factor")
+    sides = graph.add("Floor", graph.add("Add", sides, graph.constant(0.5, np.float32)))
+    scale, limit = (
+        graph.add("Unsqueeze", graph.add("Gather", values, edges, axis=1), one) for values in ("scale_factor", sides)
+    )
+    boxes = graph.add("Min", graph.add("Div", boxes, scale), limit)
+    boxes = graph.add("Max", boxes, graph.constant(0, np.float32))
+    ends = [graph.add("Slice", boxes, *(graph.whole([n]) for n in (start, start + 2, 2))) for start in (0, 2)]
+    size = graph.add("ReduceMin", graph.add("Sub", ends[1], ends[0]), axes=[2], keepdims=0)
+    zero = graph.constant(0, np.float32)
+    scores = graph.add("Where", graph.add("Greater", size, zero), scores, zero)
+    scores, order = graph.add("TopK", scores, graph.size(scores, 1), outputs=2, axis=1)
+    return _rows(graph, boxes, order), scores, graph.add("GatherElements", labels, order, axis=1)

@@ -29,9 +29,11 @@ from .classes import all_categories, class_names
 from .data import first_picture, using
 from .job import Job
 from .prediction import prepare_batch, split_batch
+from .sizing import size_of_all
 from .steps import steps_of
+from .tracing import INPUTS
 from .weights import find_trained, load_trained
-from .whole import INPUTS, ONE_SIZE, head_of, write_onnx
+from .whole import ONE_SIZE, head_of, write_onnx
 
 # Scores and coordinates (pixels) of the exported model may differ by this share. Measured differences are below 2e-4.
 TOLERANCE = 1e-3
@@ -147,12 +149,9 @@ def input_of(
         cfg: PaddleDetection's configuration.
         model: the detector.
     """
-    size, steps = size_or_none(cfg), steps_of(cfg)
-    resized = next((step["resize"] for step in steps or () if "resize" in step), None)
-    if resized is None or not resized["keep_ratio"]:
-        return size, steps
-    if type(head_of(model)).__name__ not in ONE_SIZE or size is None or steps is None:
-        return None, steps
+    size, steps, fixed = size_or_none(cfg), steps_of(cfg), size_of_all(cfg)
+    if fixed is not None or type(head_of(model)).__name__ not in ONE_SIZE or size is None or steps is None:
+        return fixed, steps
     side = max(size)
     return (side, side), [*(step for step in steps if "pad" not in step), {"pad": {"size": [side, side]}}]
 
@@ -212,7 +211,7 @@ def _at_one_size(batch, size):
 
 
 def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False) -> float:
-    """The largest relative difference of boxes (M, 6) from those of one class that are nearest.
+    """The largest difference of boxes (M, 6) from those that are nearest: of scores, and of sides over the longer one.
 
     Args:
         expected, found: class, score, left, top, right, bottom.
@@ -226,7 +225,9 @@ def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False) -> floa
         return 0.0
     if not len(found):
         raise Different(f"the exported detector finds no box where the trained one finds {len(wanted)}")
-    apart = np.abs(wanted[:, None] - found[None]) / np.maximum(1.0, np.abs(wanted[:, None]))
+    sides = np.maximum(1.0, (wanted[:, 4:] - wanted[:, 2:4]).max(1))
+    apart = np.abs(wanted[:, None] - found[None])
+    apart[..., 2:] /= sides[:, None, None]
     worst = float(apart.max(2).min(1).max())
     if worst > TOLERANCE:
         raise Different(

@@ -10,6 +10,7 @@ from ppdet.core.workspace import create
 
 from ...errors import UserError
 from .job import Job
+from .readers import transforms
 
 
 def network_and_input(
@@ -55,3 +56,18 @@ def reader_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
         raise UserError("the TestReader does not say how large its images are; give --input-size HEIGHT WIDTH")
     stride = max(1, settings.get("PadBatch", {}).get("pad_to_stride", 1))
     return tuple(-(-side // stride) * stride for side in size)
+
+
+def size_of_all(cfg: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(height, width) in pixels of every image of the TestReader; None where they differ, or it does not say."""
+    reader = cfg.get("TestReader") or {}
+    shape = (reader.get("inputs_def") or {}).get("image_shape") or []
+    keeps = any(
+        name == "Resize" and arguments.get("keep_ratio", True) for name, arguments in transforms(cfg, ("TestReader",))
+    )
+    if keeps and (len(shape) < 2 or min(shape[-2:]) <= 0):
+        return None
+    try:
+        return reader_size(cfg)
+    except UserError:
+        return None

@@ -16,14 +16,11 @@ from typing import Any
 import paddle
 import paddle.nn.functional as F
 
-from ...engines.conversion import prepared, to_onnx
-from ...engines.formats import FORMATS
 from ...engines.suppression import Suppression, append
 from ...errors import UserError
+from .tracing import INPUTS, trace
+from .whole_rcnn import write_two_stages
 
-#: float (N, 3, H, W), as the TestReader prepares pictures; (N, 2) of y and x, the prepared size over the picture's;
-#: (N, 2), height and width as prepared, where the head needs it
-INPUTS = ("image", "scale_factor", "im_shape")
 #: heads whose boxes depend on the size of the picture as it was prepared, before it was padded
 _WITH_SIZE = ("SSDHead", "YOLOv3Head", "TOODHead", "CenterNetHead", "CenterNetHarDNetHead")
 #: heads that the converter takes at one size alone: it crashes on TOOD's with free sides
@@ -54,7 +51,7 @@ def take_out_suppression(model: paddle.nn.Layer) -> Suppression | None:
     Raises:
         UserError: the detector has another suppression than MultiClassNMS.
     """
-    head, after = head_of(model), getattr(model, "post_process", None)
+    head, after = head_of(model), getattr(model, "post_process", getattr(model, "bbox_post_process", None))
     if type(model).__name__ == "CenterNet":
         model.post_process = _Peaks(after)
         return None
@@ -64,7 +61,7 @@ def take_out_suppression(model: paddle.nn.Layer) -> Suppression | None:
         raise UserError(f"this detector ends with {type(nms).__name__}; a whole file needs MultiClassNMS")
     settings = Suppression(
         max(0.0, float(nms.score_threshold)), float(nms.nms_threshold), int(nms.nms_top_k), int(nms.keep_top_k),
-        type(model).__name__ == "SSD",
+        type(model).__name__ == "SSD", type(model).__name__ == "FasterRCNN",
     )  # fmt: skip
     owner.nms = _Through()
     decode = _DECODERS.get(type(head).__name__)
@@ -251,17 +248,14 @@ def write_onnx(model: paddle.nn.Layer, target: str | Path, size: tuple[int, int]
         raise UserError(f"{type(model).__name__} cannot be one file: {reason}")
     model.eval()
     settings, with_size = take_out_suppression(model), type(head_of(model)).__name__ in _WITH_SIZE
+    if settings is not None and settings.two_stages:
+        write_two_stages(model, target, settings, size)
+        return settings
     if type(model).__name__ == "SSD":
         _fix_priors(model, size)
-    whole = prepared(Whole(model), FORMATS["onnx"].form)
-    specs = [
-        paddle.static.InputSpec([None, 3, *(size or (None, None))], "float32", name=INPUTS[0]),
-        *(paddle.static.InputSpec([None, 2], "float32", name=name) for name in INPUTS[1 : 2 + with_size]),
-    ]
-    with tempfile.TemporaryDirectory(prefix="densebone-") as folder, paddle.no_grad():
-        program = paddle.jit.to_static(whole, input_spec=specs, full_graph=True)
-        paddle.jit.save(program, str(Path(folder) / "model"))
+    shapes = ([None, 3, *(size or (None, None))], [None, 2], [None, 2])
+    with tempfile.TemporaryDirectory(prefix="densebone-") as folder:
         raw = Path(folder) / "candidates.onnx"
-        to_onnx(folder, raw, None, size)
+        trace(Whole(model), dict(zip(INPUTS[: 2 + with_size], shapes)), raw, size)
         append(raw, target, settings)
     return settings

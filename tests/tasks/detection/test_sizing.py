@@ -5,7 +5,7 @@ import pytest
 from densebone.errors import UserError
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
-from densebone.tasks.detection.sizing import reader_size
+from densebone.tasks.detection.sizing import reader_size, size_of_all
 
 RESIZE = {"Resize": {"target_size": [800, 1333], "keep_ratio": True}}
 
@@ -27,3 +27,17 @@ def test_it_is_that_of_the_test_reader(reader, size):
 def test_a_reader_that_says_nothing():
     with pytest.raises(UserError, match="give --input-size HEIGHT WIDTH"):
         reader_size({"TestReader": {"sample_transforms": [{"Decode": None}]}})
+
+
+@pytest.mark.parametrize(
+    ("reader", "size"),
+    [
+        ({"sample_transforms": [RESIZE]}, None),
+        ({"inputs_def": {"image_shape": [3, 300, 320]}, "sample_transforms": [RESIZE]}, (300, 320)),
+        ({"sample_transforms": [{"Resize": {"target_size": [320, 416], "keep_ratio": False}}]}, (320, 416)),
+        ({"sample_transforms": [{"Resize": {"target_size": [320, 416]}}]}, None),
+        ({"sample_transforms": [{"Decode": None}]}, None),
+    ],
+)
+def test_images_that_keep_their_proportions_have_no_size_in_common(reader, size):
+    assert size_of_all({"TestReader": reader}) == size
