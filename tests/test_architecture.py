@@ -13,7 +13,7 @@ import pytest
 import densebone
 
 ROOT = Path(__file__).parents[1]
-OUTSIDE = ("tests", "benchmarks", "build", "dist", "output")
+OUTSIDE = ("docs", "tests", "benchmarks", "build", "dist", "output")
 
 # Room -> the rooms that it may import. Every room may import errors and the version in the root's __init__.
 FLOORS = {

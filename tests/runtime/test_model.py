@@ -202,3 +202,18 @@ def test_prepared_inputs(tmp_path):
                              ({"top": 0}, "top is 0")):  # fmt: skip
         with pytest.raises(UserError, match=message):
             Model(tmp_path / "m", **options)
+
+
+def test_the_example_in_plain_onnx_runtime_finds_the_same(tmp_path):
+    pytest.importorskip("cv2", reason="the example resizes with OpenCV: pip install opencv-python")
+    folder, picture = detector(tmp_path / "m"), tmp_path / "a.png"
+    Image.fromarray(np.full((64, 256, 3), 230, np.uint8)).save(picture)
+    example = Path(__file__).parents[2] / "docs" / "examples" / "detect.py"
+    command = [sys.executable, str(example), str(folder), str(picture)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = Model(folder)(str(picture))
+    rows = zip(found.names, found.scores, found.boxes)
+    assert done.stdout.splitlines() == [
+        " ".join([name, f"{score:.4f}", *(f"{value:.2f}" for value in box)]) for name, score, box in rows
+    ]
+    assert len(found) == 1

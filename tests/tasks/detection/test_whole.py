@@ -70,7 +70,7 @@ def test_the_boxes_are_paddledetections(backbone, head, tmp_path):
 
 
 def check(expected, found, full):
-    """All boxes have a like, but for one in fifty: rounding decides whether an IoU is above the limit of suppression."""
+    """All boxes have a like, but for one in fifty: rounding decides whether an IoU is above the limit."""
     apart = [one for row in expected if (one := alone(row, found, expected[:, 1].min() if full else -1)) is not None]
     assert sum(one > 1e-3 for one in apart) <= max(1, len(expected) // 50), sorted(apart)[-5:]
 
