@@ -38,6 +38,7 @@ class Model:
         top: classes of a classifier.
         check: compare the files with the hashes in the card first.
         session: False reads the card alone: pictures can be prepared, and nothing runs.
+        precision: "fp32", or "int8" for the files that `densebone export --int8` writes.
 
     Attributes:
         card: the content of model_card.json.
@@ -57,6 +58,7 @@ class Model:
         top: int = 5,
         check: bool = True,
         session: bool = True,
+        precision: str = "fp32",
     ):
         self.folder = Path(folder)
         self.card = read_card(self.folder)
@@ -71,7 +73,7 @@ class Model:
         if session:
             if check:
                 _check_files(self.folder, self.card)
-            self._session = open_session(self.folder, engine, threads)
+            self._session = open_session(self.folder, engine, threads, precision)
             self._image = next(iter(self._session.inputs))
 
     @property
@@ -148,6 +150,14 @@ class Model:
         found = self._session({name: np.asarray(inputs[name]) for name in self._session.inputs})
         return dict(zip(self._session.outputs, found))
 
+    def feed(self, ready: Sequence[Prepared]) -> dict[str, np.ndarray]:
+        """The network's inputs by name for prepared pictures of one size."""
+        feed = {self._image: np.stack([one.image for one in ready])}
+        for name, values in (("scale_factor", [r.scale for r in ready]), ("im_shape", [r.shape for r in ready])):
+            if name in self._session.inputs:
+                feed[name] = np.array(values, np.float32)
+        return feed
+
     def _most(self, batch):
         fixed = self._session.inputs[self._image][0]
         return fixed or batch
@@ -156,12 +166,7 @@ class Model:
         fixed = self._session.inputs[self._image][0]
         if fixed and len(batch) != fixed:
             raise UserError(f"this model takes {fixed} pictures at once, not {len(batch)}; export it for any number")
-        ready = [one for one, _ in batch]
-        feed = {self._image: np.stack([one.image for one in ready])}
-        for name, values in (("scale_factor", [r.scale for r in ready]), ("im_shape", [r.shape for r in ready])):
-            if name in self._session.inputs:
-                feed[name] = np.array(values, np.float32)
-        found = self._session(feed)
+        found = self._session(self.feed([one for one, _ in batch]))
         rows = [[out[place] for out in found] for place in range(len(batch))]
         return [self._result(row, *one) for row, one in zip(rows, batch)]
 

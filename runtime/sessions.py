@@ -67,22 +67,29 @@ def _shape(shape):
     return [side if isinstance(side, int) else None for side in shape]
 
 
-def open_session(folder: Path, engine: str | None, threads: int | None) -> Any:
+PRECISIONS = {"fp32": "model", "int8": "model_int8"}
+
+
+def open_session(folder: Path, engine: str | None, threads: int | None, precision: str = "fp32") -> Any:
     """Opens the fastest file of a folder.
 
     Args:
         folder: that `densebone export` wrote.
         engine: a key of `ENGINES`; None takes the first that is installed and has a file.
         threads: see `OnnxRuntime`.
+        precision: a key of `PRECISIONS`.
 
     Raises:
-        UserError: no such engine, no file for it, or a file that it cannot read.
+        UserError: no such engine or precision, no file for it, or a file that it cannot read.
     """
     if engine is not None and engine not in ENGINES:
         raise UserError(f"engine is {engine!r}; one of {', '.join(ENGINES)} is expected, or None for the fastest")
+    if precision not in PRECISIONS:
+        raise UserError(f"precision is {precision!r}; one of {', '.join(PRECISIONS)} is expected")
+    names = {name: [file.replace("model", PRECISIONS[precision]) for file in files] for name, files in ENGINES.items()}
     missing, absent = [], []
     for name in [engine] if engine else ENGINES:
-        files = [folder / file for file in ENGINES[name] if (folder / file).is_file()]
+        files = [folder / file for file in names[name] if (folder / file).is_file()]
         if not files:
             absent.append(name)
             continue
@@ -95,8 +102,10 @@ def open_session(folder: Path, engine: str | None, threads: int | None) -> Any:
             raise UserError(f"{files[0]} cannot be opened by {name} ({reason}); export the model again") from error
     if missing:
         raise UserError(f"{' and '.join(missing)} cannot be imported; pip install onnxruntime, or openvino")
-    wanted = " or ".join(dict.fromkeys(file for name in absent for file in ENGINES[name]))
-    raise UserError(f"{folder} holds no {wanted}; export with --format onnx")
+    wanted = " or ".join(dict.fromkeys(file for name in absent for file in names[name]))
+    raise UserError(
+        f"{folder} holds no {wanted}; export with --format onnx{' --int8 FOLDER' if precision == 'int8' else ''}"
+    )
 
 
 _CLASSES = {"openvino": OpenVINO, "onnxruntime": OnnxRuntime}

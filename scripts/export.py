@@ -54,7 +54,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--int8",
         metavar="FOLDER",
-        help="MODEL and classification: write 8-bit integers too, calibrated on these",
+        help="MODEL, classification, detection: write 8-bit integers too, calibrated on these",
     )
     options.add_task_options(parser, "export")
     group = parser.add_argument_group("with MODEL")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,9 +19,42 @@ from ..tasks.task import TASKS, Job, Task, task_of
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
+class _Parser(ArgumentParser):
+    """A parser whose options with any number of values leave a path behind them to the command.
+
+    `predict -o weights=a.pdparams picture.jpg` means the picture, which argparse would give to -o.
+    """
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's."""
+        given = [*(sys.argv[1:] if args is None else args)]
+        return super().parse_args(_paths_first(given) if self._takes_paths() else given, namespace)
+
+    def _takes_paths(self):
+        return any(action.dest == "paths" for action in self._actions)
+
+
+# option -> what its values look like
+_SEVERAL = {
+    "-o": r".*=.*", "--override": r".*=.*", "--imgsz": r"\d+", "--scales": r"[\d.]+", "--slide": r"\d+",
+}  # fmt: skip
+
+
+def _paths_first(given):
+    """The arguments with those that stand behind an option of several values, and are none, moved to the front."""
+    paths, rest, shape = [], [], None
+    for word in given:
+        if word.startswith("-") and not word.lstrip("-").replace(".", "").isdecimal():
+            shape = _SEVERAL.get(word)
+        elif shape and not re.fullmatch(shape, word, re.DOTALL):
+            shape = ""
+        (paths if shape == "" else rest).append(word)
+    return [*paths, *rest]
+
+
 def plain_parser(command: str, doc: str | None) -> ArgumentParser:
     """A parser whose help is the command's docstring."""
-    result = ArgumentParser(prog=f"densebone {command}", description=doc, formatter_class=RawDescriptionHelpFormatter)
+    result = _Parser(prog=f"densebone {command}", description=doc, formatter_class=RawDescriptionHelpFormatter)
     result.add_argument("-v", "--verbose", action="store_true", help="show the messages of Paddle and the toolkits too")
     return result
 

@@ -132,7 +132,7 @@ TASKS = {
             "segmentation model",
             ("flip", "scales", "slide", "opacity", "city_ids", "input_size"),
         ),
-        Task("classification", "classifier", ("top", "int8")),
+        Task("classification", "classifier", ("top",)),
     )
 }
 

@@ -29,6 +29,7 @@ from .classes import all_categories, class_names
 from .data import first_picture, using
 from .job import Job
 from .prediction import prepare_batch, split_batch
+from .quantizing import write_int8
 from .sizing import size_of_all
 from .steps import steps_of
 from .tracing import INPUTS
@@ -51,6 +52,7 @@ def export(
     weights: str | Path | None = None,
     check: str | Path | None = None,
     formats: Sequence[str] = ("paddle",),
+    int8: str | Path | None = None,
 ) -> dict[str, Any]:
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams, infer_cfg.yml, model_card.json.
 
@@ -65,24 +67,27 @@ def export(
         check: picture on which the exported model must find what the trained one finds. None takes the first of
             EvalDataset when it is there.
         formats: of `engines.formats.FORMATS`. "paddle" is always written.
+        int8: folder of pictures on which 8-bit files of a whole detector are calibrated; needs "onnx".
 
     Returns:
         folder, boxes (found on the picture, or None without one), difference (the largest, relative), formats (what
-        `deploy.export.write_formats` returns for those beside "paddle"), parts (of the detector that they hold).
+        each beside "paddle" is: file, megabytes, difference), parts (of the detector that they hold), int8 (what
+        `quantizing.write_int8` returns, or None).
 
     Raises:
         UserError: weights or picture that cannot be used; output cannot be written to, or holds something else; a
             format that cannot hold the detector.
         RuntimeError: an exported model does not find the same boxes.
     """
-    others = other_formats(formats)
+    others = other_formats(formats, int8)
     picture = _check_picture(job, check)
     find_trained(job, weights)
+    ids = [number for number, _ in all_categories(job)]
     with using(job):
-        return _export(job, output, weights, picture, others)
+        return _export(job, output, weights, picture, others, int8, ids)
 
 
-def _export(job, output, weights, picture, others):
+def _export(job, output, weights, picture, others, int8, ids):
     trainer = Trainer(job.cfg, mode="test")
     load_trained(job, weights, trainer.model)
     batch = expected = None
@@ -95,18 +100,27 @@ def _export(job, output, weights, picture, others):
             ((_, expected),) = split_batch(trainer.model(dict(batch)), batch)
     with new_export(job, output) as folder:
         report, parts = _write_others(trainer.model, job, folder, others, batch, expected)
-        card = _card(job, trainer.model, weights)
+        card = {**_card(job, trainer.model, weights), "category_ids": ids}
         deploy_networks(trainer.model, "paddle")
         trainer.export(str(folder.parent))  # adds the name itself
+        small = None
         found = None if batch is None else run_exported(folder, batch)
         difference = None if found is None or expected is None else compare(expected, found)
         write_card({**card, "formats": ["paddle", *report]}, folder)
+        if int8 is not None:
+            if parts != [WHOLE]:
+                raise UserError(
+                    f"{job.path}: this detector cannot be one file, so there is none of 8 bits; leave out --int8"
+                )
+            small = write_int8(folder, int8, "openvino" in others)
+            write_card({**card, "formats": ["paddle", *report]}, folder)
     return {
         "folder": str(Path(output) / job.name),
         "boxes": None if found is None else len(found),
         "difference": difference,
         "formats": report,
         "parts": parts,
+        "int8": small,
     }
 
 
@@ -118,6 +132,9 @@ def describe(result: Mapping[str, Any]) -> list[str]:
         unit = " of the output's standard deviation at most" if result["parts"] != [WHOLE] else " at most (relative)"
         unit = "" if row["difference"] is None else unit
         lines.append(f"  {name:9} {row['file']}, {row['megabytes']:.1f} MB: {', '.join(result['parts'])}; {off}{unit}")
+    for name, row in (result["int8"] or {"files": {}})["files"].items():
+        stays = "no box to compare" if row["stays"] is None else f"{row['stays']:.1%} of the boxes stay"
+        lines.append(f"  int8      {name}, {row['megabytes']:.1f} MB: {stays}, {result['int8']['compared']} pictures")
     if result["boxes"] is None:
         return [*lines, f"exported to {result['folder']}, unchecked"]
     return [
@@ -134,7 +151,7 @@ def _card(job, model, weights):
     return model_card(
         job.name, job.cfg.architecture, model, path, {"steps": steps},
         [-1, 3, *(size or (-1, -1))], class_names(job), task="detection",
-    ) | {"category_ids": [number for number, _ in all_categories(job)]}  # fmt: skip
+    )  # fmt: skip
 
 
 def input_of(

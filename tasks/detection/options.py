@@ -19,4 +19,6 @@ def read_options(arguments: Namespace, command: str, job: Job) -> dict[str, Any]
     """The given options as keyword arguments of `evaluate`, `predict` or `export`."""
     if command == "predict":
         return {"threshold": 0.5 if arguments.threshold is None else arguments.threshold}
+    if command == "export":  # which adds --int8 itself
+        return {"int8": arguments.int8}
     return {}

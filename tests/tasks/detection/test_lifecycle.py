@@ -96,10 +96,21 @@ def test_an_engine_finds_the_same_and_its_file_is_exported(lived, sample, denseb
     again, before = (json.loads((f / SMOKE / "evaluation.json").read_text()) for f in (tmp_path, cwd / "output"))
     assert again["AP"] == pytest.approx(before["AP"], abs=1e-3)
     assert again["AP50"] == pytest.approx(before["AP50"], abs=1e-3)
-    done = densebone("export", *common, "--format", "onnx", "-O", tmp_path / "out")
+    pictures = sample / "val2017"
+    done = densebone("export", *common, "--format", "onnx", "--int8", pictures, "-O", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "backbone, neck, yolo_head; differs from Paddle by" in done.stdout
-    assert {file.name for file in (tmp_path / "out" / SMOKE).iterdir()} > {"model.onnx", "model.pdiparams"}
+    assert "the whole detector; differs from Paddle by" in done.stdout and "int8      model_int8.onnx" in done.stdout
+    files = {file.name for file in (tmp_path / "out" / SMOKE).iterdir()}
+    assert files > {"model.onnx", "model_int8.onnx", "model.pdiparams", "model_card.json"}
+    rows = {}
+    for name, given in (("trained", common), ("exported", ("--model", tmp_path / "out" / SMOKE))):
+        done = densebone("predict", *given, pictures, "-O", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        rows[name] = json.loads((tmp_path / name / "predictions.json").read_text())
+        assert len(list((tmp_path / name).rglob("*.png"))) == len(list(pictures.iterdir()))
+    best = {name: sorted(row["score"] for row in found)[-20:] for name, found in rows.items()}
+    assert best["exported"] == pytest.approx(best["trained"], abs=1e-3)
+    assert {row["category_id"] for row in rows["exported"]} <= {1, 3, 7, 18}
 
 
 def test_a_learned_condensenetv2_is_pruned_condensed_and_evaluated(sample, densebone, tmp_path):

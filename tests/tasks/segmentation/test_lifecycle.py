@@ -65,6 +65,12 @@ def test_train_kill_resume_evaluate_predict_export(sample, densebone, tmp_path):
     printed = succeeded(densebone("export", *common, "-O", "exported", cwd=tmp_path))
     assert "it gives 100.000 % of the" in printed or "it gives 99.9" in printed
     assert (tmp_path / "exported" / SMOKE / "model.pdiparams").is_file()
+    pictures = sample / "leftImg8bit" / "val"
+    succeeded(densebone("predict", "--model", f"exported/{SMOKE}", pictures, "-O", "from_export", cwd=tmp_path))
+    succeeded(densebone("predict", *common, pictures, "-O", "from_training", cwd=tmp_path))
+    for drawn in (tmp_path / "from_training" / "labels").rglob("*.png"):
+        other = tmp_path / "from_export" / drawn.relative_to(tmp_path / "from_training")
+        assert (np.asarray(Image.open(drawn)) == np.asarray(Image.open(other))).mean() > 0.9
 
 
 CROP = "train_dataset.transforms.{}.crop_size=[192,96]"
