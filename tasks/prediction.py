@@ -101,6 +101,6 @@ class Rows(Sequence):
 
 
 def save_png(picture: Image, path: str | Path) -> None:
-    """Writes a Pillow picture as PNG, whole or not at all. Lightly packed: a third of the time for a fifth more bytes."""
+    """Writes a Pillow picture as PNG, whole or not at all. Packed lightly: half the time, 5 % more bytes."""
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG", compress_level=1)
