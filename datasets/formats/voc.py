@@ -26,7 +26,8 @@ def recognise(listing: Listing) -> Source | None:
         return None
     parts = _image_sets(listing, found) or one_part_each(found, part_of_folder)
     evidence = f"{len(found)} XML files of VOC"
-    return Source("voc", "detection", listing.root, evidence, len(found), (parts, listing.pictures))
+    names = [n for n in listing.files.get(".txt", ()) if PurePosixPath(n).name in ("label_list.txt", "labels.txt")]
+    return Source("voc", "detection", listing.root, evidence, len(found), (parts, listing.pictures, names[:1]))
 
 
 def _is_sheet(file):
@@ -58,13 +59,14 @@ def read(source: Source, report: Report) -> dict[str, Annotations]:
     Raises:
         UserError: a file that cannot be read, or an object without a name.
     """
-    parts, listed = source.details
+    parts, listed, lists = source.details
+    classes = [line for name in lists for _, line in rows_of(source.root / name)]
     by_stem: dict[str, list[str]] = {}
     for picture in listed:
         by_stem.setdefault(PurePosixPath(picture).stem, []).append(picture)
     builders, used = {}, set()
     for part, names in parts.items():
-        builder = builders[part] = Builder(str(source.root))
+        builder = builders[part] = Builder(str(source.root), classes or None)
         for name in names:
             try:
                 sheet = read_annotation(source.root / name)

@@ -12,7 +12,7 @@ from densebone.datasets import formats, own
 from densebone.datasets.formats.writing import Output
 from densebone.datasets.generated import write_coco
 
-CLASSES = ("circle", "square", "triangle", "star")
+CLASSES = ("circle", "square", "star", "triangle")
 BOXED = [name for name, form in formats.FORMATS.items() if form.write]
 
 
@@ -21,6 +21,7 @@ def write_scenes(folder, train=16, val=6, seed=3):
     write_coco(folder, train=train, val=val, seed=seed, progress=False)
     for file in Path(folder, "annotations").glob("*.json"):
         content = json.loads(file.read_text())
+        content["categories"].sort(key=lambda row: row["name"])  # formats without a list of classes sort them
         for row in content["annotations"]:
             left, top, width, height = row["bbox"]
             row["bbox"] = [round(left), round(top), max(1, int(width)), max(1, int(height))]
