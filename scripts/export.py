@@ -56,6 +56,10 @@ def _parser() -> ArgumentParser:
         metavar="FOLDER",
         help="MODEL, classification, detection: write 8-bit integers too, calibrated on these",
     )
+    parser.add_argument(
+        "--with-preprocessing", action="store_true",
+        help="detection: write files that take a picture as it is too, any size, uint8 (H, W, 3) in RGB",
+    )  # fmt: skip
     options.add_task_options(parser, "export")
     group = parser.add_argument_group("with MODEL")
     group.add_argument("--batch", type=int, metavar="N", help="pictures at a time; default: any number")
@@ -67,8 +71,11 @@ def _export_model(arguments: Namespace) -> None:
     from ..datasets.imagenet import NAMES
     from ..deploy.export import describe_formats, export_model
 
-    if arguments.check or arguments.data or arguments.override or arguments.device:
-        raise UserError("--check, --data, --device and -o are for a configuration; with a MODEL leave them out")
+    given = (arguments.check, arguments.data, arguments.override, arguments.device, arguments.with_preprocessing)
+    if any(given):
+        raise UserError(
+            "--check, --data, --device, --with-preprocessing and -o are for a configuration; leave them out"
+        )
     report = export_model(
         arguments.model, arguments.output, arguments.weights, arguments.random, arguments.format,
         arguments.input_size, arguments.batch, arguments.int8, NAMES,

@@ -126,7 +126,7 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task("detection", "detector", ("threshold",)),
+        Task("detection", "detector", ("threshold", "with_preprocessing")),
         Task(
             "segmentation",
             "segmentation model",

@@ -19,10 +19,12 @@ from ...deploy.cards import model_card, write_card
 from ...deploy.export import write_formats
 from ...engines.conversion import to_openvino
 from ...engines.formats import FORMATS, megabytes
+from ...engines.preparation import PICTURE, prepend
 from ...engines.program import run
 from ...errors import UserError
 from ...pictures.reading import read_image
-from ...runtime.sessions import open_session
+from ...runtime import Model
+from ...runtime.sessions import OnnxRuntime, OpenVINO, open_session
 from ..exporting import new_export, note_no_picture, other_formats
 from .acceleration import Trunk, parts_of, size_or_none
 from .classes import all_categories, class_names
@@ -53,6 +55,7 @@ def export(
     check: str | Path | None = None,
     formats: Sequence[str] = ("paddle",),
     int8: str | Path | None = None,
+    with_preprocessing: bool = False,
 ) -> dict[str, Any]:
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams, infer_cfg.yml, model_card.json.
 
@@ -68,6 +71,7 @@ def export(
             EvalDataset when it is there.
         formats: of `engines.formats.FORMATS`. "paddle" is always written.
         int8: folder of pictures on which 8-bit files of a whole detector are calibrated; needs "onnx".
+        with_preprocessing: also write files that take a picture as it is, see `engines.preparation`; needs "onnx".
 
     Returns:
         folder, boxes (found on the picture, or None without one), difference (the largest, relative), formats (what
@@ -80,14 +84,16 @@ def export(
         RuntimeError: an exported model does not find the same boxes.
     """
     others = other_formats(formats, int8)
+    if with_preprocessing and "onnx" not in others:
+        raise UserError("files that take pictures are made from the ONNX file; add onnx to --format")
     picture = _check_picture(job, check)
     find_trained(job, weights)
     ids = [number for number, _ in all_categories(job)]
     with using(job):
-        return _export(job, output, weights, picture, others, int8, ids)
+        return _export(job, output, weights, picture, others, (int8, with_preprocessing), ids)
 
 
-def _export(job, output, weights, picture, others, int8, ids):
+def _export(job, output, weights, picture, others, more, ids):
     trainer = Trainer(job.cfg, mode="test")
     load_trained(job, weights, trainer.model)
     batch = expected = None
@@ -107,13 +113,15 @@ def _export(job, output, weights, picture, others, int8, ids):
         found = None if batch is None else run_exported(folder, batch)
         difference = None if found is None or expected is None else compare(expected, found)
         write_card({**card, "formats": ["paddle", *report]}, folder)
-        if int8 is not None:
+        if any(more):
             if parts != [WHOLE]:
                 raise UserError(
-                    f"{job.path}: this detector cannot be one file, so there is none of 8 bits; leave out --int8"
+                    f"{job.path}: this detector cannot be one file; leave out --int8 and --with-preprocessing"
                 )
-            small = write_int8(folder, int8, "openvino" in others)
-            write_card({**card, "formats": ["paddle", *report]}, folder)
+            small = write_int8(folder, more[0], "openvino" in others) if more[0] is not None else None
+            if more[1]:
+                report |= _write_for_pictures(folder, card["preprocessing"]["steps"], others, picture)
+            write_card({**card, "formats": ["paddle", *others]}, folder)
     return {
         "folder": str(Path(output) / job.name),
         "boxes": None if found is None else len(found),
@@ -208,6 +216,28 @@ def _write_whole(model, job, folder, names, batch, expected):
     return report
 
 
+def _write_for_pictures(folder, steps, names, picture):
+    """Writes the files that take a picture as it is; their difference is from the file that takes prepared ones."""
+    if steps is None:
+        raise UserError("--with-preprocessing: the TestReader's transforms are not among those that a file can hold")
+    prepend(folder / FORMATS["onnx"].main, folder / "picture.onnx", steps)
+    files, report = {"onnx": folder / "picture.onnx"}, {}
+    if "openvino" in names:
+        files["openvino"] = folder / "picture.xml"
+        to_openvino(files["onnx"], files["openvino"])
+    for name, file in files.items():
+        session = (OnnxRuntime if name == "onnx" else OpenVINO)(file, None)
+        difference = None
+        if picture is not None:
+            boxes, scores, labels, count = session({PICTURE: read_image(picture)})
+            found = np.column_stack([labels[0], scores[0], boxes[0]])[: int(count[0])]
+            best = Model(folder, "onnxruntime" if name == "onnx" else name, threshold=0.3, check=False)(picture)
+            difference = nearest(np.column_stack([best.labels, best.scores, best.boxes]), found, limit=0.1)
+        size = sum(file.with_suffix(end).stat().st_size for end in ([".onnx"] if name == "onnx" else [".xml", ".bin"]))
+        report[f"{name}, pictures"] = {"file": file.name, "megabytes": size / 1e6, "difference": difference}
+    return report
+
+
 def _check_whole(folder, engine, batch, expected):
     """The largest relative difference of a whole detector's boxes from Paddle's on one picture."""
     session = open_session(folder, engine, None)
@@ -227,12 +257,13 @@ def _at_one_size(batch, size):
     return {**batch, "image": np.pad(image, [(0, 0), (0, 0), (0, missing[0]), (0, missing[1])])}
 
 
-def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False) -> float:
+def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False, limit: float = TOLERANCE) -> float:
     """The largest difference of boxes (M, 6) from those that are nearest: of scores, and of sides over the longer one.
 
     Args:
         expected, found: class, score, left, top, right, bottom.
         full: as many as the detector returns; those with the lowest scores may then be others.
+        limit: the largest difference that is allowed.
 
     Raises:
         Different: a box has no like.
@@ -246,9 +277,9 @@ def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False) -> floa
     apart = np.abs(wanted[:, None] - found[None])
     apart[..., 2:] /= sides[:, None, None]
     worst = float(apart.max(2).min(1).max())
-    if worst > TOLERANCE:
+    if worst > limit:
         raise Different(
-            f"the exported detector's boxes differ from the trained one's by {worst:.2g} (relative); {TOLERANCE:g} is "
+            f"the exported detector's boxes differ from the trained one's by {worst:.2g} (relative); {limit:g} is "
             f"allowed"
         )
     return worst

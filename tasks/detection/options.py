@@ -20,5 +20,5 @@ def read_options(arguments: Namespace, command: str, job: Job) -> dict[str, Any]
     if command == "predict":
         return {"threshold": 0.5 if arguments.threshold is None else arguments.threshold}
     if command == "export":  # which adds --int8 itself
-        return {"int8": arguments.int8}
+        return {"int8": arguments.int8, "with_preprocessing": arguments.with_preprocessing}
     return {}

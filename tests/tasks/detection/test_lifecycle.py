@@ -97,11 +97,12 @@ def test_an_engine_finds_the_same_and_its_file_is_exported(lived, sample, denseb
     assert again["AP"] == pytest.approx(before["AP"], abs=1e-3)
     assert again["AP50"] == pytest.approx(before["AP50"], abs=1e-3)
     pictures = sample / "val2017"
-    done = densebone("export", *common, "--format", "onnx", "--int8", pictures, "-O", tmp_path / "out")
+    done = densebone("export", *common, "--format", "onnx", "--int8", pictures, "--with-preprocessing",
+                     "-O", tmp_path / "out")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "the whole detector; differs from Paddle by" in done.stdout and "int8      model_int8.onnx" in done.stdout
     files = {file.name for file in (tmp_path / "out" / SMOKE).iterdir()}
-    assert files > {"model.onnx", "model_int8.onnx", "model.pdiparams", "model_card.json"}
+    assert files > {"model.onnx", "model_int8.onnx", "picture.onnx", "model.pdiparams", "model_card.json"}
     rows = {}
     for name, given in (("trained", common), ("exported", ("--model", tmp_path / "out" / SMOKE))):
         done = densebone("predict", *given, pictures, "-O", tmp_path / name)
