@@ -70,18 +70,24 @@ def _exported(arguments: Namespace) -> tuple[Callable[..., Any], Callable[..., A
     Raises:
         UserError: no card; an option that --model does not go with, or that is of another task.
     """
-    for name in ("config", "override", "data", "weights", "device", "imgsz", "flip", "scales", "slide", "city_ids"):
-        if getattr(arguments, name):
-            option = name.replace("_", "-")
-            raise UserError(f"--{option} is for a configuration, and --model needs none; leave one of the two out")
+    _refuse(arguments, ("config", "override", "data", "weights", "device", "imgsz"))
     kind = read_card(Path(arguments.model)).get("task")
     task = TASKS["classification" if kind not in exported.TASKS else kind]
     options.check_task(arguments, task, arguments.model)
+    _refuse(arguments, ("flip", "scales", "slide", "city_ids"))
     if kind not in exported.TASKS:
         part = task.part("prediction")
         return part.predict_exported, part.describe, options.task_options(arguments, "predict", task, None)
     settings = {key: getattr(arguments, key) for key in ("threshold", "opacity") if getattr(arguments, key) is not None}
     return exported.predict, exported.describe, settings
+
+
+def _refuse(arguments: Namespace, names: Sequence[str]) -> None:
+    """Raises UserError for an option that --model does not go with."""
+    for name in names:
+        if getattr(arguments, name):
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} is for a configuration, and --model needs none; leave one of the two out")
 
 
 def _print_rows(file: str) -> None:

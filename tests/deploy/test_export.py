@@ -134,7 +134,10 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
         ([], "give a MODEL of densebone list, or a configuration with -c"),
         (["hardnet39ds"], "give the weights to export with -w; or --random"),
         (["hardnet39"], "there is no model 'hardnet39'; the nearest names are"),
-        (["hardnet39ds", "--random", "--check", "x.png"], "--check, --data, --device and -o are for a configuration"),
+        (
+            ["hardnet39ds", "--random", "--check", "x.png"],
+            "--check, --data, --device, --with-preprocessing and -o are for a configuration",
+        ),
         (["-c", "x.yml", "--batch", "2"], "--batch is for a MODEL, not for a configuration"),
         (["-c", "smoke_ppyoloe_hardnet39ds_192_10e_sample", "--int8", "x"], "--int8 is for classification, and"),
     ):

@@ -77,7 +77,7 @@ EXPORTED = {
     "both": (["--model", "card", "-c", "tiny.yml"], "--config is for a configuration, and --model needs none"),
     "weights": (["--model", "card", "-w", "w"], "--weights is for a configuration, and --model needs none"),
     "option": (["--model", "card", "--flip"], "--flip is for segmentation, and card is for classification"),
-    "neither": ([], "predict needs a configuration, -c NAME, or the folder of an exported classifier, --model"),
+    "neither": ([], "predict needs a configuration, -c NAME, or the folder of an exported model, --model"),
 }
 
 
