@@ -63,7 +63,9 @@ def commands(*later):
     return [pytest.param(c, id=c.__name__, marks=marks[c.__name__ in later]) for c in writing.COMMANDS]
 
 
-@pytest.mark.parametrize("prepared", commands("classification", "segmentation", "export", "predict"))
+@pytest.mark.parametrize(
+    "prepared", commands("classification", "segmentation", "detection", "export", "predict", "prepare")
+)
 def test_a_full_disk(prepared, tmp_path):
     command, result = prepared(tmp_path)
     size = LIMITS[prepared.__name__]

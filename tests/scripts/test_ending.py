@@ -74,7 +74,11 @@ def test_a_second_training_into_the_same_folder_is_refused(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("prepared", [writing.export, writing.sample, writing.predict], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "prepared",
+    [writing.export, writing.sample, pytest.param(writing.predict, marks=pytest.mark.acceptance)],
+    ids=lambda f: f.__name__,
+)
 def test_a_second_process_in_the_same_folder_is_told(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path / "home"))
     command, result = prepared(tmp_path)
@@ -92,8 +96,8 @@ def test_a_second_process_in_the_same_folder_is_told(prepared, tmp_path, monkeyp
     ("prepared", "more", "picture"),
     [
         pytest.param(writing.classification, "epochs=300", "data/train/class0/0.png", marks=pytest.mark.acceptance),
-        pytest.param(writing.segmentation, "iters=2000", "set/images/0.jpg", marks=pytest.mark.acceptance),
-        (writing.detection, "epoch=300", "data/train2017/*"),
+        (writing.segmentation, "iters=2000", "set/images/0.jpg"),
+        pytest.param(writing.detection, "epoch=300", "data/train2017/*", marks=pytest.mark.acceptance),
     ],
     ids=["classification", "segmentation", "detection"],
 )

@@ -1,6 +1,6 @@
 """A command that is killed at any moment, and given again, does what an uninterrupted one does.
 
-Three commands are killed once. DENSEBONE_KILLS=50 kills each of the nine that often, at random moments, and prints in
+Two commands are killed once. DENSEBONE_KILLS=50 kills each of the nine that often, at random moments, and prints in
 which phases; DENSEBONE_SEED=n takes other moments.
 """
 
@@ -18,7 +18,7 @@ import pytest
 import writing
 
 KILLS = int(os.environ.get("DENSEBONE_KILLS", 1))
-SOME = [writing.detection, writing.features, writing.prepare]
+SOME = [writing.detection, writing.features]
 COMMANDS = writing.COMMANDS if "DENSEBONE_KILLS" in os.environ else SOME
 SEED = int(os.environ.get("DENSEBONE_SEED", 0))
 DENSEBONE = [sys.executable, "-m", "densebone.scripts"]

@@ -105,7 +105,9 @@ def test_features_of_every_name(pictures, tmp_path):
     assert len(drawn(tmp_path / "out")) == len(good)
 
 
-@pytest.mark.parametrize("task", ["classification", "segmentation", "detection"])
+@pytest.mark.parametrize(
+    "task", ["classification", pytest.param("segmentation", marks=pytest.mark.acceptance), "detection"]
+)
 def test_predictions_of_every_name(pictures, task, tmp_path):
     folder, good, bad = pictures
     if task == "classification":
