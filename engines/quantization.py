@@ -4,7 +4,7 @@ ONNX Runtime quantizes, and OpenVINO reads its file too. OpenVINO's own tool, NN
 2.6 forbids.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,23 +136,33 @@ def _as_batch(image, batch):
 
 
 def _write_int8_onnx(folder, images):
+    with open_session("onnxruntime", folder / FLOAT_MODEL) as model:
+        feeds = ({model.input_name: _as_batch(image, model.shape[0])} for image in images)
+        # All else stays in float32: OpenVINO 2026.4 crashes when it compiles CondenseNetV2 with 8-bit concatenations.
+        write_int8_onnx(folder, feeds, op_types_to_quantize=["Conv", "Gemm", "MatMul"])
+
+
+def write_int8_onnx(folder: Path, feeds: Iterable[Mapping[str, np.ndarray]], **chosen: Any) -> None:
+    """Writes FOLDER/model_int8.onnx from model.onnx.
+
+    Args:
+        folder: holds model.onnx.
+        feeds: inputs by name, one after the other; feature maps get their scales from them.
+        **chosen: which nodes compute in 8 bits, for `onnxruntime.quantization.quantize_static`.
+    """
     from onnxruntime import quantization
 
-    class Images(quantization.CalibrationDataReader):
-        def __init__(self, name, batch):
-            self.inputs = iter([{name: _as_batch(image, batch)} for image in images])
+    class Feeds(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.feeds = iter(feeds)
 
         def get_next(self):
-            return next(self.inputs, None)
+            return next(self.feeds, None)
 
-    with open_session("onnxruntime", folder / FLOAT_MODEL) as model:
-        reader = Images(model.input_name, model.shape[0])
     quantization.quantize_static(
         str(folder / FLOAT_MODEL),
         str(folder / INT8_ONNX),
-        reader,
-        # All else stays in float32: OpenVINO 2026.4 crashes when it compiles CondenseNetV2 with 8-bit concatenations.
-        op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+        Feeds(),
         quant_format=quantization.QuantFormat.QDQ,
         per_channel=True,
         # 7 bits: on CPUs without VNNI, two products of 8-bit numbers overflow their 16-bit sum.
@@ -160,4 +170,5 @@ def _write_int8_onnx(folder, images):
         weight_type=quantization.QuantType.QInt8,
         activation_type=quantization.QuantType.QUInt8,
         calibrate_method=quantization.CalibrationMethod.MinMax,
+        **chosen,
     )

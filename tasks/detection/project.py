@@ -25,7 +25,7 @@ _BASES = project.CONFIGS / "detection" / "_base_"
 # Pixels that the longer side of a small object should have at the network's input: three cells of the finest map.
 _SMALL_OBJECT, _SMALL = 24, 0.1
 _LEAST_SIZE, _MOST_SIZE = 192, {False: 320, True: 1024}
-# A run of fewer iterations from random weights learns more from pictures as they are (PP-YOLOE, generated shapes).
+# A run of fewer iterations from random weights gets flips alone, as the demo's configuration has it.
 _SHORT = 5_000
 _HARD = ("RandomExpand", "RandomCrop", "RandomDistort", "Mixup")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...engines.conversion import to_openvino
-from ...engines.quantization import INT8_ONNX, INT8_OPENVINO, MAX_CALIBRATED, MAX_COMPARED
+from ...engines.quantization import INT8_ONNX, INT8_OPENVINO, MAX_CALIBRATED, MAX_COMPARED, write_int8_onnx
 from ...errors import UserError
 from ...pictures.finding import find_images
 from ...runtime import Boxes, Model
@@ -49,7 +49,8 @@ def write_int8(folder: Path, pictures: str | Path, openvino: bool) -> dict[str, 
     if not readable:
         raise UserError(f"none of the {skipped} pictures in {pictures} can be used; give a folder with pictures")
     calibrated, compared = readable[::2][:MAX_CALIBRATED], readable[1::2] or readable
-    _quantize(folder, model, calibrated)
+    feeds = (model.feed([model.prepare(path)[0]]) for path in calibrated)
+    write_int8_onnx(folder, feeds, nodes_to_quantize=inner_convolutions(folder / "model.onnx"))
     files = {INT8_ONNX: ("onnxruntime", [INT8_ONNX])}
     if openvino:
         to_openvino(folder / INT8_ONNX, folder / INT8_OPENVINO)
@@ -75,32 +76,6 @@ def _stays(expected: Boxes, found: Boxes) -> int:
         union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(1) - inner
         count += bool((inner >= IOU * union).any())
     return count
-
-
-def _quantize(folder, model, pictures):
-    from onnxruntime import quantization
-
-    class Pictures(quantization.CalibrationDataReader):
-        def __init__(self):
-            self.inputs = iter(pictures)
-
-        def get_next(self):
-            path = next(self.inputs, None)
-            return None if path is None else model.feed([model.prepare(path)[0]])
-
-    quantization.quantize_static(
-        str(folder / "model.onnx"),
-        str(folder / INT8_ONNX),
-        Pictures(),
-        nodes_to_quantize=inner_convolutions(folder / "model.onnx"),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        # 7 bits: on CPUs without VNNI, two products of 8-bit numbers overflow their 16-bit sum.
-        reduce_range=True,
-        weight_type=quantization.QuantType.QInt8,
-        activation_type=quantization.QuantType.QUInt8,
-        calibrate_method=quantization.CalibrationMethod.MinMax,
-    )
 
 
 def inner_convolutions(file: str | Path) -> Sequence[str]:
