@@ -47,7 +47,7 @@ from pathlib import Path
 from densebone.tasks.exported import open_exported
 from densebone.pictures.reading import read_image
 import paddle
-find, _ = open_exported(Path(folder), {"engine": "paddle"})
+find, _, _ = open_exported(Path(folder), {"engine": "paddle"})
 def answer(file):
     return find(read_image(file))
 """,

@@ -7,5 +7,9 @@ from pathlib import Path
 
 import yaml
 
-_TABLE = yaml.safe_load(Path(__file__).with_name("imagenet.yml").read_text(encoding="utf-8"))
+# the loader in C takes a tenth of the 70 ms
+_TABLE = yaml.load(
+    Path(__file__).with_name("imagenet.yml").read_text(encoding="utf-8"),
+    Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),
+)
 SYNSETS, NAMES = tuple(_TABLE), tuple(_TABLE.values())

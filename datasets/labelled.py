@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL.Image import Image, fromarray
 
 from ..errors import UserError
 from ..pictures.finding import EXTENSIONS, is_hidden, is_picture_name
-from ..pictures.reading import read_image
+from ..pictures.reading import read_picture
 from .imagenet import NAMES, SYNSETS
 from .lists import rows_of, unquoted
 from .names import match_names
@@ -48,10 +49,10 @@ class PictureSet:
         """Whether the pictures are an array and not files."""
         return isinstance(self.pictures, np.ndarray)
 
-    def read(self, index: int) -> np.ndarray:
-        """uint8 (H, W, 3) in RGB; UserError when the file cannot be read."""
+    def read(self, index: int) -> Image:
+        """A Pillow picture in RGB; UserError when the file cannot be read."""
         picture = self.pictures[index]
-        return picture if isinstance(picture, np.ndarray) else read_image(picture, min_side=1)
+        return fromarray(picture) if isinstance(picture, np.ndarray) else read_picture(picture, min_side=1)
 
     def name(self, index: int) -> str:
         """What messages call a picture: its path, or its number."""

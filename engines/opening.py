@@ -30,7 +30,7 @@ from ..system.files import atomic_path, check_writable, sha256_of
 from ..system.folders import new_folder
 from ..system.home import home
 from ..system.packages import CONVERTERS, ENGINES, PRECISIONS, missing_package
-from ..system.processors import machine
+from ..system.processors import available_cpus, machine
 from .agreement import TOLERANCES, check_outputs, check_shapes, random_images
 from .cache import SEAL, broken, delete_all_but, delete_oldest, export_lock, read_record, sealed
 from .conversion import input_limits, prepared, to_onnx
@@ -75,6 +75,7 @@ def open_network(
     threads: int | None = None,
     input_size: Sequence[int] | None = None,
     cache: Cache = None,
+    throughput: bool = False,
 ) -> Engine:
     """Opens a network on an engine, with the weights that it has now, in eval mode.
 
@@ -89,6 +90,8 @@ def open_network(
         threads: CPU threads; None leaves the number to the engine.
         input_size: (height, width) of most images. The engine prepares for it and takes other sizes too.
         cache: folder for exports; None for the usual one; False keeps nothing.
+        throughput: whether several threads will call the engine at once. It then runs as many calls side by side as it
+            has threads, each on one. That computes more pictures a second, and takes longer for each.
 
     Raises:
         UserError: an option is out of range, or the engine is not installed or lacks the precision.
@@ -97,7 +100,8 @@ def open_network(
     check_choice("engine", engine, ("auto", *ENGINES))
     _check_options(precision, threads)
     size = checked_size(input_size, input_limits(network)[1])
-    exports = _NetworkExports(network, precision, threads, size, cache)
+    streams = (threads or available_cpus()) if throughput else 1
+    exports = _NetworkExports(network, precision, streams if throughput else threads, size, cache, streams)
     if engine == "auto":
         opened = _open_fastest(exports)
     else:
@@ -173,7 +177,8 @@ def _open_or_warn(exports, name, is_last=False):
 class _NetworkExports:
     """The exports of one network in a cache folder: makes, checks and opens them, and remembers the fastest engine."""
 
-    def __init__(self, network, precision, threads, size, cache):
+    def __init__(self, network, precision, threads, size, cache, streams):
+        self.streams = streams
         self.network, self.precision, self.threads, self.size = network, precision, threads, size
         self.channels, self.min_side = input_limits(network)
         self._temporary = None
@@ -216,7 +221,7 @@ class _NetworkExports:
     def open(self, name):
         """The network on an engine, exported and checked; RuntimeError when it computes something else."""
         options = {"precision": self.precision, "threads": self.threads, "min_side": self.min_side}
-        options["shape"] = (None, self.channels, None, None)
+        options |= {"shape": (None, self.channels, None, None), "streams": self.streams}
         if name == "eager":
             return Eager(self._copy_for("eager"), **options)
         model = self._export(name)
@@ -291,7 +296,8 @@ class _NetworkExports:
 
     def _trial_file(self):
         rivals = [version(name) for name in _ONNX_ENGINES if name in available()]
-        return self._record_file("auto", self._digest_for("openvino"), self.precision, self.threads, self.size, rivals)
+        facts = self.precision, self.threads, self.size, rivals
+        return self._record_file("auto", self._digest_for("openvino"), *facts, *([self.streams] * (self.streams > 1)))
 
     def _record_file(self, name, *facts):
         """The file that remembers something about `name` under these facts, on this machine."""

@@ -1,8 +1,10 @@
 """One small class for each engine: an exported network, or a Paddle layer, behind `run(images)`."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -26,13 +28,14 @@ NO_BF16 = "precision is 'bf16', and this CPU has no instructions for it (avx512_
 
 
 class Engine:
-    """A network that runs on the CPU. Use it from one thread at a time; a `with` block closes it.
+    """A network that runs on the CPU. Any thread may call it; a `with` block closes it.
 
     Args:
         precision: "fp32", or "bf16" for arithmetic in bfloat16. Images and outputs are float32 in both.
         threads: None leaves the number to the engine.
         shape: of the images, (N, C, H, W); None for a side that may differ.
         min_side: the smallest height and width, in pixels.
+        streams: how many calls run side by side, which share the threads; other calls wait. Paddle's engines run one.
 
     Attributes:
         name: one of `system.packages.ENGINES`.
@@ -43,6 +46,7 @@ class Engine:
 
     name: str = ""
     title: str = ""
+    _runs_side_by_side = False
 
     def __init__(
         self,
@@ -50,7 +54,10 @@ class Engine:
         threads: int | None = None,
         shape: Sequence[int | None] = ANY,
         min_side: int = 1,
+        streams: int = 1,
     ):
+        self.streams = streams if self._runs_side_by_side else 1
+        self._turns = threading.Semaphore(self.streams)
         self.precision, self.threads, self.shape, self.min_side = precision, threads, tuple(shape), min_side
         self.note = ""
         self.temporary: Any = None
@@ -60,7 +67,8 @@ class Engine:
     def description(self) -> str:
         """What runs and how, as a person reads it."""
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else "threads by default"
-        return ", ".join(filter(None, [self.title, self.precision, threads, self.note]))
+        streams = f"{self.streams} batches side by side" if self.streams > 1 else ""
+        return ", ".join(filter(None, [self.title, self.precision, threads, streams, self.note]))
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
         """The network's outputs for a batch.
@@ -73,9 +81,10 @@ class Engine:
             UserError: the type or shape does not fit the network.
         """
         ready = np.ascontiguousarray(self._checked(np.asarray(images)), np.float32)
-        if self._is_closed:
-            raise RuntimeError("this engine is closed")
-        return self._run(ready)
+        with self._turns:
+            if self._is_closed:
+                raise RuntimeError("this engine is closed")
+            return self._run(ready)
 
     def _checked(self, images):
         if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
@@ -115,6 +124,7 @@ class OpenVINO(Engine):
     """
 
     name = "openvino"
+    _runs_side_by_side = True
 
     def __init__(self, path: str | Path, size: tuple[int, int] | None = None, **options: Any):
         openvino = reports.import_openvino()
@@ -126,18 +136,24 @@ class OpenVINO(Engine):
         self._model = self._core.read_model(str(path))
         given = self._model.inputs[0].partial_shape
         self.shape = _intersection(self.shape, [None if side.is_dynamic else side.get_length() for side in given])
+        self._lock = threading.Lock()
         self._for_all_sizes: Any = None
         self._by_shape: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._runs: dict[tuple[int, ...], int] = {}  # shape -> how often it came, the latest shape last
 
     def _run(self, images):
-        request = self._request(images.shape)
-        # A copy: OpenVINO may hold on to the memory of its input longer than the caller does.
-        found = request.infer([images], share_inputs=False)
-        return [found[out] for out in request.model_outputs]
+        with self._lock:
+            requests = self._requests(images.shape)
+        request = requests.get()
+        try:
+            # A copy: OpenVINO may hold on to the memory of its input longer than the caller does.
+            found = request.infer([images], share_inputs=False)
+            return [found[out] for out in request.model_outputs]
+        finally:
+            requests.put(request)
 
-    def _request(self, shape):
-        """The compiled model for a shape."""
+    def _requests(self, shape):
+        """The requests, one for each stream, of the compiled model for a shape."""
         if shape in self._by_shape:
             self._by_shape.move_to_end(shape)
             return self._by_shape[shape]
@@ -158,10 +174,13 @@ class OpenVINO(Engine):
     def _compile(self, model):
         # Without the hint OpenVINO computes in bf16 on every CPU that can.
         settings = {"INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32"}
-        settings |= {"PERFORMANCE_HINT": "LATENCY"}
+        settings |= {"PERFORMANCE_HINT": "LATENCY"} if self.streams == 1 else {"NUM_STREAMS": str(self.streams)}
         if self.threads:
             settings["INFERENCE_NUM_THREADS"] = self.threads
-        return self._core.compile_model(model, "CPU", settings).create_infer_request()
+        compiled, requests = self._core.compile_model(model, "CPU", settings), SimpleQueue()
+        for _ in range(self.streams):
+            requests.put(compiled.create_infer_request())
+        return requests
 
     def close(self) -> None:
         """As in `Engine`."""
@@ -180,6 +199,7 @@ class OnnxRuntime(Engine):
     """
 
     name = "onnxruntime"
+    _runs_side_by_side = True
 
     def __init__(self, path: str | Path, size: tuple[int, int] | None = None, **options: Any):
         import onnxruntime
@@ -188,7 +208,7 @@ class OnnxRuntime(Engine):
         self.title = f"ONNX Runtime {onnxruntime.__version__}"
         self.threads = self.threads or available_cpus()
         settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads, settings.inter_op_num_threads = self.threads, 1
+        settings.intra_op_num_threads, settings.inter_op_num_threads = max(1, self.threads // self.streams), 1
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         settings.log_severity_level = 3  # hides warnings about constants that paddle2onnx leaves in the file
         # Otherwise its threads spin between two runs and take the CPU from those that decode pictures.

@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import UserError
+from ..system.timings import stage
 from . import listing, shards
-from .ahead import ahead, batches
-from .extractor import READERS, FeatureExtractor
+from .extractor import FeatureExtractor
 
 #: pictures per file: about 4 MB of vectors, or 250 MB of maps of HarDNet-68 at 224 x 224
 SHARD_SIZES = {"vectors": 1000, "maps": 64}
@@ -29,6 +29,7 @@ def extract(
     shard_size: int | None = None,
     part: tuple[int, int] = (0, 1),
     draw: Callable[[int, str, np.ndarray, Any], None] | None = None,
+    drawn: int | None = None,
 ) -> dict[str, Any]:
     """Write the features of pictures into a folder. Features that are already there are not computed again.
 
@@ -42,8 +43,9 @@ def extract(
         file_format: "npz", "safetensors", or "parquet" for vectors.
         shard_size: pictures per file; None takes `SHARD_SIZES`.
         part: (i, n): this process is number i of n, counted from 0.
-        draw: called for every picture that is computed, with its number in the list, its name, the input (3, H, W)
-            and the features.
+        draw: called for each of the first `drawn` pictures of the list that is computed, with its number, its name, the
+            input (3, H, W) and the features.
+        drawn: how many pictures of the list are drawn; None draws all.
 
     Returns:
         For this part: pictures (how many have features), skipped (how many do not), examples (list of (name, reason)
@@ -67,7 +69,7 @@ def extract(
     before = sum(_length(settings, number) for number in done)
     with tqdm(total=before + left, initial=before, unit="picture", smoothing=0.05, desc="features") as bar:
         stream = listing.read(folder / shards.PICTURES, shard_size, set(todo).__contains__)
-        _compute(extractor, stream, folder, settings, draw, bar.update)
+        _compute(extractor, stream, folder, settings, (draw, drawn), bar.update)
         seconds = bar.format_dict["elapsed"]
     return {**_summary(folder, settings, numbers), "computed": left, "seconds": seconds}
 
@@ -107,6 +109,7 @@ def _settings(extractor, paths, file_format, shard_size):
         "fixed_size": list(extractor.fixed_size) if extractor.fixed_size else None,
         "preprocessing": str(extractor.preprocessing),
         "precision": extractor.precision,
+        **({"reduced": True} if extractor.reduced else {}),
         "format": file_format,
         "shard_size": shard_size,
     }
@@ -117,43 +120,29 @@ def _length(settings, number):
     return min(settings["shard_size"], settings["pictures"] - number * settings["shard_size"])
 
 
-def _compute(extractor, stream, folder, settings, draw, advance):
+def _compute(extractor, stream, folder, settings, drawing, advance):
     """Compute and write the features of a stream of (shard number, line number, path), shard by shard."""
-    prepared = ahead(lambda item: extractor.prepare(item[2]), stream, READERS, 2 * extractor.batch_size)
-    for number, group in groupby(prepared, key=lambda pair: pair[0][0]):
-        names, rows, skipped = [], {}, []
-        pairs = _readable(group, settings["root"], names, skipped, advance)
-        for keys, batch in batches(pairs, extractor.batch_size):
-            for (place, line, array), row in zip(keys, extractor.split(_run(extractor, batch))):
-                rows[place] = row
-                if draw:
-                    draw(line, names[place], array, row)
-            advance(len(keys))
-        shards.write(folder, number, settings, names, [rows[place] for place in range(len(names))], skipped)
+    draw, drawn = drawing
 
+    def is_drawn(item):
+        return draw is not None and (drawn is None or item[1] < drawn)
 
-def _run(extractor, batch):
-    """The features of a batch. Pads it to the usual batch size, because engines prepare anew for every size."""
-    missing = extractor.batch_size - len(batch)
-    if not extractor.fixed_size or not missing:
-        return extractor.run(batch)
-    filled = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)])
-    outputs = extractor.run(filled)
-    return outputs[: len(batch)] if extractor.pooled else [maps[: len(batch)] for maps in outputs]
-
-
-def _readable(prepared, root, names, skipped, advance):
-    """Yields ((place in names, line, input), input) of the readable pictures. Adds the others to `skipped`."""
-    for (_, line, path), future in prepared:
-        name = shards.plain(os.path.relpath(path, root))
-        try:
-            array = future.result()
-        except UserError as error:
-            skipped.append((name, shards.plain(str(error).removeprefix(f"{path}: "))))
+    chunks = extractor.chunks(stream, lambda item: item[2], is_drawn, fill=True)
+    pairs = (pair for items, rows in chunks for pair in zip(items, rows))
+    for number, group in groupby(pairs, key=lambda pair: pair[0][0]):
+        names, features, skipped = [], [], []
+        for (_, line, path), row in group:
+            name = shards.plain(os.path.relpath(path, settings["root"]))
+            if row.error:
+                skipped.append((name, shards.plain(str(row.error).removeprefix(f"{path}: "))))
+            else:
+                names.append(name)
+                features.append(row.features)
+                if row.inputs is not None:
+                    draw(line, name, row.inputs, row.features)
             advance(1)
-        else:
-            names.append(name)
-            yield (len(names) - 1, line, array), array
+        with stage("write"):
+            shards.write(folder, number, settings, names, features, skipped)
 
 
 def _summary(folder, settings, numbers):

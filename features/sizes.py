@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL.Image import Image
 
 from ..errors import UserError
-from ..pictures.preparing import Preprocessing, prepare
+from ..pictures.preparing import Preprocessing, least_size, prepare
 
 MODES = ("crop", "resize", "letterbox", "native")
 
@@ -54,8 +55,14 @@ class SizePolicy:
             return None
         return preprocessing.input_size
 
-    def apply(self, image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-        """uint8 (H, W, 3) in RGB -> float32 (3, H', W').
+    def least(self, preprocessing: Preprocessing) -> tuple[int, int] | None:
+        """(width, height) to which a JPEG may be decoded at a reduced size; None when every pixel counts."""
+        if self.mode == "crop":
+            return least_size(preprocessing)
+        return None if self.size is None else (self.size[1], self.size[0])
+
+    def apply(self, image: np.ndarray | Image, preprocessing: Preprocessing) -> np.ndarray:
+        """uint8 (H, W, 3) in RGB, or a Pillow image in RGB -> float32 (3, H', W').
 
         Raises:
             UserError: the input would be too small for the network, or too large for `pictures.preparing.prepare`.
@@ -76,7 +83,7 @@ class SizePolicy:
         return prepare(image, _resizing(preprocessing, *self.size))
 
     def _letterbox(self, image, preprocessing):
-        (height, width), (rows, columns) = image.shape[:2], self.size
+        (height, width), (rows, columns) = image.size[::-1] if isinstance(image, Image) else image.shape[:2], self.size
         scale = min(rows / height, columns / width)
         inner = [max(1, min(round(side * scale), limit)) for side, limit in ((height, rows), (width, columns))]
         top, left = (rows - inner[0]) // 2, (columns - inner[1]) // 2

@@ -84,8 +84,8 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def output_names(pictures: Sequence[Path], folder: str | Path) -> list[Path]:
-    """The PNG to write for each picture. Sub-folders below the pictures' common folder are kept; no two names agree.
+def output_names(pictures: Sequence[Path], folder: str | Path, ending: str = ".png") -> list[Path]:
+    """The file to write for each picture. Sub-folders below the pictures' common folder are kept; no two names agree.
 
     a.jpg becomes a.png. Where that is the name for several pictures, they become a.jpg.png, and where that is taken
     too, a.jpg-2.png and so on. A name that would be too long is cut and ends in a hash. A link keeps its own name.
@@ -93,6 +93,7 @@ def output_names(pictures: Sequence[Path], folder: str | Path) -> list[Path]:
     Args:
         pictures: files, as `find_images` returns them.
         folder: the folder to write to.
+        ending: of the files.
 
     Returns:
         One path for each picture.
@@ -103,27 +104,32 @@ def output_names(pictures: Sequence[Path], folder: str | Path) -> list[Path]:
     places = [Path(os.path.abspath(path)) for path in pictures]
     root = Path(*_common_parts([parent.parts for parent in {path.parent for path in places}]))
     relative = [path.relative_to(root) for path in places]
-    count = Counter(path.with_suffix(".png") for path in relative)
+    count = Counter(path.with_suffix(ending) for path in relative)
     taken = {plain for plain, times in count.items() if times == 1}
     names = []
     for path in relative:
-        name = path.with_suffix(".png")
+        name = path.with_suffix(ending)
         if count[name] > 1:
-            name = next(each for each in _spellings(path) if each not in taken)
+            name = next(each for each in _spellings(path, ending) if each not in taken)
             taken.add(name)
         names.append(Path(folder) / _short(name))
-    given = {path.resolve() for path in places}
-    for name in names:
-        if name.resolve() in given:
-            raise UserError(f"{name} is one of the pictures and would be overwritten; give another folder to write to")
+    check_free(names, pictures)
     return names
 
 
-def _spellings(path):
+def check_free(names: Iterable[Path], pictures: Iterable[Path]) -> None:
+    """Raises UserError when a file that is going to be written is one of the pictures."""
+    given = {path.resolve() for path in pictures}
+    for name in names:
+        if name.resolve() in given:
+            raise UserError(f"{name} is one of the pictures and would be overwritten; give another folder to write to")
+
+
+def _spellings(path, ending):
     """Names for the result of a picture, one after the other."""
-    yield path.with_name(f"{path.name}.png")
+    yield path.with_name(f"{path.name}{ending}")
     for number in itertools.count(2):
-        yield path.with_name(f"{path.name}-{number}.png")
+        yield path.with_name(f"{path.name}-{number}{ending}")
 
 
 def _short(path):
@@ -132,7 +138,8 @@ def _short(path):
     if len(name) <= _LONGEST:
         return path
     key = hashlib.sha256(name).hexdigest()[:12]
-    return path.with_name(f"{os.fsdecode(name[: _LONGEST - 20]).encode('utf-8', 'ignore').decode()}-{key}.png")
+    start = os.fsdecode(name[: _LONGEST - 20]).encode("utf-8", "ignore").decode()
+    return path.with_name(f"{start}-{key}{path.suffix}")
 
 
 def _common_parts(paths):

@@ -49,14 +49,14 @@ class Preprocessing:
         return ", ".join([*steps, self.channels.upper(), f"mean {numbers[0]}, std {numbers[1]}"])
 
 
-def prepare(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def prepare(image: np.ndarray | Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     """Turn a picture into a network input: resize, centre crop, scale to 0..1, subtract the mean, divide by the std.
 
     The backend "pil" rounds sizes as torchvision does (`Resize`, `CenterCrop`), "opencv" as PaddleClas does
     (`ResizeImage`, `CropImage`). A picture smaller than the crop gets black margins.
 
     Args:
-        image: uint8 array (H, W, 3) in RGB, as `read_image` returns it.
+        image: uint8 array (H, W, 3) in RGB, as `read_image` returns it, or a Pillow image in RGB.
         preprocessing: the steps, usually from the weights' entry in the catalog.
 
     Returns:
@@ -69,14 +69,26 @@ def prepare(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     return normalize(image, preprocessing.channels, preprocessing.mean, preprocessing.std)
 
 
-def resize_and_crop(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """The first half of `prepare`: uint8 (H, W, 3) -> uint8 (H', W', 3)."""
+def least_size(preprocessing: Preprocessing) -> tuple[int, int] | None:
+    """(width, height) of a picture that is still resized to something smaller; None when every pixel counts.
+
+    For `read_picture(least=...)`, which may then decode a JPEG at a reduced size.
+    """
+    side = preprocessing.resize
+    if side is None:
+        return None
+    return (side, side) if isinstance(side, int) else (side[0], side[1])
+
+
+def resize_and_crop(image: np.ndarray | Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """The first half of `prepare`: uint8 (H, W, 3), or a Pillow image -> uint8 (H', W', 3)."""
     towards_even = preprocessing.backend == "pil"
     if preprocessing.resize is not None:
         image = _resized(image, preprocessing)
+    pixels = np.asarray(image)
     if preprocessing.crop is not None:
-        image = _middle(image, preprocessing.crop, towards_even)
-    return image
+        pixels = _middle(pixels, preprocessing.crop, towards_even)
+    return pixels
 
 
 def normalize(image: np.ndarray, channels: str, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -87,11 +99,12 @@ def normalize(image: np.ndarray, channels: str, mean: Sequence[float], std: Sequ
         channels: "rgb" or "bgr", the order of the result, of `mean` and of `std`.
         mean, std: one value per channel, for values 0..1.
     """
-    values = image.astype(np.float32) / np.float32(255)
-    if channels == "bgr":
-        values = values[..., ::-1]
-    values = (values - np.array(mean, np.float32)) / np.array(std, np.float32)
-    return np.ascontiguousarray(values.transpose(2, 0, 1))
+    planes = (image[..., ::-1] if channels == "bgr" else image).transpose(2, 0, 1)
+    values = planes.astype(np.float32, order="C")  # in place from here on: a tenth of the time of (H, W, 3)
+    values /= np.float32(255)
+    values -= np.array(mean, np.float32).reshape(3, 1, 1)
+    values /= np.array(std, np.float32).reshape(3, 1, 1)
+    return values
 
 
 def denormalize(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -103,15 +116,17 @@ def denormalize(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def _resized(image, preprocessing):
-    width, height = _new_size(image.shape[1], image.shape[0], preprocessing)
+    given = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+    width, height = _new_size(*given, preprocessing)
     if width * height > MAX_PIXELS:
         raise UserError(
-            f"{image.shape[1]} x {image.shape[0]} pixels become {width} x {height} when the shorter side is resized to "
+            f"{given[0]} x {given[1]} pixels become {width} x {height} when the shorter side is resized to "
             f"{preprocessing.resize}, at most {MAX_PIXELS // 10**6} million pixels; crop the picture"
         )
     if preprocessing.backend == "pil":
         method = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-        return np.asarray(Image.fromarray(image).resize((width, height), method[preprocessing.interpolation]))
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        return picture.resize((width, height), method[preprocessing.interpolation])
     try:
         import cv2
     except ImportError as error:
@@ -119,7 +134,7 @@ def _resized(image, preprocessing):
             f"these pictures are resized with OpenCV, which cannot be imported ({error}); pip install opencv-python"
         ) from error
     method = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
-    return cv2.resize(image, (width, height), interpolation=method[preprocessing.interpolation])
+    return cv2.resize(np.asarray(image), (width, height), interpolation=method[preprocessing.interpolation])
 
 
 def _new_size(width, height, preprocessing):

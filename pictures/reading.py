@@ -8,8 +8,8 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from ..errors import UserError
 
 # A small file can claim a size that fills the memory. The limit lets camera pictures of 108 million pixels pass.
 MAX_PIXELS = 128_000_000
+#: pixels from which on threads take turns, so that memory does not grow with their number
+LARGE = 25_000_000
 
 #: Pillow's names of the formats that are read. Pillow knows more, and starts Ghostscript for one of them.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000")
@@ -124,9 +126,17 @@ def _check_size(path, size, min_side):
 
 def _upright(image):
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # Pillow reports a broken EXIF block in many ways; the picture itself is fine
         return image
+
+
+def _is_turned(image):
+    try:
+        return image.getexif().get(_ORIENTATION, 1) in _TURNED
+    except Exception:  # as in `_upright`
+        return False
 
 
 def _sixteen_to_eight(path, values):
@@ -138,7 +148,12 @@ def _sixteen_to_eight(path, values):
 
 
 def to_pixels(path: str | Path, image: Image.Image) -> np.ndarray:
-    """A decoded Pillow image of any mode -> uint8 (H, W, 3) in RGB, turned upright by its EXIF orientation.
+    """A decoded Pillow image of any mode -> uint8 (H, W, 3) in RGB, writable; see `to_rgb`."""
+    return np.array(to_rgb(path, image))
+
+
+def to_rgb(path: str | Path, image: Image.Image) -> Image.Image:
+    """A decoded Pillow image of any mode -> one in RGB, turned upright by its EXIF orientation; the same one if it is.
 
     Args:
         path: what error messages call the picture.
@@ -149,15 +164,14 @@ def to_pixels(path: str | Path, image: Image.Image) -> np.ndarray:
     """
     image = _upright(image)
     if image.mode == "I" or image.mode.startswith("I;16"):
-        gray = _sixteen_to_eight(path, np.asarray(image))
-        return np.repeat(gray[..., None], 3, axis=2)
+        image = Image.fromarray(_sixteen_to_eight(path, np.asarray(image)))
     if image.mode == "F":
         raise UserError(f"{path}: holds floating point values; allowed are 8 or 16 bits; convert it")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _reason(error):
@@ -204,6 +218,15 @@ def whole_pictures() -> Iterator[None]:
 def read_image(path: str | Path, min_side: int = 32) -> np.ndarray:
     """Read and decode one picture.
 
+    Returns:
+        uint8 array (H, W, 3) in RGB, writable; otherwise as `read_picture`.
+    """
+    return np.array(read_picture(path, min_side))
+
+
+def read_picture(path: str | Path, min_side: int = 32, least: tuple[int, int] | None = None) -> Image.Image:
+    """Read and decode one picture, as a Pillow image, which is a copy less than an array.
+
     Gray pictures get three equal channels, palettes are looked up, CMYK and YCbCr are converted without a colour
     profile, transparent pixels are laid over white, 16 bits are scaled to 8 (65535 -> 255). The EXIF orientation is
     applied. An animation gives its first frame.
@@ -211,9 +234,11 @@ def read_image(path: str | Path, min_side: int = 32) -> np.ndarray:
     Args:
         path: the file.
         min_side: the smallest width and height accepted, in pixels.
+        least: (width, height), upright: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as
+            no side becomes shorter than this. That is faster and smooths a little differently.
 
     Returns:
-        uint8 array (H, W, 3) in RGB, writable.
+        The picture in RGB.
 
     Raises:
         UserError: no such file, not a picture, truncated or damaged, empty, smaller than `min_side`, larger than
@@ -223,31 +248,26 @@ def read_image(path: str | Path, min_side: int = 32) -> np.ndarray:
     try:
         with whole_pictures(), open_picture(path) as image:
             _check_size(path, image.size, min_side)
+            if least is not None:
+                image.draft(None, least[::-1] if _is_turned(image) else least)
             image.load()
-            return to_pixels(path, image)
+            return to_rgb(path, image)
     except UserError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... on damaged data
         raise UserError(f"{path}: {_reason(error)}") from error
 
 
-def check_images(paths: Iterable[str | Path], min_side: int = 32) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Decode every picture once and separate the readable ones from the rest.
+_large = threading.Lock()
 
-    Args:
-        paths: files, as `find_images` returns them.
-        min_side: the smallest width and height accepted, in pixels.
 
-    Returns:
-        (good, bad): the readable files, and the others as (path, reason in one line); both in the order given.
-    """
-    good: list[Path] = []
-    bad: list[tuple[Path, str]] = []
-    for path in map(Path, paths):
-        try:
-            read_image(path, min_side)
-        except UserError as error:
-            bad.append((path, str(error).removeprefix(f"{path}: ")))
-        else:
-            good.append(path)
-    return good, bad
+@contextmanager
+def turn_of(path: str | Path) -> Iterator[None]:
+    """Within this context a thread may hold a picture. Of those with more than `LARGE` pixels one is held at a time."""
+    try:
+        width, height = read_header(path).stored
+        is_large = width * height > LARGE
+    except UserError:  # reading it says why
+        is_large = False
+    with _large if is_large else nullcontext():
+        yield

@@ -7,7 +7,33 @@ from OpenCV's, by one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+_opencv: Any = None
+
+
+def prefer_opencv() -> None:
+    """Lets `resize` call OpenCV, where it can be imported: for programs that have it anyway, in a tenth of the time."""
+    global _opencv
+    try:
+        import cv2
+
+        _opencv = cv2
+    except ImportError:
+        pass
+
+
+def _by_opencv(image, size, method, scale):
+    methods = {"bilinear": _opencv.INTER_LINEAR, "bicubic": _opencv.INTER_CUBIC}
+    options = {"interpolation": methods[method]}
+    if scale is None:
+        found = _opencv.resize(image, size, **options)
+    else:
+        found = _opencv.resize(image, None, fx=scale[1], fy=scale[0], **options)
+    return found.reshape(*found.shape[:2], *image.shape[2:])
+
 
 _ONE = 1 << 11
 _CUBIC = -0.75
@@ -33,6 +59,8 @@ def resize(
     steps = (
         [old / new for old, new in zip(image.shape[:2], size)] if scale is None else [1 / factor for factor in scale]
     )
+    if _opencv is not None and method != "nearest":
+        return _by_opencv(image, (width, height), method, scale)
     if method == "nearest":
         rows, columns = map(_nearest, image.shape[:2], size, steps)
         return np.ascontiguousarray(image[rows][:, columns])

@@ -19,6 +19,7 @@ from ..pictures.preparing import prepare as prepare_crop
 from ..pictures.reading import read_image, to_pixels
 from ..pictures.resizing import resize
 from ..pictures.steps import Prepared, check_steps, prepare
+from ..system.timings import stage
 from .results import Boxes, Classes, Maps, Pixels
 from .sessions import open_session
 
@@ -39,6 +40,8 @@ class Model:
         check: compare the files with the hashes in the card first.
         session: False reads the card alone: pictures can be prepared, and nothing runs.
         precision: "fp32", or "int8" for the files that `densebone export --int8` writes.
+        streams: how many threads of yours will call the model at once. Each call then runs on its share of the threads,
+            which computes more pictures a second.
 
     Attributes:
         card: the content of model_card.json.
@@ -59,6 +62,7 @@ class Model:
         check: bool = True,
         session: bool = True,
         precision: str = "fp32",
+        streams: int = 1,
     ):
         self.folder = Path(folder)
         self.card = read_card(self.folder)
@@ -73,7 +77,7 @@ class Model:
         if session:
             if check:
                 _check_files(self.folder, self.card)
-            self._session = open_session(self.folder, engine, threads, precision)
+            self._session = open_session(self.folder, engine, threads, precision, streams)
             self._image = next(iter(self._session.inputs))
 
     @property
@@ -121,15 +125,18 @@ class Model:
 
     def prepare(self, picture: Picture) -> tuple[Prepared, tuple[int, int]]:
         """(the network's input, (height, width) of the picture in pixels)."""
-        image, given = _pixels(picture), self.card["preprocessing"]
+        with stage("decode"):
+            image, given = _pixels(picture), self.card["preprocessing"]
+        with stage("prepare"):
+            return self._prepared(image, given), (image.shape[0], image.shape[1])
+
+    def _prepared(self, image, given):
         if isinstance(given, Preprocessing):
             values = prepare_crop(image, given)
-            ready = Prepared(values, values.shape[1:], (1.0, 1.0))
-        elif given["steps"] is None:
+            return Prepared(values, values.shape[1:], (1.0, 1.0))
+        if given["steps"] is None:
             raise UserError(f"{self.folder}: its card does not say how pictures are prepared; call run() with inputs")
-        else:
-            ready = prepare(image, given["steps"])
-        return ready, (image.shape[0], image.shape[1])
+        return prepare(image, given["steps"])
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The network's outputs by name for prepared inputs by name.
@@ -166,7 +173,8 @@ class Model:
         fixed = self._session.inputs[self._image][0]
         if fixed and len(batch) != fixed:
             raise UserError(f"this model takes {fixed} pictures at once, not {len(batch)}; export it for any number")
-        found = self._session(self.feed([one for one, _ in batch]))
+        with stage("network"):
+            found = self._session(self.feed([one for one, _ in batch]))
         rows = [[out[place] for out in found] for place in range(len(batch))]
         return [self._result(row, *one) for row, one in zip(rows, batch)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..system import reports
+from ..system.processors import available_cpus
 
 #: engine -> the files that it reads, the fastest first
 ENGINES = {"openvino": ("model.xml", "model.onnx"), "onnxruntime": ("model.onnx",)}
@@ -20,17 +22,18 @@ class OnnxRuntime:
 
     Args:
         file: an ONNX file.
-        threads: for one call; None leaves the number to the engine.
+        threads: None leaves the number to the engine.
+        streams: how many calls are to run side by side; they share the threads.
     """
 
-    def __init__(self, file: Path, threads: int | None):
+    def __init__(self, file: Path, threads: int | None, streams: int = 1):
         reports.forbid()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if threads:
-            options.intra_op_num_threads = threads
+        if threads or streams > 1:
+            options.intra_op_num_threads = max(1, (threads or available_cpus()) // streams)
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self.inputs = {one.name: _shape(one.shape) for one in self._session.get_inputs()}
         self.outputs = [one.name for one in self._session.get_outputs()]
@@ -44,12 +47,16 @@ class OnnxRuntime:
 class OpenVINO:
     """A file on OpenVINO; arguments as `OnnxRuntime`."""
 
-    def __init__(self, file: Path, threads: int | None):
+    def __init__(self, file: Path, threads: int | None, streams: int = 1):
         openvino = reports.import_openvino()
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            **({"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": str(streams)}),
+        }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
         self._model = openvino.Core().compile_model(str(file), "CPU", settings)
+        self._free: deque[Any] = deque()
         self.inputs = {
             one.any_name: [None if side.is_dynamic else side.get_length() for side in one.partial_shape]
             for one in self._model.inputs
@@ -58,8 +65,13 @@ class OpenVINO:
         self.description = f"OpenVINO {openvino.__version__.partition('-')[0]}"
 
     def __call__(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Runs the model, with a request of its own, so that several threads may call it."""
-        found = self._model.create_infer_request().infer(dict(feed), share_inputs=False)
+        """Runs the model, with a request that no other thread uses meanwhile."""
+        try:
+            request = self._free.pop()
+        except IndexError:
+            request = self._model.create_infer_request()
+        found = request.infer(dict(feed), share_inputs=False)
+        self._free.append(request)
         return [found[one] for one in self._model.outputs]
 
 
@@ -70,13 +82,15 @@ def _shape(shape):
 PRECISIONS = {"fp32": "model", "int8": "model_int8"}
 
 
-def open_session(folder: Path, engine: str | None, threads: int | None, precision: str = "fp32") -> Any:
+def open_session(
+    folder: Path, engine: str | None, threads: int | None, precision: str = "fp32", streams: int = 1
+) -> Any:
     """Opens the fastest file of a folder.
 
     Args:
         folder: that `densebone export` wrote.
         engine: a key of `ENGINES`; None takes the first that is installed and has a file.
-        threads: see `OnnxRuntime`.
+        threads, streams: see `OnnxRuntime`.
         precision: a key of `PRECISIONS`.
 
     Raises:
@@ -94,7 +108,7 @@ def open_session(folder: Path, engine: str | None, threads: int | None, precisio
             absent.append(name)
             continue
         try:
-            return _CLASSES[name](files[0], threads)
+            return _CLASSES[name](files[0], threads, streams)
         except ImportError:
             missing.append(name)
         except Exception as error:  # the engines raise many kinds for a file that they cannot read

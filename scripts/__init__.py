@@ -5,6 +5,7 @@ A command parses its options, calls a room and prints the result. Imports every 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -58,10 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[0] != "run" and not {"-v", "--verbose"} & set(argv):
         quiet.silence()
     hook = sys.unraisablehook
-    # what a file object says when it is closed on a full disk, after the error itself
-    sys.unraisablehook = lambda one: (
-        None if isinstance(one.exc_value, OSError) and no_room(one.exc_value) else hook(one)
-    )
+    sys.unraisablehook = lambda one: None if _is_echo(one) else hook(one)
     try:
         return _status(argv)
     finally:
@@ -75,6 +73,7 @@ def console() -> NoReturn:
     """
     status = main()
     signals.ignore()
+    gc.freeze()  # else Python looks once more at the million objects of a toolkit, for half a second
     sys.exit(status)
 
 
@@ -112,6 +111,13 @@ def _run(argv):
         raise UserError(f"there is no command {argv[0]!r}; {suggest(argv[0], COMMANDS)}")
     command = importlib.import_module(f".{argv[0].replace('-', '_')}", __package__)
     return command.main(argv[1:]) or 0
+
+
+def _is_echo(one):
+    """Whether an object's end only repeats what was said: a file on a full disk, a progress bar that a signal ended."""
+    if isinstance(one.exc_value, OSError) and no_room(one.exc_value):
+        return True
+    return isinstance(one.exc_value, AttributeError) and "tqdm" in repr(one.object)
 
 
 def _is_full(error):

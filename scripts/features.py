@@ -34,13 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         engine=arguments.engine, precision=arguments.precision, threads=arguments.threads or threads_of(),
         batch_size=arguments.batch_size, size_mode=arguments.size_mode,
         size=tuple(arguments.size) if arguments.size else None, pad=arguments.pad,
-        preprocessing=arguments.preprocessing,
+        preprocessing=arguments.preprocessing, throughput=True, reduced=arguments.reduced,
     ) as extractor:  # fmt: skip
         print(f"{arguments.model}: {extractor.description}", file=sys.stderr)
+        options.begin_timings(arguments)
         draw = _drawing(extractor, arguments) if arguments.png else None
         result = extract(
-            extractor, arguments.paths, arguments.output, arguments.format, arguments.shard_size, part, draw
-        )
+            extractor, arguments.paths, arguments.output, arguments.format, arguments.shard_size, part, draw,
+            arguments.png,
+        )  # fmt: skip
+    options.print_timings(arguments, result["computed"])
     return _report(result, arguments, part)
 
 
@@ -68,7 +71,13 @@ def _parser():
     add("--engine", default="auto", help="auto, openvino, onnxruntime, paddle or eager (auto)")
     add("--precision", default="fp32", choices=("fp32", "bf16"), help="(fp32)")
     add("--threads", type=int, metavar="N", help="processor threads (all)")
-    add("--batch-size", type=int, default=8, metavar="N", help="pictures that are computed at a time (8)")
+    add("--batch-size", type=int, metavar="N", help="pictures that are computed at a time (2 in each thread, or 8)")
+    add(
+        "--reduced",
+        action="store_true",
+        help="decode large JPEGs at a half or less of their size; see docs/features.md",
+    )
+    options.add_timings(parser)
     add("--shard-size", type=int, metavar="N", help="pictures in a file (1000 for vectors, 64 for maps)")
     add("--part", metavar="I/N", help="this is process I, from 1 on, of N that share the work")
     add("--png", type=int, nargs="?", const=8, metavar="N", help="draw sheets of the first N pictures (8)")
@@ -82,10 +91,9 @@ def _drawing(extractor, arguments):
     colours()  # raises now when sheets cannot be drawn
 
     def draw(number, name, inputs, maps):
-        if number < arguments.png:
-            path = arguments.output / "sheets" / f"{number:06d}-{Path(name).stem[:80]}.png"
-            picture = picture_of(inputs, extractor.preprocessing)
-            draw_sheet(path, f"{name}   {extractor.model}", picture, maps, extractor.strides)
+        path = arguments.output / "sheets" / f"{number:06d}-{Path(name).stem[:80]}.png"
+        picture = picture_of(inputs, extractor.preprocessing)
+        draw_sheet(path, f"{name}   {extractor.model}", picture, maps, extractor.strides)
 
     return draw
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..datasets import formats, splitting
 from ..errors import UserError, printable, suggest
+from ..system import timings
 from ..system.packages import ENGINES, PRECISIONS
 from ..tasks.settings import Settings, device_override, read_settings, use_device
 from ..tasks.task import TASKS, Job, Task, task_of
@@ -122,6 +123,23 @@ def add_engine(result: ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--precision", choices=PRECISIONS, help="of the engine's arithmetic (fp32)")
     group.add_argument("--threads", type=int, help="of the engine; default: as many as it finds right")
+
+
+def add_timings(result: ArgumentParser) -> None:
+    """Adds --timings, for the commands that read many pictures."""
+    result.add_argument("--timings", action="store_true", help="print where the time went, stage by stage")
+
+
+def begin_timings(arguments: Namespace) -> None:
+    """Starts the clocks when --timings is given."""
+    if arguments.timings:
+        timings.begin()
+
+
+def print_timings(arguments: Namespace, pictures: int) -> None:
+    """Prints the table of --timings, where it is given, to stderr."""
+    if arguments.timings:
+        print_lines(timings.end(pictures), file=sys.stderr)
 
 
 def engine_options(arguments: Namespace) -> dict[str, Any] | None:

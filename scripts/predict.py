@@ -5,13 +5,14 @@
     densebone predict -c hardnet68_150e_imagenet -w hardnet68.official pictures/ --top 3
     densebone predict --model output_inference/hardnet68_150e_imagenet pictures/ --engine openvino
 
-Every task writes predictions.json. A detector's holds COCO's results format, and each picture gets a NAME.png with its
-boxes. A segmentation model's holds the share of every class; each picture gets NAME.png and labels/NAME.png with the
+Every task writes predictions.json. A detector's holds COCO's results format, and each picture gets a NAME.jpg with its
+boxes. A segmentation model's holds the share of every class; each picture gets NAME.jpg and labels/NAME.png with the
 class numbers. A classifier's holds the best classes of each picture; --model uses an exported model.
 
 Unreadable pictures are named, counted and skipped. The exit status is then 1.
 """
 
+import inspect
 import os
 import sys
 from argparse import Namespace
@@ -23,6 +24,7 @@ from ..errors import UserError, printable
 from ..runtime.model import read_card
 from ..system.locks import only_one
 from ..tasks import exported
+from ..tasks.prediction import DRAWINGS
 from ..tasks.task import TASKS
 from . import options
 
@@ -37,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", metavar="FOLDER", help="an exported model, in place of -c")
     parser.add_argument("--json", action="store_true", help="print the rows of predictions.json, a line each")
     options.add_task_options(parser, "predict")
+    drawings = parser.add_mutually_exclusive_group()
+    drawings.add_argument("--draw", choices=DRAWINGS, help="kind of the drawn pictures (jpg)")
+    drawings.add_argument(
+        "--no-draw", action="store_true", help="draw none; write predictions.json alone, which is faster"
+    )
+    options.add_timings(parser)
     options.add_engine(parser)
     arguments = parser.parse_args(argv)
     if not arguments.model and not arguments.config:
@@ -51,8 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = {"weights": arguments.weights, **options.task_options(arguments, "predict", task, job)}
         predict, subject = task.part("prediction").predict, (job, arguments.paths, output)
         describe = task.part("prediction").describe
+    if "drawing" in inspect.signature(predict).parameters:
+        settings["drawing"] = None if arguments.no_draw else arguments.draw or "jpg"
+    elif arguments.draw or arguments.no_draw:
+        raise UserError("a classifier's prediction draws nothing; leave out --draw and --no-draw")
+    options.begin_timings(arguments)
     with only_one(output, "predicts into"):
         result = predict(*subject, engine=options.engine_options(arguments), **settings)
+    options.print_timings(arguments, result["images"])
     if arguments.json:
         _print_rows(result["file"])
     stream = sys.stderr if arguments.json else sys.stdout

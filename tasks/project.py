@@ -21,7 +21,6 @@ from ..datasets.own import DataSet, counts_of, state_of, write_parts
 from ..errors import UserError
 from ..pictures.reading import read_header
 from ..system.files import atomic_path
-from ..system.processors import available_cpus
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CONFIG_FILE = "config.yml"
@@ -213,11 +212,6 @@ def pretrained_for(wishes: Wishes, model: str) -> tuple[bool, str]:
         reason = str(error).split("; ")[0].split(": http")[0]
         return False, f"random weights, because {reason}; with the weights set it to true, and half the learning rate"
     return True, "ImageNet weights of the authors"
-
-
-def workers() -> int:
-    """Processes that read pictures: none on two processors, which the network needs itself."""
-    return max(0, min(4, available_cpus() // 2 - 1))
 
 
 def round_to(value: float, step: int = 32) -> int:

@@ -19,11 +19,25 @@ from paddle.io.dataloader.collate import default_collate_fn
 
 from ..errors import UserError
 from ..pictures.reading import read_image
+from ..system.memory import keep_freed
+from ..system.processors import available_cpus
 from ..system.signals import children_may_end, leave_to_parent
 
 _ERROR = "error"
 #: where workers leave their batches for this process, and the free bytes from which they do: a small one fills up
 _SHARED, _LEAST_SHARED = "/dev/shm", 1 << 30
+
+
+def usual_workers() -> int:
+    """Processes that read pictures where nothing is said: none on two processors, which the network needs itself.
+
+    On a GPU every processor but one, at most 8; else half of them but one, at most 4. None where shared memory is
+    small, because batches then go through pipes.
+    """
+    processors = available_cpus()
+    on_gpu = paddle.device.get_device().startswith("gpu")
+    wanted = min(8, processors - 1) if on_gpu else min(4, processors // 2 - 1)
+    return max(0, wanted) if _has_shared_memory() else 0
 
 
 def load(
@@ -45,6 +59,7 @@ def load(
     Raises:
         UserError: a picture cannot be read or transformed, one batch has pictures of several sizes, or a worker died.
     """
+    keep_freed()
     stack = partial(_stack, collate=collate or stacked)
     for batch, data in zip(batches, _loaded(dataset, batches, workers, stack)):
         if _ERROR in data:

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from ...errors import UserError, suggest
+from ...training.loading import usual_workers
 from ..configuration import apply_override, check_texts, plain, set_device, with_bases
 from .job import OPTIMIZERS, SCHEDULERS, Job, Model
 from .layouts import DATASETS
@@ -69,6 +70,8 @@ def load(
     if not pretrained:
         job.model.pretrained = None
     set_device(job.use_gpu)
+    if job.num_workers is None:
+        job.num_workers = usual_workers()
     return job
 
 

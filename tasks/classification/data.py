@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import paddle
-from PIL import Image
+from PIL.Image import Image
 
 from ...backbones.base import MIN_SIDE
 from ...datasets.imagenet import NAMES
@@ -18,6 +18,7 @@ from ...datasets.report import Report
 from ...errors import UserError
 from ...pictures.preparing import Preprocessing, normalize, prepare
 from ...pictures.reading import looks_like_a_picture
+from ...system.timings import stage
 from ...training.loading import load
 from ..weights import starting_order
 from .job import Job
@@ -141,7 +142,7 @@ def class_names(job: Job, pictures: PictureSet | None = None) -> list[str]:
     return [str(name) for name in names]
 
 
-def network_input(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def network_input(image: np.ndarray | Image, preprocessing: Preprocessing) -> np.ndarray:
     """`pictures.preparing.prepare`; UserError when the result is smaller than a network takes."""
     values = prepare(image, preprocessing)
     if min(values.shape[1:]) < MIN_SIDE:
@@ -179,16 +180,26 @@ class TrainSamples(paddle.io.Dataset):
         epoch, index = key
         rng = np.random.default_rng([self.seed, epoch, index])
         try:
-            image = Image.fromarray(self.pictures.read(index))
+            image, left = self._opened(index, rng)
         except UserError as error:
             return UserError(f"train_dataset: {error}")
-        for step in self.before:
-            image = step(image, rng)
+        with stage("augment"):
+            for step in left:
+                image = step(image, rng)
         recipe = self.preprocessing
-        values = normalize(np.asarray(image), recipe.channels, recipe.mean, recipe.std)
-        for step in self.after:
-            values = step(values, rng)
+        with stage("normalize"):
+            values = normalize(np.asarray(image), recipe.channels, recipe.mean, recipe.std)
+            for step in self.after:
+                values = step(values, rng)
         return {"img": values, "label": self.pictures.labels[index]}
+
+    def _opened(self, index, rng):
+        """A picture, and the steps that are still to be taken with it."""
+        first = self.before[0] if self.before else None
+        with stage("decode"):
+            if isinstance(first, RandomResizedCrop) and first.reduced and not self.pictures.in_memory:
+                return first.part_of(self.pictures.pictures[index], rng), self.before[1:]
+            return self.pictures.read(index), self.before
 
     def files(self, index: int) -> str:
         """The name of a picture's file, for messages."""

@@ -122,7 +122,7 @@ class Job(task.Job):
         log_iters: iterations between two lines of the history.
         save_interval: epochs between two snapshots.
         keep_checkpoints: how many snapshots are kept; 0 keeps all.
-        num_workers: processes that read pictures; 0 reads them in this one.
+        num_workers: processes that read pictures; 0 reads them in this one, null takes what suits the machine.
         save_dir: results go to save_dir/NAME.
         use_gpu: None takes a GPU when there is one.
         checked: what `data.open_set` found, by part.
@@ -154,7 +154,7 @@ class Job(task.Job):
     log_iters: int = setting("whole", 10, least=1)
     save_interval: float = setting("number", 1, least=1e-6)
     keep_checkpoints: int = setting("whole", 5, least=0)
-    num_workers: int = setting("whole", 0, least=0)
+    num_workers: int = setting("whole", None, least=0)
     save_dir: str = setting("text", "output")
     use_gpu: bool | None = setting("flag", None)
     checked: dict = field(default_factory=dict)

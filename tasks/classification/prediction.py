@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import paddle
-from tqdm import tqdm
 
 from ...deploy.cards import check_files, read_card
 from ...engines import open_exported
@@ -17,10 +16,13 @@ from ...engines.formats import PARAMETERS, exported_model, format_of, program_fi
 from ...engines.program import open_program
 from ...errors import UserError
 from ...pictures.finding import find_images
-from ...pictures.reading import read_image
+from ...pictures.reading import read_picture
 from ...system.files import check_writable
+from ...system.memory import keep_freed
+from ...system.processors import available_cpus
+from ...system.timings import stage
 from ..evaluation import on_engine
-from ..prediction import Rows, none_usable, prediction_file
+from ..prediction import Rows, in_threads, none_usable, prediction_file
 from .data import network_input
 from .job import Job
 from .weights import load_trained
@@ -138,9 +140,11 @@ def _pictures(paths, output, top, classes):
 def _predict(forward, paths, output, preprocessing, classes, top, batch_size=None):
     skipped, file = [], Path(output) / "predictions.json"
     batch_size = batch_size or (BATCH_SIZE if preprocessing.input_size else 1)
+    keep_freed()
     with prediction_file(file) as rows:
-        for batch in _batches(tqdm(paths, desc="predicting", unit="picture"), batch_size, preprocessing, skipped):
-            logits = forward(np.stack([image for _, _, image in batch]))
+        for batch in _batches(paths, batch_size, preprocessing, skipped):
+            with stage("network"):
+                logits = forward(np.stack([image for _, _, image in batch]))
             if logits.shape[1:] != (len(classes),) or not np.isfinite(logits).all():
                 raise UserError(
                     f"the network returns {list(logits.shape)} values, not all finite, or not one for each of the "
@@ -156,12 +160,15 @@ def _predict(forward, paths, output, preprocessing, classes, top, batch_size=Non
 def _batches(paths, batch_size, preprocessing, skipped):
     """Yields lists of (path, (height, width), input). Unreadable pictures go to `skipped` as (path, reason)."""
     batch = []
-    for path in paths:
-        try:
-            image = read_image(path, min_side=1)
-            batch.append((path, image.shape[:2], network_input(image, preprocessing)))
-        except UserError as error:
-            skipped.append((path, str(error).removeprefix(f"{path}: ")))
+
+    def prepared(path):
+        with stage("decode"):
+            picture = read_picture(path, min_side=1)
+        with stage("prepare"):
+            return path, picture.size[::-1], network_input(picture, preprocessing)
+
+    for one in in_threads(prepared, paths, len(paths), min(4, available_cpus()), lambda path: path, skipped):
+        batch.append(one)
         if len(batch) == batch_size:
             yield batch
             batch = []

@@ -10,6 +10,7 @@ import numpy as np
 from ...datasets.own import DataSet
 from ...errors import UserError
 from ...registry import list_models
+from ...training.loading import usual_workers
 from .. import project
 from ..project import Decisions, Machine, Wishes
 
@@ -57,7 +58,7 @@ def decide(data: DataSet, wishes: Wishes, folder: Path, place: Machine) -> Decis
     found.set("log_iters", max(1, min(20, per_epoch // 4)))
     found.set("save_interval", max(1, math.ceil(epochs / 5)), "epochs between snapshots, and evaluations with --eval")
     found.set("keep_checkpoints", 2)
-    found.set("num_workers", project.workers(), "processes that read pictures")
+    found.set("num_workers", usual_workers(), "processes that read pictures")
     found.set("optimizer", {"type": "Momentum", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4})
     warm = max(1, round(epochs / 20)) if epochs > 2 else 0
     schedule = {"type": "Cosine", "learning_rate": rate, "warmup_epochs": warm, "warmup_start_lr": rate / 10}

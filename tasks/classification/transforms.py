@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from ...pictures.reading import read_header, read_picture
 from .schema import setting
 
 _METHODS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -41,12 +42,25 @@ class RandomResizedCrop:
         scale: the least and the largest share of the area.
         ratio: the least and the largest width / height.
         interpolation: "bilinear" or "bicubic".
+        reduced: whether a JPEG is decoded at a half, a quarter or an eighth of its size where the part is still larger
+            than `size`. It is faster on large pictures; values differ a little, and the drawn parts do not.
     """
 
     size: int = setting("whole", least=1, most=4096)
     scale: tuple = setting("numbers", (0.08, 1.0), count=2, least=1e-4, most=1)
     ratio: tuple = setting("numbers", (3 / 4, 4 / 3), count=2, least=0.05, most=20)
     interpolation: str = _method()
+    reduced: bool = setting("flag", False)
+
+    def part_of(self, path: str, rng: np.random.Generator) -> Image.Image:
+        """Path -> picture, decoded as small as the part allows."""
+        whole = read_header(path).shown
+        left, top, width, height = self._part(*whole, rng)
+        factor = max((f for f in (2, 4, 8) if min(width, height) >= f * self.size), default=1)
+        image = read_picture(path, min_side=1, least=(whole[0] // factor, whole[1] // factor))
+        across, down = image.width / whole[0], image.height / whole[1]
+        box = left * across, top * down, (left + width) * across, (top + height) * down
+        return image.resize((self.size, self.size), _METHODS[self.interpolation], box)
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """Picture -> picture."""

@@ -16,6 +16,7 @@ import yaml
 
 from ...errors import UserError, suggest
 from ...system import quiet
+from ...system.lazy import put_off
 from ..configuration import anchored_keys, apply_override, check_texts, gpu_to_use, with_bases
 from .job import Job
 
@@ -108,7 +109,8 @@ def import_toolkit() -> tuple[ModuleType, ModuleType]:
     """
     try:
         with quiet.prints_dropped("Warning: Unable to use numba") if quiet.is_silent() else nullcontext():
-            import ppdet.core.workspace as workspace
+            with put_off("sklearn", "pandas", "matplotlib.pyplot"):  # a second, and nothing of ours needs them
+                import ppdet.core.workspace as workspace
             import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)
     except ImportError as error:
         raise UserError(

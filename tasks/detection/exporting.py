@@ -29,8 +29,8 @@ from ..exporting import new_export, note_no_picture, other_formats
 from .acceleration import Trunk, parts_of, size_or_none
 from .classes import all_categories, class_names
 from .data import first_picture, using
+from .inference import prepare_batch, split_batch
 from .job import Job
-from .prediction import prepare_batch, split_batch
 from .quantizing import write_int8
 from .sizing import size_of_all
 from .steps import steps_of

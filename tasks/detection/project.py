@@ -15,6 +15,7 @@ from ...datasets.own import DataSet
 from ...datasets.statistics import anchors, overlaps, relative_sizes
 from ...errors import UserError
 from ...integrations.adapter import BACKBONES
+from ...training.loading import usual_workers
 from .. import project
 from ..project import Decisions, Machine, Wishes
 from ..trials import choose
@@ -149,7 +150,7 @@ def _general(found, data, folder, head, batch, epochs, per_epoch, why_epochs):
     found.set("epoch", epochs, why_epochs, say=f"{epochs} epochs")
     found.set("log_iter", max(1, min(20, per_epoch // 4)))
     found.set("snapshot_epoch", max(1, math.ceil(epochs / 5)), "a snapshot, and an evaluation with --eval")
-    found.set("worker_num", project.workers(), "processes that read pictures")
+    found.set("worker_num", usual_workers(), "processes that read pictures")
 
 
 def _network(found, settings, head, backbone, pretrained, why, place, epochs, per_epoch):

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ...errors import UserError
+from ...training.loading import usual_workers
 from ..configuration import anchored_keys, apply_override, check_texts, plain, set_device, with_bases
 from .job import Job
 
@@ -18,7 +19,7 @@ RUN_SETTINGS = {
     "save_dir": "output",
     "log_iters": 10,
     "save_interval": 1000,
-    "num_workers": 0,
+    "num_workers": None,
     "keep_checkpoints": 5,
     "class_names": None,
     "label_map": None,
@@ -55,8 +56,7 @@ def load(
     from . import checks
     from .builder import Builder, Settings
 
-    path = Path(path)
-    anchored = anchored_keys(path)
+    path, anchored = Path(path), anchored_keys(path)
     try:
         dic = plain(parse(str(path)))
     except (yaml.YAMLError, OSError, AttributeError, TypeError) as error:
@@ -85,6 +85,7 @@ def load(
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     set_device(run["use_gpu"])
+    run["num_workers"] = usual_workers() if run["num_workers"] is None else run["num_workers"]
     return Job(path, dic, config, Builder(config), **run)
 
 
@@ -118,6 +119,8 @@ def _run_settings(dic, path):
     run = {key: dic.get(key, default) for key, default in RUN_SETTINGS.items()}
     for key, least in _LEAST.items():
         value = dic.get(key, run.get(key))
+        if key == "num_workers" and value is None:
+            continue
         if type(value) is not int or value < least:
             raise UserError(f"{path}: {key} is {value!r}; a whole number of at least {least} is expected")
     names = run["class_names"]

@@ -22,7 +22,7 @@ class Job(task.Job):
         save_dir: results go to save_dir/NAME.
         log_iters: iterations between two lines of the history.
         save_interval: iterations between two snapshots.
-        num_workers: processes that read pictures; 0 reads them in this one.
+        num_workers: processes that read pictures; 0 reads them in this one, null takes what suits the machine.
         keep_checkpoints: how many snapshots are kept; 0 keeps all.
         class_names: one for each class, or None.
         label_map: what the configuration says of the labels' values, see `datasets.label_map.parse`; None: they are the

@@ -12,19 +12,31 @@ from typing import Any
 import numpy as np
 import paddle
 from PIL import Image
-from tqdm import tqdm
 
 from ...datasets.cityscapes import CLASS_NAMES, ID_OF_TRAIN_ID
 from ...errors import UserError
-from ...pictures.drawing import draw_labels
-from ...pictures.finding import output_names
-from ...pictures.reading import read_image
+from ...pictures.finding import check_free, output_names
+from ...pictures.reading import read_picture, turn_of
+from ...system.ahead import ahead
+from ...system.timings import stage
 from ..evaluation import on_engine
-from ..prediction import none_usable, prediction_file, readable_pictures, save_png
+from ..prediction import (
+    Skipped,
+    check_drawing,
+    in_threads,
+    none_usable,
+    pictures_to_predict,
+    prediction_file,
+    reason_of,
+    save_png,
+)
 from .data import class_names, in_own_values, mapping_of, palette
 from .evaluation import inference_settings
 from .job import Job
+from .results import LabelWriter, describe, save_labels
 from .weights import load_trained
+
+__all__ = ["describe", "predict"]
 
 _LABELS, _SUBMISSION = "labels", "submission"
 
@@ -38,10 +50,11 @@ def predict(
     test_config: Mapping[str, Any] | None = None,
     opacity: float = 0.5,
     city_ids: bool = False,
+    drawing: str | None = "jpg",
 ) -> dict[str, Any]:
     """Predicts on pictures and writes, below `output`:
 
-    - NAME.png: the picture with the classes' colours over it and a legend below;
+    - NAME.jpg: the picture with the classes' colours over it and a legend below;
     - labels/NAME.png: class numbers, an 8-bit PNG with a palette; with a label_map its values or colours;
     - submission/NAME_pred_labelIds.png with `city_ids`: Cityscapes' ids, for its evaluation server;
     - predictions.json: a list of {file_name, width, height, classes: {name: share of the pixels}}.
@@ -53,6 +66,7 @@ def predict(
         test_config: as in `segmentation.evaluation.inference_settings`.
         opacity: of the colours, 0 to 1.
         city_ids: whether to write the submission; for a model of Cityscapes' 19 classes.
+        drawing: "jpg" or "png", the kind of the drawn pictures; None draws none.
 
     Returns:
         images (their number), skipped (list of (path, reason)), file (predictions.json), output, labels and submission
@@ -64,37 +78,29 @@ def predict(
     """
     _check(job, opacity, city_ids)
     settings, output = inference_settings(job, test_config), Path(output)
-    pictures, skipped = readable_pictures(paths, output)
-    places, file = _places(pictures, output), output / "predictions.json"
+    check_drawing(drawing)
+    pictures = pictures_to_predict(paths, output)
+    skipped: list[Skipped] = []
+    places, file = _places(pictures, output, f".{drawing or 'png'}"), output / "predictions.json"
     model = _open_model(job, weights, engine)
-    names, colours = class_names(job), palette(job)
+    writer = LabelWriter(class_names(job), palette(job), opacity, job.ignore_index)
+
+    def finish(item):
+        number, picture, labels = item
+        if drawing:
+            writer.draw(picture, labels, output / places[number])
+        _write_labels(labels, job, writer.colours, output, places[number].with_suffix(".png"), city_ids)
+        return writer.row(pictures[number], labels)
+
+    found = _labels_of_all(model, job, pictures, settings, skipped)
     with prediction_file(file) as rows:
-        for path, place in zip(tqdm(pictures, desc="predicting", unit="picture"), places):
-            image = read_image(path)
-            try:
-                labels = labels_of(model, job, image, settings)
-            except UserError as error:  # too small for this network; other pictures may not be
-                skipped.append((path, str(error)))
-                continue
-            save_png(draw_labels(image, labels, names, colours, opacity, job.ignore_index), output / place)
-            _write_labels(labels, job, colours, output, place, city_ids)
-            rows.add(_row(path, labels, names))
+        for row in in_threads(finish, found, len(pictures), 2, lambda item: pictures[item[0]], skipped):
+            rows.add(row)
         if not rows.rows:
             raise none_usable(skipped, "used")
-    return {
-        "images": rows.rows,
-        "skipped": skipped,
-        "file": str(file),
-        "output": str(output),
-        "labels": str(output / _LABELS),
-        "submission": str(output / _SUBMISSION) if city_ids else None,
-    }
-
-
-def describe(result: Mapping[str, Any]) -> list[str]:
-    """The lines that the command prints of a result of `predict`."""
-    server = f"; for the server: {result['submission']}" if result["submission"] else ""
-    return [f"{result['images']} pictures in {result['output']}, the classes' numbers in {result['labels']}{server}"]
+    result = {"images": rows.rows, "skipped": skipped, "file": str(file), "output": str(output)}
+    submission = str(output / _SUBMISSION) if city_ids else None
+    return {**result, "labels": str(output / _LABELS), "submission": submission}
 
 
 def _open_model(job, weights, engine):
@@ -102,6 +108,24 @@ def _open_model(job, weights, engine):
     model = load_trained(job, weights).model
     model.eval()
     return model if engine is None else on_engine(model, engine)
+
+
+def _labels_of_all(model, job, pictures, settings, skipped):
+    """Yields (place in `pictures`, picture, labels (H, W)). Other threads read and prepare what comes next."""
+
+    def read(path):
+        with turn_of(path):
+            with stage("decode"):
+                picture = read_picture(path)
+            with stage("prepare"):
+                return picture, prepare(job, np.asarray(picture))
+
+    for number, (path, future) in enumerate(ahead(read, pictures, 2, 4)):
+        try:
+            picture, data = future.result()
+            yield number, picture, _infer(model, data, picture.size[::-1], settings)
+        except UserError as error:  # too small for this network; other pictures may not be
+            skipped.append((path, reason_of(error, path)))
 
 
 def labels_of(model: Any, job: Job, image: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
@@ -119,19 +143,23 @@ def labels_of(model: Any, job: Job, image: np.ndarray, settings: Mapping[str, An
     Raises:
         UserError: PaddleSeg cannot undo a transform, so the result has another size than the picture.
     """
+    return _infer(model, prepare(job, image), image.shape[:2], settings)
+
+
+def _infer(model, data, size, settings):
+    """The class of every pixel of a prepared picture, in its own (height, width)."""
     infer = importlib.import_module("paddleseg.core.infer")
-    data = prepare(job, image)
     arguments = {key: settings[key] for key in ("is_slide", "stride", "crop_size")}
     inference = infer.inference
     if settings["aug_eval"]:
         inference = infer.aug_inference
         arguments |= {key: settings[key] for key in ("scales", "flip_horizontal", "flip_vertical")}
-    with paddle.no_grad():
+    with paddle.no_grad(), stage("network and classes"):
         found, _ = inference(model, paddle.to_tensor(data["img"][None]), trans_info=data["trans_info"], **arguments)
-    labels = found.numpy()[0, 0].astype(np.uint8)
-    if labels.shape != image.shape[:2]:
+        labels = found.numpy()[0, 0].astype(np.uint8)
+    if labels.shape != tuple(size):
         raise UserError(
-            f"val_dataset's transforms turn {image.shape[1]} x {image.shape[0]} pixels into "
+            f"val_dataset's transforms turn {size[1]} x {size[0]} pixels into "
             f"{labels.shape[1]} x {labels.shape[0]}, and PaddleSeg cannot undo all of them; "
             f"use Resize, ResizeByLong, ResizeByShort, LimitLong or Padding"
         )
@@ -188,11 +216,13 @@ def _check(job, opacity, city_ids):
         )
 
 
-def _places(pictures, output):
+def _places(pictures, output, ending):
     """Where below `output` each picture's files go. A folder called "labels" or "submission" gets an underscore."""
-    places = [name.relative_to(output) for name in output_names(pictures, output)]
+    places = [name.relative_to(output) for name in output_names(pictures, output, ending)]
     ours = (_LABELS, _SUBMISSION)
-    return [Path(f"{p.parts[0]}_", *p.parts[1:]) if p.parts[0] in ours else p for p in places]
+    places = [Path(f"{p.parts[0]}_", *p.parts[1:]) if p.parts[0] in ours else p for p in places]
+    check_free((output / _LABELS / place.with_suffix(".png") for place in places), pictures)
+    return places
 
 
 def _write_labels(labels, job, colours, output, place, city_ids):
@@ -205,21 +235,8 @@ def _write_labels(labels, job, colours, output, place, city_ids):
                 : job.num_classes
             ]
             colours = changed
-        save_png(_with_palette(own, colours), output / _LABELS / place)
+        save_labels(own, colours, output / _LABELS / place)
     else:
         save_png(Image.fromarray(own), output / _LABELS / place)
     if city_ids:
         save_png(Image.fromarray(ID_OF_TRAIN_ID[labels]), output / _SUBMISSION / submission_name(place))
-
-
-def _with_palette(labels, colours):
-    picture = Image.fromarray(labels).convert("L")
-    picture.putpalette(colours.tobytes())  # turns L into P; the numbers stay
-    return picture
-
-
-def _row(path, labels, names):
-    """The row of a picture in predictions.json, with the share of the pixels for each class that is there."""
-    counts = np.bincount(labels.ravel(), minlength=len(names)).tolist()
-    shares = {name: round(count / labels.size, 6) for name, count in zip(names, counts) if count}
-    return {"file_name": str(path), "width": labels.shape[1], "height": labels.shape[0], "classes": shares}

@@ -11,6 +11,7 @@ import numpy as np
 from ...datasets.own import DataSet
 from ...errors import UserError
 from ...integrations.adapter import BACKBONES
+from ...training.loading import usual_workers
 from .. import project
 from ..project import Decisions, Machine, Wishes
 from ..trials import choose
@@ -47,7 +48,7 @@ def decide(data: DataSet, wishes: Wishes, folder: Path, place: Machine) -> Decis
     found.set("iters", iters, f"{epochs} epochs: {why_epochs}", say=f"{iters} iterations")
     found.set("log_iters", max(1, min(20, iters // 20)))
     found.set("save_interval", max(1, math.ceil(iters / 5)), "a snapshot, and an evaluation with --eval")
-    found.set("num_workers", project.workers(), "processes that read pictures")
+    found.set("num_workers", usual_workers(), "processes that read pictures")
     found.said.append(f"input {width} x {height}: {why_size}")
     _data_sets(found, data, folder, (width, height), why_size, sizes)
     found.lines.append("lr_scheduler:")

@@ -25,7 +25,7 @@ def test_hidden_folders_and_files_are_no_classes_and_no_pictures(folder):
     pictures = read_folders(folder, found, found, 2, "train", Report("X"))
     assert [name.rpartition("/")[2] for name in pictures.pictures] == ["a.png", "b.PNG", "c.png"]
     assert pictures.labels.tolist() == [0, 0, 1]
-    assert pictures.read(2).shape == (6, 8, 3)
+    assert pictures.read(2).size == (8, 6)
 
 
 def test_labels_of_a_list_without_names_ignore_hidden_files(folder):

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from densebone.features.ahead import ahead, batches
+from densebone.features.batches import batches
+from densebone.system.ahead import ahead
 
 
 def test_order_and_bound():

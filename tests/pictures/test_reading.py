@@ -9,8 +9,7 @@ from PIL import Image, ImageFile
 
 from densebone.errors import UserError
 from densebone.pictures import reading
-from densebone.pictures.finding import find_images
-from densebone.pictures.reading import check_images, opencv_reads, read_header, read_image, whole_pictures
+from densebone.pictures.reading import opencv_reads, read_header, read_image, whole_pictures
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -222,25 +221,6 @@ def test_bombs_are_refused_before_decoding(tmp_path, monkeypatch):
         read_image(tmp_path / "wide.png")
     with pytest.raises(UserError, match="is too large, at most 128 million"):
         read_image(tmp_path / "huge.png")
-
-
-# check_images
-
-
-def test_check_images_names_the_bad_ones(tmp_path):
-    Image.fromarray(_halves()).save(tmp_path / "good.png")
-    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
-    (tmp_path / "cut.jpg").write_bytes(_jpeg()[:-500])
-    (tmp_path / "text.jpg").write_text("text")
-    good, bad = check_images(find_images(tmp_path))
-    assert good == [tmp_path / "good.png"]
-    assert [path.name for path, _ in bad] == ["cut.jpg", "small.png", "text.jpg"]
-    reasons = [reason for _, reason in bad]
-    assert reasons[0].startswith("is truncated or damaged")
-    assert reasons[1].startswith("8 x 8 pixels is too small")
-    assert reasons[2].startswith("is not a picture")
-    assert not any("\n" in reason or str(tmp_path) in reason for reason in reasons)
-    assert check_images([str(tmp_path / "small.png")], min_side=8) == ([tmp_path / "small.png"], [])
 
 
 def test_a_file_is_told_from_a_picture_by_its_first_bytes(tmp_path):

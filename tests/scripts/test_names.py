@@ -78,7 +78,7 @@ def check_skipped(done, bad):
 
 
 def drawn(folder):
-    return sorted(path for path in folder.rglob("*.png"))
+    return sorted({path for ending in ("png", "jpg") for path in folder.rglob(f"*.{ending}") if path.is_file()})
 
 
 def test_features_of_every_name(pictures, tmp_path):

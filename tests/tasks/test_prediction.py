@@ -6,7 +6,7 @@ import pytest
 
 from densebone import UserError
 from densebone.scripts.predict import _print_rows
-from densebone.tasks.prediction import none_usable, prediction_file, readable_pictures
+from densebone.tasks.prediction import none_usable, pictures_to_predict, prediction_file
 
 ROWS = [{"file_name": "a.jpg", "top": [1, 2]}, {"file_name": "straße.jpg"}, {"file_name": "b\udce9.jpg"}]
 
@@ -43,5 +43,5 @@ def test_pictures_that_cannot_be_read_are_sorted_out_with_the_reason(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_text("no picture")
     with pytest.raises(UserError, match=r"none of the 1 pictures can be read \(.*a\.png: is not a picture"):
-        readable_pictures([str(tmp_path / "in")], tmp_path / "out")
+        pictures_to_predict([str(tmp_path / "in")], tmp_path / "out")
     assert "none of the 4 pictures can be used (a: 1; b: 2; c: 3)" in str(none_usable([*zip("abcd", "1234")], "used"))

@@ -61,7 +61,7 @@ def live(densebone, config, data, cwd, options, epochs, iterations, picture):
 
     predicted = densebone("predict", *common, "-O", "pictures", "-t", 0.02, picture, cwd=cwd)
     assert predicted.returncode == 0, predicted.stderr + predicted.stdout
-    assert Image.open(cwd / "pictures" / f"{Path(picture).stem}.png").size == Image.open(picture).size
+    assert Image.open(cwd / "pictures" / f"{Path(picture).stem}.jpg").size == Image.open(picture).size
     assert isinstance(json.loads((cwd / "pictures" / "predictions.json").read_text()), list)
 
     exported = densebone("export", *common, "-O", "exported", "--check", picture, cwd=cwd)
@@ -108,7 +108,7 @@ def test_an_engine_finds_the_same_and_its_file_is_exported(lived, sample, denseb
         done = densebone("predict", *given, pictures, "-O", tmp_path / name)
         assert done.returncode == 0, done.stderr
         rows[name] = json.loads((tmp_path / name / "predictions.json").read_text())
-        assert len(list((tmp_path / name).rglob("*.png"))) == len(list(pictures.iterdir()))
+        assert len(list((tmp_path / name).rglob("*.jpg"))) == len(list(pictures.iterdir()))
     best = {name: sorted(row["score"] for row in found)[-20:] for name, found in rows.items()}
     assert best["exported"] == pytest.approx(best["trained"], abs=1e-3)
     assert {row["category_id"] for row in rows["exported"]} <= {1, 3, 7, 18}
@@ -223,7 +223,7 @@ def test_predict_names_and_skips_broken_pictures(lived, sample, densebone, tmp_p
     for name in ("cut.jpg", "text.jpg", "small.png"):
         assert f"skipped {tmp_path / name}" in done.stdout
     assert "3 pictures skipped" in done.stdout
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["anim.png", "good.png", "predictions.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["anim.jpg", "good.jpg", "predictions.json"]
 
 
 def test_exported_boxes_are_compared_by_class_and_score():

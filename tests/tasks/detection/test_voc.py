@@ -45,7 +45,7 @@ def test_train_evaluate_predict_export(devkit, densebone, tmp_path):
     picture = devkit / "VOCdevkit/VOC2007/JPEGImages/000001.jpg"
     predicted = densebone("predict", *common, "-O", "pictures", "-t", 0.02, picture, cwd=tmp_path)
     assert predicted.returncode == 0, predicted.stderr
-    assert Image.open(tmp_path / "pictures" / "000001.png").size == Image.open(picture).size
+    assert Image.open(tmp_path / "pictures" / "000001.jpg").size == Image.open(picture).size
     found = json.loads((tmp_path / "pictures" / "predictions.json").read_text())
     assert found and all(row["category"] == voc.CLASSES[row["category_id"]] for row in found)
 

@@ -56,7 +56,7 @@ def test_train_kill_resume_evaluate_predict_export(sample, densebone, tmp_path):
     succeeded(densebone("predict", *common, "-O", "drawn", "--city-ids", pictures, cwd=tmp_path))
     for picture in pictures.rglob("*.png"):
         place = picture.relative_to(pictures)
-        place = next(p for p in (place, Path(place.name)) if (tmp_path / "drawn" / p).is_file())
+        place = next(p for p in (place, Path(place.name)) if (tmp_path / "drawn" / p.with_suffix(".jpg")).is_file())
         labels = Image.open(tmp_path / "drawn" / "labels" / place)
         assert labels.mode == "P" and labels.size == Image.open(picture).size == (256, 128)
         assert np.asarray(labels).max() < 19

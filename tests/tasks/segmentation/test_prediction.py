@@ -66,7 +66,7 @@ def test_labels_are_paddlesegs_in_the_size_of_the_picture(tiny, tmp_path, way, r
     job.dic["val_dataset"]["transforms"] = [*resize, NORMALIZE]
     job.dic["test_config"] = way
     files = pictures(tmp_path / "in")
-    result = predict(job, [str(tmp_path / "in")], tmp_path / "out", weights)
+    result = predict(job, [str(tmp_path / "in")], tmp_path / "out", weights, drawing="png")
     assert (result["images"], result["skipped"]) == (3, [])
     assert result["labels"] == str(tmp_path / "out" / "labels")
     seen = set()
@@ -102,7 +102,7 @@ def test_opacity(tiny, tmp_path):
     job, weights = tiny
     (file,) = pictures(tmp_path / "in", [(64, 48)])
     for opacity in (0, 1):
-        predict(job, [str(file)], tmp_path / str(opacity), weights, opacity=opacity)
+        predict(job, [str(file)], tmp_path / str(opacity), weights, opacity=opacity, drawing="png")
     labels = np.array(Image.open(tmp_path / "0" / "labels" / file.name))
     plain, full = (np.array(Image.open(tmp_path / name / file.name))[:48, :64] for name in "01")
     assert (full == palette(job)[labels]).all()
@@ -196,10 +196,11 @@ def test_no_file_is_written_over_another(tiny, tmp_path):
     pictures(tmp_path / "in", [(64, 48)])
     pictures(tmp_path / "in" / "labels", [(40, 40)])
     predict(job, [str(tmp_path / "in")], tmp_path / "out", weights)
-    sizes = {str(p.relative_to(tmp_path / "out")): Image.open(p).size for p in (tmp_path / "out").rglob("*.png")}
+    written = (tmp_path / "out").rglob("*.*g")
+    sizes = {str(p.relative_to(tmp_path / "out")): Image.open(p).size for p in written}
     assert sizes["labels/p0.png"] == (64, 48)
     assert sizes["labels/labels_/p0.png"] == (40, 40)
-    assert {"p0.png", "labels_/p0.png"} < set(sizes)
+    assert {"p0.jpg", "labels_/p0.jpg"} < set(sizes)
     with pytest.raises(UserError, match="is one of the pictures and would be overwritten"):
         predict(job, [str(tmp_path / "in")], tmp_path / "in", weights)
 
