@@ -1,7 +1,7 @@
 """How fast training pictures are prepared: densebone, a plain loop, and a PyTorch DataLoader, in the same run.
 
     python -m benchmarks.feeding pictures/ --peers .venv-peers/bin/python
-    python -m benchmarks.feeding pictures/ --detection birds/config.yml --segmentation streets/config.yml
+    python -m benchmarks.feeding pictures/ --detection birds/config.yml birds/ --segmentation streets.yml streets/
 
 Classification takes ImageNet's usual steps: RandomResizedCrop to 224, flip, normalise, in batches of 32. The plain loop
 takes them with Pillow and NumPy as one would write them down, on one core, with the same draws; its values must be
@@ -98,11 +98,11 @@ def differences(files):
     return largest, sum(means) / len(means)
 
 
-def toolkit_rate(task, config, workers):
+def toolkit_rate(task, config, data, workers):
     """Pictures a second of a configuration's training input, of detection or segmentation."""
     from densebone.tasks.task import TASKS
 
-    job = TASKS[task].part("config").load(config)
+    job = TASKS[task].part("config").load(config, data=data)
     if task == "segmentation":
         from densebone.tasks.segmentation.batches import SeededDataset, sampler
         from densebone.tasks.segmentation.data import open_dataset
@@ -171,8 +171,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", help="folder of JPEG files")
     parser.add_argument("--peers", help="the interpreter that has PyTorch")
-    parser.add_argument("--detection", help="a configuration whose data is there")
-    parser.add_argument("--segmentation", help="a configuration whose data is there")
+    parser.add_argument(
+        "--detection", nargs=2, metavar=("CONFIG", "DATA"), help="a configuration and a data set for it"
+    )
+    parser.add_argument("--segmentation", nargs=2, metavar=("CONFIG", "DATA"), help="the same")
     parser.add_argument("--count", type=int, default=960, help="pictures of a row; files are repeated")
     parser.add_argument("--rounds", type=int, default=3, help="turns; the best of each row counts")
     arguments = parser.parse_args()
@@ -190,14 +192,9 @@ def main():
                 workers,
             )
         for task in ("detection", "segmentation"):
-            if config := getattr(arguments, task):
-                rows[f"{task}, {Path(config).stem}", str(workers)] = (
-                    sys.executable,
-                    "toolkit_rate",
-                    task,
-                    config,
-                    workers,
-                )
+            if given := getattr(arguments, task):
+                name = f"{task}, {Path(given[0]).stem}"
+                rows[name, str(workers)] = (sys.executable, "toolkit_rate", task, *given, workers)
     best = dict.fromkeys(rows, 0.0)
     for _ in range(arguments.rounds):
         for key, row in rows.items():
@@ -209,9 +206,8 @@ def main():
         print(f"| {name} | " + " | ".join("" if c is None else f"{c:.0f} ({c / base:.2f})" for c in cells) + " |")
     print("\nIn parentheses: over the plain loop.\n")
     largest, mean = _call(sys.executable, "differences", files[: len(found)])
-    print(
-        f"From the plain loop values differ by {largest:g} standard deviations at most, with reduced decoding {mean:.4f} on average\n"
-    )
+    print(f"Values differ from the plain loop's by {largest:g} standard deviations at most.")
+    print(f"With reduced decoding they differ by {mean:.4f} on average.\n")
     print("\n".join(_call(sys.executable, "stages", files)))
 
 

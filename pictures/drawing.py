@@ -2,8 +2,10 @@
 
 import colorsys
 import math
+import threading
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -44,6 +46,11 @@ def _colour_of(name, palette):
 
 
 def _font(size):
+    return _font_of_thread(size, threading.get_ident())  # a font is for one thread
+
+
+@lru_cache(maxsize=256)
+def _font_of_thread(size, thread):
     """Pillow's own font. Before Pillow 10.1, or without FreeType, it exists in one small size only."""
     try:
         return ImageFont.load_default(size=size)
@@ -223,11 +230,12 @@ def _blend(picture, labels, palette, opacity, ignore_index):
     """Mix the class colours into the picture: opaque along the borders between classes, `opacity` elsewhere."""
     line = max(1, round((picture.width + picture.height) / 2 / 700))
     known = labels != ignore_index
-    opacities = np.where(_borders(labels, line), np.float32(1), np.float32(opacity)) * known
-    pixels = np.asarray(picture, np.float32)
-    colours = palette[np.where(known, labels, 0)]
-    drawn = np.rint(pixels + (colours - pixels) * opacities[..., None]).astype(np.uint8)
-    return Image.fromarray(drawn)
+    coloured = Image.fromarray(np.take(palette, np.where(known, labels, 0), axis=0))
+    drawn = Image.blend(picture, coloured, opacity)
+    drawn.paste(coloured, mask=Image.fromarray(_borders(labels, line)))
+    if not known.all():
+        drawn.paste(picture, mask=Image.fromarray(~known))
+    return drawn
 
 
 def draw_labels(

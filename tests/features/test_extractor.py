@@ -172,3 +172,30 @@ def test_options_that_cannot_be(network):
     ):
         with pytest.raises(UserError, match=message):
             FeatureExtractor(network, **options)
+
+
+def test_a_batch_in_each_thread_gives_the_same(network, folder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("paddle2onnx")
+    options = {**SMALL, "engine": "onnxruntime", "cache": tmp_path, "pooled": "avg"}
+    pictures = sorted(folder.glob("*.png")) * 5
+    with FeatureExtractor(network, **options) as one, FeatureExtractor(network, **options, throughput=True) as many:
+        assert many.engine.streams == many.workers and one.engine.streams == 1
+        np.testing.assert_allclose(many(pictures), one(pictures), atol=1e-5)
+
+
+def test_reduced_decoding_is_close(network, tmp_path):
+    from densebone.pictures.reading import read_picture
+
+    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)).resize((800, 600))
+    smooth.save(tmp_path / "a.jpg", quality=95)
+    turned = smooth.getexif()
+    turned[0x0112] = 6
+    smooth.save(tmp_path / "turned.jpg", quality=95, exif=turned)
+    assert read_picture(tmp_path / "a.jpg", least=(390, 100)).size == (400, 300)
+    assert read_picture(tmp_path / "turned.jpg", least=(140, 190)).size == (150, 200)
+    for name in ("a.jpg", "turned.jpg"):
+        exact, reduced = (
+            FeatureExtractor(network, **SMALL, reduced=flag).prepare(tmp_path / name) for flag in (False, True)
+        )
+        assert exact.shape == reduced.shape and 0 < np.abs(exact - reduced).mean() < 0.05

@@ -109,8 +109,18 @@ def test_an_engine_finds_the_same_and_its_file_is_exported(lived, sample, denseb
         assert done.returncode == 0, done.stderr
         rows[name] = json.loads((tmp_path / name / "predictions.json").read_text())
         assert len(list((tmp_path / name).rglob("*.jpg"))) == len(list(pictures.iterdir()))
+    for again in ("writes", "takes"):  # the whole detector, which the first one keeps
+        folder = tmp_path / f"kept{again}"
+        done = densebone(
+            "predict", *common, pictures, "-O", folder, "--engine", "onnxruntime", "--no-draw", "--timings"
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("written as one file" in done.stderr) == (again == "writes") and "network " in done.stderr
+        rows[again] = json.loads((folder / "predictions.json").read_text())
+        assert [file.name for file in folder.iterdir()] == ["predictions.json"]
     best = {name: sorted(row["score"] for row in found)[-20:] for name, found in rows.items()}
-    assert best["exported"] == pytest.approx(best["trained"], abs=1e-3)
+    for name in ("exported", "writes", "takes"):
+        assert best[name] == pytest.approx(best["trained"], abs=1e-3)
     assert {row["category_id"] for row in rows["exported"]} <= {1, 3, 7, 18}
 
 
