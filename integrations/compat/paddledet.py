@@ -245,6 +245,25 @@ def matrix_nms(original: Callable) -> Callable:
     return paddle.vision.ops.matrix_nms
 
 
+@TABLE.repair(
+    symptom="boxes that are off by up to one pixel in the picture's side",
+    why="YOLOv3's boxes",
+    paddle="2.6",
+    sources={"ppdet.modeling.layers:YOLOBox.__call__": "60f7b492f280a4dd"},
+)
+def yolo_sizes(original: Callable) -> Callable:
+    """YOLOv3's decoding cuts the picture's sides, input over scale, to whole pixels. The repair rounds them.
+
+    In float32 the quotient is 460.99997 for some pictures of 461 pixels, and for others in an engine that multiplies
+    by the reciprocal.
+    """
+
+    def call(self, yolo_head_out, anchors, im_shape, scale_factor, var_weight=None):
+        return original(self, yolo_head_out, anchors, im_shape + scale_factor / 2, scale_factor, var_weight)
+
+    return call
+
+
 class _DrawWithTextsize(ImageDraw.ImageDraw):
     """Pillow's drawing surface with `textsize`, which Pillow 10 removed."""
 

@@ -41,6 +41,7 @@ NAMES = [
     "prior_box",
     "multiclass_nms",
     "matrix_nms",
+    "yolo_sizes",
     "draw_labels",
 ]
 SQUARE_ANCHORS = [[0, 0, 10, 10], [10, 0, 20, 10], [0, 10, 10, 20], [10, 10, 20, 20]]
@@ -289,6 +290,21 @@ def export_distances(folder):
             raise ValueError(f"the distances of stride {stride} are wrong")
 
 
+def yolo_boxes(side=150, size=160):
+    """The one box of a map of one cell, whose prediction of zeros covers its anchor, of the whole input's size."""
+    decode = ppdet_module("modeling.layers").YOLOBox(num_classes=1, conf_thresh=0.0, downsample_ratio=size)
+    scale = np.float32(size) / np.float32(side)
+    maps, anchors = [paddle.zeros([1, 6, 1, 1])], [[size, size]]
+    boxes, _ = decode(maps, anchors, tensor([[size, size]]), tensor([[scale, scale]]))
+    return boxes.numpy()[0, 0]
+
+
+def yolo_box_of_150_pixels():
+    right = yolo_boxes()[2]
+    if abs(right - 149) > 1e-3:  # PaddleDetection's boxes end in the middle of the last pixel
+        raise ValueError(f"the box ends at {right}")
+
+
 BOXES = np.array([[[0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30]]], "float32")
 SCORES = np.array([[[0.9, 0.8, 0.05], [0.0, 0.0, 0.6]]], "float32")
 FEATURE, IMAGE = np.zeros((1, 3, 2, 2), "float32"), np.zeros((1, 3, 32, 32), "float32")
@@ -310,6 +326,7 @@ def without_repairs(folder):
         "prior_box": lambda: in_static_graph(static_prior_box, FEATURE, IMAGE),
         "multiclass_nms": lambda: in_static_graph(static_multiclass_nms, BOXES, SCORES),
         "matrix_nms": lambda: in_static_graph(static_matrix_nms, BOXES, SCORES),
+        "yolo_sizes": yolo_box_of_150_pixels,
         "export_program": lambda: export_ssd(folder),
     }
     outcome = {}
@@ -348,6 +365,7 @@ ERRORS = {
     "prior_box": ["in operator prior_box should be one of"],
     "multiclass_nms": ["in operator multiclass_nms3 should be one of"],
     "matrix_nms": ["in operator matrix_nms should be one of"],
+    "yolo_sizes": ["the box ends at 148"],
     "draw_labels": ["no attribute 'textsize'"],
 }
 
@@ -396,6 +414,11 @@ def test_assigners_take_both_integer_types(assign):
     assert positive[0, 0].numpy().tolist() == [1, 0, 0, 0]
     for small, large in zip((labels, boxes, scores, positive), assign("int64")):
         assert np.array_equal(small.numpy(), large.numpy())
+
+
+@pytest.mark.parametrize("side", [39, 63, 150, 156, 160, 231, 461])
+def test_yolo_boxes_end_with_the_picture(side):
+    assert yolo_boxes(side) == pytest.approx([0, 0, side - 1, side - 1], abs=1e-3)
 
 
 @pytest.mark.parametrize("beta", [1.0, 2.0])
