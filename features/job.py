@@ -109,7 +109,7 @@ def _settings(extractor, paths, file_format, shard_size):
         "fixed_size": list(extractor.fixed_size) if extractor.fixed_size else None,
         "preprocessing": str(extractor.preprocessing),
         "precision": extractor.precision,
-        **({"reduced": True} if extractor.reduced else {}),
+        "reduced": extractor.reduced,
         "format": file_format,
         "shard_size": shard_size,
     }

@@ -111,6 +111,9 @@ def test_draw_is_told_of_every_picture(vectors, folder, good, tmp_path):
 def test_other_settings_are_refused(vectors, folder, tmp_path):
     extract(vectors, [folder], tmp_path)
     other = FeatureExtractor(tiny.build(out_indices=(2, 4), seed=1), pooled="avg", **SMALL)
+    reduced = FeatureExtractor(tiny.build(out_indices=(2, 4)), pooled="avg", reduced=True, **SMALL)
+    with pytest.raises(UserError, match="was begun with reduced false, and now it is true"):
+        extract(reduced, [folder], tmp_path)
     with pytest.raises(UserError, match="was begun with weights"):
         extract(other, [folder], tmp_path)
     for options, message in (
