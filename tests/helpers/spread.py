@@ -65,9 +65,11 @@ def spread(model, size):
     for hook in hooks:
         hook.remove()
     convolutions = [(n, c) for n, c in head_of(model).named_sublayers() if isinstance(c, paddle.nn.Conv2D)]
+    begin_with_zeros = set()
     for _, convolution in convolutions:
         if not float(convolution.weight.abs().max()):  # PP-YOLOE's last ones begin with zeros, and all scores are alike
             convolution.weight.set_value(paddle.normal(0.0, 0.05, convolution.weight.shape))
+            begin_with_zeros.add(id(convolution))
     finals = [c for n, c in convolutions if "tower" not in n and any(part in n for part in _FINAL)]
     finals = [convolution for convolution in finals if convolution.weight.shape[1] > 1]
     seen = {}
@@ -80,7 +82,8 @@ def spread(model, size):
     for hook in hooks:
         hook.remove()
     for layer in finals:
-        layer.weight.set_value(layer.weight * (1.5 / max(1e-9, *seen[id(layer)], 1e-9)))
+        deviation = 0.3 if id(layer) in begin_with_zeros else 1.5  # more, and some pictures' scores are all 1
+        layer.weight.set_value(layer.weight * (deviation / max(1e-9, *seen[id(layer)], 1e-9)))
 
 
 def _learn_statistics(layer, inputs):
