@@ -62,7 +62,8 @@ def begin(folder: Path, settings: dict[str, Any], paths: Sequence[str | Path]) -
         raise UserError(
             f"{folder / PICTURES} is not the list that the folder was begun with; put it back, or give another folder"
         )
-    there.setdefault("reduced", False)  # folders of earlier versions do not say it
+    if "reduced" in settings:
+        there.setdefault("reduced", False)  # folders of earlier versions do not say it
     for key, value in settings.items():
         if there.get(key) != value:
             raise UserError(
