@@ -53,7 +53,7 @@ demo: $(READY)
 	@$(BIN)/densebone predict -c $(SMOKE) --data $(DEMO)/data -o save_dir=$(DEMO) -O $(DEMO)/pictures $(DEMO)/data/val2017
 	@echo "== 4/4 evaluation =="
 	@$(BIN)/densebone eval -c $(SMOKE) --data $(DEMO)/data -o save_dir=$(DEMO)
-	@echo "pictures with boxes: $(DEMO)/pictures/*.png"
+	@echo "pictures with boxes: $(DEMO)/pictures/*.jpg"
 	@echo "curves:              $(RUN)/curves.png"
 	@echo "checkpoint:          $(RUN)/best_model.pdparams"
 
