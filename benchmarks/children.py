@@ -8,6 +8,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -52,3 +53,26 @@ def print_table(header, rows, output=None):
         table += row
     if output:
         output.write_text(table)
+
+
+def call_in(python, script, function, *arguments):
+    """As `call`, in another interpreter that need not have this package; the arguments travel in a file.
+
+    Args:
+        python (str): the interpreter.
+        script (str): the script's file, which does what `function` says when its only argument is a .json file.
+        function (str): the name of one of its functions.
+        arguments: anything that JSON can hold, like the result.
+
+    Returns:
+        The result; None where this processor has no bf16.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump([function, *arguments], file)
+        file.flush()
+        done = subprocess.run([python, script, file.name], capture_output=True, text=True)
+    if done.returncode and "bf16" in done.stderr.splitlines()[-1]:
+        return None
+    if done.returncode:
+        sys.exit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])

@@ -7,6 +7,7 @@ from OpenCV's, by one.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,10 @@ _opencv: Any = None
 def prefer_opencv() -> None:
     """Lets `resize` call OpenCV, where it can be imported: for programs that have it anyway, in a tenth of the time."""
     global _opencv
-    try:
+    with suppress(ImportError):  # NumPy does it then
         import cv2
 
         _opencv = cv2
-    except ImportError:
-        pass
 
 
 def _by_opencv(image, size, method, scale):

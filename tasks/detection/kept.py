@@ -99,6 +99,7 @@ def _write(job, weights, target, pictures, categories):
         reason = " ".join(str(error).split())[:200]
         with atomic_path(target.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({"not whole": reason or type(error).__name__}))
+        job.cfg["model"] = model  # reused, because PicoDet's neck becomes another network the second time in a process
         return False
     return True
 

@@ -76,11 +76,9 @@ def predict(
 
     def finish(item):
         index, boxes = item
-        count = writer.count(boxes)
-        if drawing:
-            with stage("decode to draw"):
-                picture = read_picture(pictures[index])
-            count = writer.draw(picture, boxes, targets[index])
+        with stage("decode to draw"):  # without a drawing too: OpenCV fills up what a truncated file lacks
+            picture = read_picture(pictures[index])
+        count = writer.draw(picture, boxes, targets[index]) if drawing else writer.count(boxes)
         return writer.rows(ids[index], pictures[index], boxes), count
 
     found = detections(trainer, pictures, skipped)
