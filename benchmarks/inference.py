@@ -1,6 +1,6 @@
 """How fast each network runs on each engine, side by side with the same networks of other libraries.
 
-    python -m benchmarks.inference                       all networks, about half an hour; writes docs/benchmarks.md
+    python -m benchmarks.inference                       all networks, about an hour; writes docs/benchmarks.md
     python -m benchmarks.inference --quick --models hardnet68 peleenet --output mine.md
     python -m benchmarks.inference --gpu                 on a GPU, with paddlepaddle-gpu
 
@@ -34,6 +34,18 @@ MODELS = (
     "condensenetv2_a", "condensenetv2_b", "condensenetv2_c",
 )  # fmt: skip
 QUICK = ("hardnet68", "hardnet68ds", "peleenet", "condensenetv2_c")
+#: segmentation network -> (height, width) of its pictures: Cityscapes' and half of it
+SEGMENTERS = {"fchardnet70": ((512, 1024), (1024, 2048))}
+THROUGHPUT_BATCH = 8
+#: what is measured with THROUGHPUT_BATCH pictures at once
+THROUGHPUT_CASES = (
+    ("peer", "torch", "fp32"),
+    ("peer", "onnxruntime", "fp32"),
+    ("ours", "auto", "fp32"),
+    ("peer", "openvino", "fp32"),
+    ("ours", "auto", "bf16"),
+    ("peer", "openvino", "bf16"),
+)
 #: (side, engine, precision) in the order of their turns. The cases of the page's top table stand next to each other.
 CPU_CASES = (
     ("peer", "torch", "fp32"),
@@ -50,6 +62,7 @@ CPU_CASES = (
     ("peer", "torch channels-last", "bf16"),
     ("peer", "paddleclas", "fp32"),
 )
+PADDLECLAS = ("hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85", "peleenet")
 GPU_CASES = tuple(
     (side, engine, precision)
     for side, engine in (("ours", "eager"), ("peer", "torch channels-last"), ("peer", "paddleclas"))
@@ -69,9 +82,10 @@ def main(argv=None):
 
 def _check(arguments):
     """Raises UserError for arguments that cannot be measured."""
-    if unknown := [name for name in arguments.models or () if name not in MODELS]:
-        raise UserError(f"there is no classifier {unknown[0]!r} to measure; give some of {', '.join(MODELS)}")
-    if min(arguments.size, arguments.threads, arguments.batch) < 1 or arguments.size < 32:
+    known = (*MODELS, *SEGMENTERS)
+    if unknown := [name for name in arguments.models or () if name not in known]:
+        raise UserError(f"there is no network {unknown[0]!r} to measure; give some of {', '.join(known)}")
+    if min(*(arguments.size or (32,)), 64 * arguments.threads, 64 * arguments.batch) < 32:
         raise UserError("--size must be 32 or more, --threads and --batch 1 or more")
     known = list(dict.fromkeys(engine for _, engine, _ in CPU_CASES))
     if unknown := [name for name in arguments.engines or () if name not in known]:
@@ -86,23 +100,32 @@ def _benchmark(arguments):
     found = versions_of(peers)
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    models = arguments.models or (QUICK if arguments.quick else MODELS)
-    lines, begin, rows = machine.describe(found), time.time(), []
+    models = arguments.models or (QUICK if arguments.quick else (*MODELS, *SEGMENTERS))
+    lines, begin, rows, many = machine.describe(found), time.time(), [], []
     for name in models:
-        rows.append(measure_network(name, arguments, work, peers, found))
-        print(report.summary(rows[-1]), flush=True)
+        for size in [arguments.size] if arguments.size else SEGMENTERS.get(name, [(224, 224)]):
+            rows.append(measure_network(name, arguments, size, arguments.batch, work, peers, found))
+            print(report.summary(rows[-1]), flush=True)
+        if name in MODELS and arguments.batch == 1 and not (arguments.quick or arguments.gpu):
+            many.append(measure_network(name, arguments, size, THROUGHPUT_BATCH, work, peers, found, THROUGHPUT_CASES))
     agreement = None if arguments.gpu or arguments.agreement < 1 else measure_agreement(arguments, work)
     minutes = (time.time() - begin) / 60
-    report.write(rows, arguments, lines, agreement, arguments.output)
+    report.write(rows, many, arguments, lines, agreement, arguments.output)
     print(f"written: {arguments.output} and {report.picture(arguments.output)} ({minutes:.1f} minutes)")
     return 0
 
 
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", metavar="NAME", help=f"some of {', '.join(MODELS)}; default all")
+    known = ", ".join((*MODELS, *SEGMENTERS))
+    parser.add_argument("--models", nargs="+", metavar="NAME", help=f"some of {known}; default all")
     parser.add_argument("--engines", nargs="+", metavar="NAME", help="auto, openvino, torch, ...; default all")
-    parser.add_argument("--size", type=int, default=224, help="side of the picture, pixels (224)")
+    parser.add_argument(
+        "--size",
+        type=worker.size_of,
+        help="height x width of the picture, such as 224 or 512x1024; default 224, and "
+        "512x1024 and 1024x2048 for FC-HarDNet",
+    )
     parser.add_argument("--batch", type=int, default=1, help="pictures in a batch (1)")
     parser.add_argument("--threads", type=int, default=2, help="threads of every engine (2)")
     parser.add_argument("--quick", action="store_true", help="four networks and fewer rounds, about 5 minutes")
@@ -143,29 +166,32 @@ def versions_of(peers):
     return json.loads(_run([peers, HERE / "peers.py", "--versions"])) if peers else {}
 
 
-def measure_network(name, arguments, work, peers, versions):
-    """{"network", "cases": [...]} of one network, measured now or read from the work folder."""
+def measure_network(name, arguments, size, batch, work, peers, versions, kinds=None):
+    """{"network", "size", "batch", "cases": [...]} of one network, measured now or read from the work folder.
+
+    `kinds` are (side, engine, precision) of what is measured; None for all of the device.
+    """
     cases = [
         {
-            "network": name, "side": side, "engine": engine, "precision": precision, "size": arguments.size,
-            "batch": arguments.batch, "threads": arguments.threads, "gpu": arguments.gpu,
+            "network": name, "side": side, "engine": engine, "precision": precision, "size": size,
+            "batch": batch, "threads": arguments.threads, "gpu": arguments.gpu,
         }
-        for side, engine, precision in (GPU_CASES if arguments.gpu else CPU_CASES)
-        if (side == "ours" or peers) and not (engine == "paddleclas" and name.startswith("condensenet"))
+        for side, engine, precision in kinds or (GPU_CASES if arguments.gpu else CPU_CASES)
+        if (side == "ours" or peers) and not (engine == "paddleclas" and name not in PADDLECLAS)
         if arguments.engines is None or engine in arguments.engines
     ]  # fmt: skip
-    starts, rounds, seconds = (1, 3, 0.15) if arguments.quick else (2, 8, 0.2)
+    starts, rounds, seconds = (1, 3, 0.15) if arguments.quick else (2, 3 if name in SEGMENTERS else 8, 0.2)
     file = work / f"{name}-{_key(cases, starts, rounds, versions)}.json"
     if file.is_file() and not arguments.overwrite:
         return json.loads(file.read_text())
-    folder = work / f"{name}-{arguments.size}x{arguments.batch}"
-    make_inputs(name, arguments, folder, peers, versions)
+    folder = work / f"{name}-{size[0]}x{size[1]}x{batch}"
+    make_inputs(name, size, batch, folder, peers, versions)
     for case in cases:
         case |= {"folder": str(folder), "cache": str(work / "engines")}
         # paddleclas's layers differ a little from the peer's, so it keeps its own weights.
         case["unlike"] = case["engine"] == "paddleclas"
     measure(cases, peers, folder, starts, rounds, seconds, arguments.threads)
-    row = {"network": name, "cases": cases}
+    row = {"network": name, "size": size, "batch": batch, "cases": cases}
     _keep(row, file)
     return row
 
@@ -176,18 +202,17 @@ def _revision():
     return done.stdout.strip()
 
 
-def make_inputs(name, arguments, folder, peers, versions):
+def make_inputs(name, size, batch, folder, peers, versions):
     """Writes weights, picture, expected output and the peer's graph into a folder, unless they are there already."""
     done = folder / "made.json"
     if done.is_file() and json.loads(done.read_text()) == versions:
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    size = [str(arguments.size), str(arguments.batch)]
     if name.startswith("condensenet"):
         _run([sys.executable, HERE / "ours.py", "--weights", name, folder])
     python, script = (peers, "peers.py") if peers else (sys.executable, "ours.py")
-    _run([python, HERE / script, "--make", name, folder, *size])
+    _run([python, HERE / script, "--make", name, folder, f"{size[0]}x{size[1]}", batch])
     done.write_text(json.dumps(versions))
 
 
@@ -227,7 +252,7 @@ def measure(cases, peers, folder, starts, rounds, seconds, threads):
 
 def _measure_once(cases, jobs, rounds, seconds, threads):
     """Starts all processes once and measures them. Adds their times to those of earlier starts."""
-    started = turns.start(jobs, threads)
+    started = turns.start(jobs, threads, at_once=1)
     try:
         running = [(case, process) for case, (process, _) in zip(cases, started) if process]
         times = turns.take_turns([process for _, process in running], rounds, seconds)
@@ -245,7 +270,7 @@ def _measure_once(cases, jobs, rounds, seconds, threads):
 def measure_agreement(arguments, work):
     """The result of `bf16_agreement.agreement`, measured now or read from the work folder."""
     case = {"network": "hardnet68", "threads": arguments.threads, "pictures": arguments.agreement}
-    case |= {"size": arguments.size, "cache": str(work / "engines"), "engine": "auto"}
+    case |= {"size": (arguments.size or (224, 224))[0], "cache": str(work / "engines"), "engine": "auto"}
     file = work / f"agreement-{_key(case)}.json"
     if arguments.overwrite or not file.is_file():
         _keep(json.loads(_run([sys.executable, HERE / "ours.py", "--agreement", json.dumps(case)])), file)

@@ -1,7 +1,7 @@
 """densebone's side of the benchmark: a process that writes weights, fills the export cache, or runs one engine.
 
 python benchmarks/ours.py --weights condensenetv2_c FOLDER       weights of a condensed network, pruned as a user's is
-python benchmarks/ours.py --make hardnet68 FOLDER 224 1          weights, picture and output, where no peer writes them
+python benchmarks/ours.py --make hardnet68 FOLDER 224x224 1      weights, picture and output, where no peer writes them
 python benchmarks/ours.py --warm '{...}' '{...}'                 exports and checks each case once
 python benchmarks/ours.py --serve '{"network": ..., "engine": ...}'
 python benchmarks/ours.py --agreement '{...}'                    compares bf16 with float32
@@ -114,7 +114,7 @@ def main(arguments):
         case ["--weights", name, folder]:
             write_condensed(name, folder)
         case ["--make", name, folder, size, batch]:
-            make(name, folder, int(size), int(batch))
+            make(name, folder, worker.size_of(size), int(batch))
         case ["--warm", *texts]:
             print(json.dumps(warm([json.loads(text) for text in texts])))
         case ["--serve", text]:

@@ -1,8 +1,8 @@
-"""The peers of the benchmark: the same networks from pytorchcv and paddleclas, and CondenseNetV2 in its published form.
+"""The peers of the benchmark: the same networks from pytorchcv and paddleclas, and two as their authors published them.
 
 Runs in an environment of its own, with the packages of `benchmarks/requirements.txt` and without densebone:
 
-    python benchmarks/peers.py --make hardnet68 FOLDER 224 1      weights, picture, output, ONNX graph
+    python benchmarks/peers.py --make hardnet68 FOLDER 224x224 1  weights, picture, output, ONNX graph
     python benchmarks/peers.py --serve '{"network": ..., "engine": ...}'
     python benchmarks/peers.py --versions
 """
@@ -31,6 +31,10 @@ def torch_network(name):
         from published_condensenetv2 import PublishedCondenseNetV2
 
         return PublishedCondenseNetV2(name).eval()
+    if name == "fchardnet70":
+        from published_fchardnet import PublishedFCHarDNet70
+
+        return PublishedFCHarDNet70().eval()
     # Not through pytorchcv's table of models, which imports every one of them.
     module = importlib.import_module(f"pytorchcv.models.{'peleenet' if name == 'peleenet' else 'hardnet'}")
     return getattr(module, name)().eval()
@@ -176,7 +180,7 @@ def main(arguments):
         case ["--versions"]:
             print(json.dumps(worker.versions(PACKAGES)))
         case ["--make", name, folder, size, batch]:
-            make(name, folder, int(size), int(batch))
+            make(name, folder, worker.size_of(size), int(batch))
         case ["--serve", text]:
             case = json.loads(text)
             worker.serve(case, RUNNERS[case["engine"]])

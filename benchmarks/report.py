@@ -29,17 +29,19 @@ starts with two warm-up runs that do not count.
 
 - Time is the median of all runs that count; the shortest run is in parentheses.
 - A ratio is taken within each turn, from the medians of that turn; the table shows its median over the turns.
-- Memory is what the process holds after its runs, including Python and the libraries. densebone's engines load what an
-  earlier process exported.
+- Start is the time from the start of Python to the first output, with the processor to itself. Memory is what the
+  process holds after its runs, including Python and the libraries. densebone's engines load what an earlier process
+  exported.
 - Difference is the largest difference from PyTorch's output, divided by the standard deviation of that output.
 
-All engines of a network use {threads} threads, batch size {batch}, the same noise picture of {size} x {size} and the
-same random weights. Only `paddleclas` has weights of its own, so its output is not compared. Two processes that run the
-same network on the same engine can differ by a fifth, so smaller differences mean nothing.
+All engines of a network use {threads} threads, batch size {batch}, the same random weights and the same noise picture of
+{size} (FC-HarDNet-70: of Cityscapes' size and of half of it). Only `paddleclas` has weights of its own, so its output is
+not compared. Two processes that run the same network on the same engine can differ by a fifth, so smaller differences
+mean nothing.
 
-The peers are pytorchcv's networks in PyTorch and, for CondenseNetV2, a PyTorch network in the form of the published
-weights (`benchmarks/published_condensenetv2.py`). "Peer's graph" is the ONNX file, opset 17, that PyTorch exports of
-them.
+The peers are pytorchcv's networks in PyTorch and, for CondenseNetV2 and FC-HarDNet, PyTorch networks in the form that
+their authors published (`benchmarks/published_condensenetv2.py`, `benchmarks/published_fchardnet.py`). "Peer's graph"
+is the ONNX file, opset 17, that PyTorch exports of them.
 """
 
 
@@ -47,6 +49,12 @@ def title(case):
     """The name of a case in the tables."""
     precision = "" if case["precision"] == "fp32" else f", {case['precision']}"
     return TITLES[case["side"], case["engine"]] + precision
+
+
+def name_of(row):
+    """The name of a network, with the size of its pictures where that is not a square."""
+    height, width = row["size"]
+    return row["network"] + (f" at {height}x{width}" if height != width else "")
 
 
 def _measured(row):
@@ -76,14 +84,15 @@ def summary(row):
     failed = sum("failed" in case for case in row["cases"])
     time = f"{turns.median(auto['times']):.1f} ms" if auto else "measured"
     parts += [f"{failed} left out"] if failed else []
-    return "; ".join([f"{row['network']}: {time}", *parts])
+    return "; ".join([f"{name_of(row)}: {time}", *parts])
 
 
-def write(rows, arguments, machine, agreement, output):
+def write(rows, many, arguments, machine, agreement, output):
     """Writes the page and its picture beside it, each of them completely or not at all.
 
     Args:
-        rows (list of dict): "network" and "cases" of each network.
+        rows (list of dict): "network", "size", "batch" and "cases" of each network.
+        many (list of dict): the same with several pictures at once.
         arguments (Namespace): of the command line.
         machine (list of str): see `machine.describe`.
         agreement (dict | None): see `bf16_agreement.agreement`.
@@ -92,13 +101,15 @@ def write(rows, arguments, machine, agreement, output):
     from densebone.system.files import atomic_path
 
     count = max((len(case["times"]) for row in rows for case in _measured(row)), default=0)
-    method = METHOD.format(rounds=count, threads=arguments.threads, size=arguments.size, batch=arguments.batch)
+    size = " x ".join(map(str, arguments.size or (224, 224)))
+    method = METHOD.format(rounds=count, threads=arguments.threads, size=size, batch=arguments.batch)
     device = "a GPU" if arguments.gpu else "a CPU"
     parts = [
         f"# How fast it is\n\nWritten by `python -m benchmarks.inference{' --gpu' * arguments.gpu}` on {device}:\n",
         "\n".join(f"- {line}" for line in machine) + "\n",
         method,
         "" if arguments.gpu else _top_table(rows),
+        _throughput_table(many) if many else "",
         f"![Median time of a run, for every network and engine]({picture(output).name})\n",
         _agreement(agreement) if agreement else "",
         "## Every engine\n",
@@ -122,10 +133,33 @@ def _top_table(rows):
         ratios = [ratio(auto, find(row, "peer", engine, precision)) for engine, precision, _ in RIVALS]
         ratios.append(ratio(half, find(row, "peer", "torch", "fp32")))
         time = f"{turns.median(auto['times']):.1f}" if auto else ""
-        lines.append(f"| {row['network']} | {time} | {' | '.join(ratios)} |")
+        lines.append(f"| {name_of(row)} | {time} | {' | '.join(ratios)} |")
     return (
         "The engine that `auto` picks, in float32, against PyTorch eager and against ONNX Runtime and OpenVINO on "
         "PyTorch's ONNX export of the same network. Below 1, densebone is faster:\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _throughput_table(rows):
+    """Pictures a second of a batch, and how that compares: above 1, densebone is faster."""
+    rivals = [*RIVALS, ("openvino", "bf16", "OpenVINO, bf16")]
+    lines = [
+        f"| network | pictures/s | {' | '.join(f'over {name}' for *_, name in rivals[:3])} | bf16: pictures/s "
+        "| over OpenVINO, bf16 |",
+        "|---" * 7 + "|",
+    ]
+    for row in rows:
+        auto, half = find(row, "ours", "auto", "fp32"), find(row, "ours", "auto", "bf16")
+        rates = [f"{1e3 * row['batch'] / turns.median(c['times']):.0f}" if c else "" for c in (auto, half)]
+        over = [
+            ratio(find(row, "peer", engine, precision), half if precision == "bf16" else auto)
+            for engine, precision, _ in rivals
+        ]
+        lines.append(f"| {name_of(row)} | {rates[0]} | {' | '.join(over[:3])} | {rates[1]} | {over[3]} |")
+    return (
+        f"{rows[0]['batch']} pictures at once, `auto` in float32 and in bf16 (above 1, densebone is faster):\n\n"
+        + "\n".join(lines)
+        + "\n"
     )
 
 
@@ -151,15 +185,15 @@ def _table(row):
     reference = find(row, "peer", "torch", "fp32") or find(row, "ours", "eager", "fp32")
     name = title(reference) if reference else "torch eager"
     lines = [
-        f"### {row['network']}\n",
-        f"| | ms: median (least) | ratio to {name} | memory, MiB | difference |",
-        "|---|---|---|---|---|",
+        f"### {name_of(row)}\n",
+        f"| | ms: median (least) | ratio to {name} | start, s | memory, MiB | difference |",
+        "|---|---|---|---|---|---|",
     ]
     for case in sorted(_measured(row), key=lambda case: case["side"]):  # densebone's, then the peers'
         apart = "" if case["difference"] is None else f"{case['difference']:.0e}"
         lines.append(
             f"| {title(case)}{_chosen(case)} | {turns.median(case['times']):.1f} ({turns.least(case['times']):.1f}) "
-            f"| {ratio(case, reference)} | {case['memory']:.0f} | {apart} |"
+            f"| {ratio(case, reference)} | {case['start']:.1f} | {case['memory']:.0f} | {apart} |"
         )
     return "\n".join(lines) + "\n" + _left_out(row)
 
@@ -197,7 +231,7 @@ def plot(rows, path):
         axes.set_yticks(range(len(cases)), [title(case) + _chosen(case) for case in cases], fontsize=8)
         for place, time in enumerate(times):
             axes.annotate(f"{time:.1f}", (time, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
-        axes.set(title=row["network"], xlim=(0, 1.12 * max(times, default=1)))
+        axes.set(title=name_of(row), xlim=(0, 1.12 * max(times, default=1)))
         axes.invert_yaxis()
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(axis="x", alpha=0.3)

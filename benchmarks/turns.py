@@ -9,6 +9,7 @@ import signal
 import statistics
 import subprocess
 import threading
+import time
 
 START_LIMIT = 600  # seconds until a process has built its network
 TURN_LIMIT = 600
@@ -31,6 +32,7 @@ class Worker:
 
     def __init__(self, command, log, threads):
         self.log = log
+        self.begun = time.perf_counter()
         variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         environment = {**os.environ, **dict.fromkeys(variables, str(threads))}
         with open(log, "w") as stream:
@@ -39,8 +41,9 @@ class Worker:
             )
 
     def ready(self):
-        """Waits until the network has run once; returns its title and difference."""
-        return self._answer(START_LIMIT)
+        """Waits until the network has run once; returns its title, its difference and the seconds that it took."""
+        answer = self._answer(START_LIMIT)
+        return {**answer, "start": time.perf_counter() - self.begun}
 
     def turn(self, count):
         """Times of `count` runs, ms. The process is paused before and after."""

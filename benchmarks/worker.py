@@ -92,9 +92,16 @@ def memory_mib(which):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def size_of(text):
+    """(height, width) of "512x1024", or of "224" for a square; ValueError for anything else."""
+    sides = [int(side) for side in text.split("x")]
+    height, width = sides if len(sides) == 2 else sides * 2
+    return height, width
+
+
 def random_image(size, batch=1):
-    """A batch of noise, always the same, float32 (batch, 3, size, size)."""
-    return np.random.default_rng(1).standard_normal((batch, 3, size, size)).astype(np.float32)
+    """A batch of noise, always the same, float32 (batch, 3, *size)."""
+    return np.random.default_rng(1).standard_normal((batch, 3, *size)).astype(np.float32)
 
 
 def random_tensors(shapes, mean="running_mean"):

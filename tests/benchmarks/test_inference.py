@@ -48,6 +48,7 @@ def test_processes_take_turns_and_those_that_fail_are_named(benchmarks, tmp_path
     turns = benchmarks.turns
     (one, said), (two, other), (none, why) = sums(turns, tmp_path, monkeypatch, {}, {"error": 20}, {"fails": True})
     try:
+        assert said.pop("start") > 0
         assert (said, none, why) == ({"title": "sum 1.0", "difference": 0.0}, None, "no such engine")
         assert other["difference"] == pytest.approx(20 / np.load(tmp_path / "expected.npy").std())
         times = turns.take_turns([one, two], rounds=3, seconds=0.001)
@@ -79,7 +80,7 @@ def test_ratios_are_taken_within_a_turn(benchmarks):
 
 
 def case(side, engine, precision, times, **more):
-    made = {"side": side, "engine": engine, "precision": precision, "times": times, "memory": 100.4}
+    made = {"side": side, "engine": engine, "precision": precision, "times": times, "memory": 100.4, "start": 1.25}
     return {**made, "difference": 1e-6, "title": "OpenVINO 1, fp32", **more}
 
 
@@ -87,6 +88,8 @@ def test_the_page_and_its_picture(benchmarks, tmp_path):
     rows = [
         {
             "network": name,
+            "size": (64, 64) if name == "peleenet" else (64, 96),
+            "batch": 1,
             "cases": [
                 case("ours", "auto", "fp32", [[1.0, 1.0], [2.0, 2.0]]),
                 {"side": "ours", "engine": "auto", "precision": "bf16", "failed": "no instructions for it"},
@@ -96,20 +99,22 @@ def test_the_page_and_its_picture(benchmarks, tmp_path):
         }
         for name in ("hardnet68", "peleenet", "hardnet39ds")
     ]
-    arguments = SimpleNamespace(threads=2, size=224, batch=1, gpu=False)
+    arguments = SimpleNamespace(threads=2, size=None, batch=1, gpu=False)
     agreement = {"pictures": 10, "agreement": 0.9, "right": 0.8, "difference": 0.01, "emulated": True}
     output = tmp_path / "new" / "benchmarks.md"
-    benchmarks.report.write(rows, arguments, ["Processor: Z80"], agreement, output)
+    many = [{**rows[1], "batch": 8}]
+    benchmarks.report.write(rows, many, arguments, ["Processor: Z80"], agreement, output)
     page = output.read_text()
     assert "- Processor: Z80" in page
     assert "| peleenet | 1.5 | 0.25 | 0.50 |  |  |" in page
-    assert "| densebone, engine auto (OpenVINO 1) | 1.5 (1.0) | 0.25 | 100 | 1e-06 |" in page
-    assert "| torch eager | 6.0 (4.0) | 1.00 | 100 |  |" in page
+    assert "| peleenet | 5333 | 4.00 | 2.00 |  |  |  |" in page  # eight pictures in 1.5 ms
+    assert "| densebone, engine auto (OpenVINO 1) | 1.5 (1.0) | 0.25 | 1.2 | 100 | 1e-06 |" in page
+    assert "| torch eager | 6.0 (4.0) | 1.00 | 1.2 | 100 |  |" in page
     assert "Left out: densebone, engine auto, bf16: no instructions for it" in page
     assert "the same top-1 class in bf16 as in float32 on 90.0 % of 10 generated pictures" in page
     assert "emulated them by rounding float32 numbers" in page
     assert benchmarks.report.summary(rows[0]) == (
-        "hardnet68: 1.5 ms; 0.25 x torch eager; 0.50 x ONNX Runtime; 1 left out"
+        "hardnet68 at 64x96: 1.5 ms; 0.25 x torch eager; 0.50 x ONNX Runtime; 1 left out"
     )
     with Image.open(output.with_suffix(".png")) as picture:
         assert picture.format == "PNG"
@@ -179,7 +184,7 @@ def test_emulated_bf16_rounds_what_is_multiplied(benchmarks, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "resnet50"], "there is no classifier 'resnet50'"),
+        (["--models", "resnet50"], "there is no network 'resnet50'"),
         (["--engines", "tensorrt"], "there is no engine 'tensorrt'"),
         (["--size", "16"], "--size must be 32 or more"),
         (["--peers", "no/such/python"], "--peers no/such/python does not exist"),
