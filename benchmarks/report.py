@@ -34,10 +34,10 @@ starts with two warm-up runs that do not count.
   exported.
 - Difference is the largest difference from PyTorch's output, divided by the standard deviation of that output.
 
-All engines of a network use {threads} threads, batch size {batch}, the same random weights and the same noise picture of
-{size} (FC-HarDNet-70: of Cityscapes' size and of half of it). Only `paddleclas` has weights of its own, so its output is
-not compared. Two processes that run the same network on the same engine can differ by a fifth, so smaller differences
-mean nothing.
+All engines of a network use {threads} threads, batch size {batch}, the same random weights and the same noise picture
+of {size} (FC-HarDNet-70: of Cityscapes' size and of half of it). Only `paddleclas` has weights of its own, so its
+output is not compared. Two processes that run the same network on the same engine can differ by a fifth, so smaller
+differences mean nothing.
 
 The peers are pytorchcv's networks in PyTorch and, for CondenseNetV2 and FC-HarDNet, PyTorch networks in the form that
 their authors published (`benchmarks/published_condensenetv2.py`, `benchmarks/published_fchardnet.py`). "Peer's graph"

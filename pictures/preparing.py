@@ -99,12 +99,22 @@ def normalize(image: np.ndarray, channels: str, mean: Sequence[float], std: Sequ
         channels: "rgb" or "bgr", the order of the result, of `mean` and of `std`.
         mean, std: one value per channel, for values 0..1.
     """
-    planes = (image[..., ::-1] if channels == "bgr" else image).transpose(2, 0, 1)
-    values = planes.astype(np.float32, order="C")  # in place from here on: a tenth of the time of (H, W, 3)
+    values = _planes(image, channels).astype(
+        np.float32, order="C"
+    )  # in place from here on: a tenth of (H, W, 3)'s time
     values /= np.float32(255)
     values -= np.array(mean, np.float32).reshape(3, 1, 1)
     values /= np.array(std, np.float32).reshape(3, 1, 1)
     return values
+
+
+def in_planes(image: np.ndarray, channels: str) -> np.ndarray:
+    """uint8 (H, W, 3) in RGB -> uint8 (3, H, W) in the order of `channels`, "rgb" or "bgr"."""
+    return np.ascontiguousarray(_planes(image, channels))
+
+
+def _planes(image, channels):
+    return (image[..., ::-1] if channels == "bgr" else image).transpose(2, 0, 1)
 
 
 def denormalize(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

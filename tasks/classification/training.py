@@ -21,7 +21,7 @@ from ...training.batches import EpochSampler
 from ...weights.loader import load_weights
 from ...weights.reader import read_pickle
 from ..training import begin, only_one
-from .data import TrainSamples, class_names, open_set
+from .data import TrainSamples, class_names, normalized, open_set
 from .ema import MovingAverage
 from .evaluation import score
 from .job import Job
@@ -75,7 +75,8 @@ class Run(loop.Run):
 
     def open_data(self) -> None:
         """Opens the training pictures. Each process takes its share."""
-        self.dataset = TrainSamples(self.job, open_set(self.job, "train"), self.seed)
+        on_device = paddle.get_device() != "cpu"
+        self.dataset = TrainSamples(self.job, open_set(self.job, "train"), self.seed, raw=on_device)
         self.sampler = EpochSampler(len(self.dataset), self.batch_size, self.seed, self.rank, self.ranks)
 
     def build(self) -> None:
@@ -105,7 +106,7 @@ class Run(loop.Run):
 
     def losses_of(self, data: Mapping[str, paddle.Tensor]) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
         """Cross-entropy, and the group lasso of a learned CondenseNetV2 when its weight is not 0."""
-        job, images, labels = self.job, data["img"], data["label"]
+        job, images, labels = self.job, normalized(data["img"], self.job.preprocessing), data["label"]
         if mixes := job.label_smoothing or job.mixup or job.cutmix:
             labels = soft_labels(labels, job.num_classes, job.label_smoothing)
             images, labels = mix(images, labels, np.random, job.mixup, job.cutmix)

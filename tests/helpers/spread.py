@@ -18,7 +18,7 @@ SIDES = {"SSD": 300, "PicoDet": 160, "FCOS": 128, "TOOD": 128, "GFL": 128, "Reti
 FIXED = ("SSD", "YOLOv3", "PP-YOLOE", "PicoDet", "TOOD")
 _FINAL = (
     "head_cls_list", "pred_cls", "retina_cls", "fcos_head_cls", "gfl_head_cls", "tood_cls", "score_convs",
-    "yolo_outputs", "heatmap.2",
+    "yolo_output.", "heatmap.2",
 )  # fmt: skip
 
 

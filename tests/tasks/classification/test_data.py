@@ -1,15 +1,17 @@
 """Checks before training, names of classes, and samples for training and evaluation."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import paddle
 import pytest
 from tiny_pictures import SYNSETS, cifar, tree
 
 from densebone.datasets.imagenet import NAMES
 from densebone.errors import UserError
-from densebone.tasks.classification.data import EvalSamples, TrainSamples, check_pictures, class_names
+from densebone.tasks.classification.data import EvalSamples, TrainSamples, check_pictures, class_names, normalized
 from densebone.tasks.classification.layouts import Cifar10, Folder, ImageNetFolder
 from densebone.tasks.classification.transforms import RandomErasing, RandomFlip, RandomResizedCrop
 from densebone.weights import catalog
@@ -53,9 +55,9 @@ def test_names_of_classes(tmp_path):
 # samples
 
 
-def samples(root, seed=0, transforms=()):
+def samples(root, seed=0, transforms=(), raw=False):
     pictures = ImageNetFolder(root=str(root)).open("train", 3)
-    return TrainSamples(SimpleNamespace(preprocessing=RECIPE, transforms=list(transforms)), pictures, seed)
+    return TrainSamples(SimpleNamespace(preprocessing=RECIPE, transforms=list(transforms)), pictures, seed, raw)
 
 
 STEPS = [RandomResizedCrop(size=32), RandomFlip(), RandomErasing(prob=1)]
@@ -73,6 +75,20 @@ def test_a_training_sample_follows_from_seed_epoch_and_number(tmp_path):
     assert (np.random.get_state()[1] == before).all()
     assert one.dtype == np.float32 and one.shape == (3, 32, 32)
     assert (first[(1, 4)]["label"], first.files(4).endswith("4.png")) == (2, True)
+
+
+def test_bytes_that_the_device_normalises_give_the_same_values(tmp_path):
+    tree(tmp_path)
+    for recipe in (RECIPE, replace(RECIPE, channels="bgr", mean=[0.1, 0.5, 0.7])):
+        exact, raw = samples(tmp_path, 3, STEPS[:2]), samples(tmp_path, 3, STEPS[:2], raw=True)
+        exact.preprocessing = raw.preprocessing = recipe
+        sent = np.stack([raw[(1, number)]["img"] for number in range(4)])
+        assert sent.dtype == np.uint8 and sent.shape == (4, 3, 32, 32)
+        values = np.stack([exact[(1, number)]["img"] for number in range(4)])
+        np.testing.assert_allclose(normalized(paddle.to_tensor(sent), recipe).numpy(), values, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(normalized(paddle.to_tensor(values), recipe).numpy(), values)
+    # what comes after the normalising needs its values
+    assert samples(tmp_path, 3, STEPS, raw=True)[(1, 4)]["img"].dtype == np.float32
 
 
 def test_training_without_transforms_crops_and_flips(tmp_path):
