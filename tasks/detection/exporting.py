@@ -108,7 +108,9 @@ def _export(job, output, weights, picture, others, more, ids):
         report, parts = _write_others(trainer.model, job, folder, others, batch, expected)
         card = {**_card(job, trainer.model, weights), "category_ids": ids}
         deploy_networks(trainer.model, "paddle")
-        trainer.export(str(folder.parent))  # adds the name itself
+        # it adds the name itself, without what follows the last dot
+        trainer.cfg.filename = f"{job.name}.yml"
+        trainer.export(str(folder.parent))
         small = None
         found = None if batch is None else run_exported(folder, batch)
         difference = None if found is None or expected is None else compare(expected, found)

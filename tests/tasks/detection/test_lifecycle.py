@@ -128,7 +128,7 @@ def test_a_learned_condensenetv2_is_pruned_condensed_and_evaluated(sample, dense
     from densebone.scripts.options import find_config
     from densebone.weights.reader import read_arrays
 
-    (tmp_path / "mine.yml").write_text(
+    (tmp_path / "mine.v2.yml").write_text(
         f"_BASE_: [{find_config(SMOKE)}]\n"
         "YOLOv3: {backbone: CondenseNetV2A}\n"
         "CondenseNetV2A: {return_idx: [1, 2, 3], form: learned}\n"
@@ -137,10 +137,10 @@ def test_a_learned_condensenetv2_is_pruned_condensed_and_evaluated(sample, dense
     options = [
         f"{mode}Reader.sample_transforms.{i}.Resize.target_size={small}" for mode, i in (("Train", 2), ("Eval", 1))
     ]
-    common = ["-c", "mine.yml", "--data", sample, "-o", "epoch=2", "snapshot_epoch=1", *options]
+    common = ["-c", "mine.v2.yml", "--data", sample, "-o", "epoch=2", "snapshot_epoch=1", *options]
     trained = densebone("train", *common, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    folder = tmp_path / "output" / "mine"
+    folder = tmp_path / "output" / "mine.v2"
     for name, stage in (("0", 7), ("model_final", 7)):  # pruned in the first half; the smoke configuration averages
         arrays = read_arrays(folder / f"{name}.pdparams")
         masks = {key: value for key, value in arrays.items() if key.endswith("._mask")}
