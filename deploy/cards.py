@@ -66,6 +66,15 @@ def model_card(
     }
 
 
+def eight_bits(report: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a card says of 8-bit files: {"int8": {calibrated, float32 (layers that stay), files}}, or {} without them.
+
+    Args:
+        report: what `engines.quantization.quantize` or `tasks.detection.quantizing.write_int8` returns, or None.
+    """
+    return {"int8": {key: report[key] for key in ("calibrated", "float32", "files")}} if report else {}
+
+
 def write_card(card: Mapping[str, Any], folder: str | Path) -> Path:
     """Writes a card to FOLDER/model_card.json, after the model's files, which it lists; returns its path."""
     path = Path(folder) / FILE

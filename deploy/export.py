@@ -34,7 +34,7 @@ from ..system.packages import missing_package
 from ..weights.catalog import default_for
 from ..weights.identify import entry_of
 from ..weights.loader import locate
-from .cards import model_card, write_card
+from .cards import eight_bits, model_card, write_card
 from .folders import exported_folder
 
 logger = logging.getLogger("densebone")
@@ -49,6 +49,7 @@ def export_network(
     int8: str | Path | None = None,
     card: Mapping[str, Any] | None = None,
     preprocessing: Preprocessing | Mapping[str, Any] | None = None,
+    int8_layers: bool = False,
 ) -> dict[str, Any]:
     """Exports a network to the folder `target`, which appears, or is replaced, once every file is written and checked.
 
@@ -64,6 +65,7 @@ def export_network(
         int8: folder of pictures for the calibration of 8-bit integers, see `quantize`. None writes no 8-bit model.
         card: from `cards.model_card`, for model_card.json. None writes none.
         preprocessing: how the pictures of `int8` become inputs; None takes that of the card.
+        int8_layers: measure what each layer costs in 8 bits, see `quantize`.
 
     Returns:
         folder; formats, by name: file, megabytes, difference (the largest on random inputs, in standard deviations of
@@ -82,9 +84,10 @@ def export_network(
         report = write_formats(network, folder, formats, shape)
         report["int8"] = None
         if int8 is not None:
-            report["int8"] = quantize(folder, int8, preprocessing, input_size, "openvino" in formats)
+            report["int8"] = quantize(folder, int8, preprocessing, input_size, "openvino" in formats, int8_layers)
         if card is not None:
-            write_card({**card, "input_shape": shape, "formats": list(formats)}, folder)
+            more = eight_bits(report["int8"])
+            write_card({**card, "input_shape": shape, "formats": list(formats), **more}, folder)
         (folder / "export.json").write_text(json.dumps(report, indent=1) + "\n")
     return {"folder": str(target), **report}
 
@@ -99,6 +102,7 @@ def export_model(
     batch: int | None = None,
     int8: str | Path | None = None,
     classes: Sequence[str] | None = None,
+    int8_layers: bool = False,
 ) -> dict[str, Any]:
     """Exports a model of the registry, with its card, to OUTPUT/NAME; see `export_network`.
 
@@ -107,7 +111,7 @@ def export_model(
         output: folder that receives the model's folder.
         weights: a file, a name of published weights, or a URL.
         random: export random weights, to measure speed.
-        formats, input_size, batch, int8: as in `export_network`.
+        formats, input_size, batch, int8, int8_layers: as in `export_network`.
         classes: class names for the card of a classifier; ignored for other models.
 
     Raises:
@@ -128,7 +132,7 @@ def export_model(
     task = getattr(network, "task", "classification")
     names = classes if task == "classification" and network.with_head else None
     card = model_card(name, name, network, path, preprocessing, shape, names, task=task)
-    return export_network(network, Path(output) / name, formats, input_size, batch, int8, card)
+    return export_network(network, Path(output) / name, formats, input_size, batch, int8, card, int8_layers=int8_layers)
 
 
 def _preprocessing(name, weights):
@@ -261,10 +265,20 @@ def describe_formats(report: Mapping[str, Any]) -> list[str]:
             f"  {name:9} {row['file']}, {row['megabytes']:.1f} MB; differs from Paddle by {row['difference']:.1e} of "
             f"the output's standard deviation at most, at {sizes} pixels"
         )
-    for name, row in ((report["int8"] or {}).get("files") or {}).items():
+    return [*lines, *describe_eight_bits(report["int8"])]
+
+
+def describe_eight_bits(report: Mapping[str, Any] | None) -> list[str]:
+    """The lines that `densebone export` prints about 8-bit files; `report` is what `quantize` returns, or None."""
+    if report is None:
+        return []
+    lines = []
+    for name, row in report["files"].items():
         share = "" if row["agreement"] is None else f"the best class stays for {row['agreement']:.1%}; "
         error = "" if row["error"] is None else f"error {row['error']:.3f} of the output's standard deviation, "
-        lines.append(
-            f"  int8      {name}, {row['megabytes']:.1f} MB; {share}{error}{report['int8']['compared']} pictures"
-        )
+        lines.append(f"  int8      {name}, {row['megabytes']:.1f} MB; {share}{error}{report['compared']} pictures")
+    if report["float32"]:
+        lines.append(f"  int8      in float32 stay, because it brings the error down: {', '.join(report['float32'])}")
+    for name, cost in list((report["costs"] or {}).items())[:10]:
+        lines.append(f"  int8      {name} alone in 8 bits: error {cost:.4f}")
     return lines

@@ -31,7 +31,8 @@ class Engine:
     """A network that runs on the CPU. Any thread may call it; a `with` block closes it.
 
     Args:
-        precision: "fp32", or "bf16" for arithmetic in bfloat16. Images and outputs are float32 in both.
+        precision: "fp32", "bf16" for arithmetic in bfloat16, or "int8" for a model whose layers are in 8 bits. Images
+            and outputs are float32 in all of them.
         threads: None leaves the number to the engine.
         shape: of the images, (N, C, H, W); None for a side that may differ.
         min_side: the smallest height and width, in pixels.
@@ -62,6 +63,11 @@ class Engine:
         self.note = ""
         self.temporary: Any = None
         self._is_closed = False
+
+    @property
+    def label(self) -> str:
+        """The name, with "int8" behind it for a model in 8 bits."""
+        return f"{self.name} int8" if self.precision == "int8" else self.name
 
     @property
     def description(self) -> str:
@@ -193,7 +199,7 @@ class OnnxRuntime(Engine):
     """An ONNX file.
 
     Args:
-        path: the file.
+        path: the file, or its content.
         size: ignored; every size runs alike.
         options: of `Engine`.
     """
@@ -201,7 +207,7 @@ class OnnxRuntime(Engine):
     name = "onnxruntime"
     _runs_side_by_side = True
 
-    def __init__(self, path: str | Path, size: tuple[int, int] | None = None, **options: Any):
+    def __init__(self, path: str | Path | bytes, size: tuple[int, int] | None = None, **options: Any):
         import onnxruntime
 
         super().__init__(**options)
@@ -213,7 +219,7 @@ class OnnxRuntime(Engine):
         settings.log_severity_level = 3  # hides warnings about constants that paddle2onnx leaves in the file
         # Otherwise its threads spin between two runs and take the CPU from those that decode pictures.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
-        model = _padded_model(path) or str(path)
+        model = path if isinstance(path, bytes) else _padded_model(path) or str(path)
         self._session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
         source = self._session.get_inputs()[0]
         self.input_name = source.name
@@ -308,7 +314,7 @@ class Eager(Engine):
         self._layer = None
 
 
-SESSIONS = {kind.name: kind for kind in (OpenVINO, OnnxRuntime, PaddleInference)}
+SESSIONS: dict[str, Any] = {kind.name: kind for kind in (OpenVINO, OnnxRuntime, PaddleInference)}
 
 
 def _intersection(shape, allowed):
@@ -316,12 +322,12 @@ def _intersection(shape, allowed):
     return tuple(have if want is None else want for want, have in zip(shape, allowed))
 
 
-def open_session(name: str, path: str | Path, **options: Any) -> Engine:
+def open_session(name: str, path: str | Path | bytes, **options: Any) -> Engine:
     """An exported model on an engine.
 
     Args:
         name: "openvino", "onnxruntime" or "paddle".
-        path: the file, or the folder of a Paddle inference model.
+        path: the file, or the folder of a Paddle inference model; for ONNX Runtime also the content of a file.
         options: of the engine's class.
 
     Raises:

@@ -64,7 +64,7 @@ class FeatureExtractor:
         pretrained: True loads the model's published weights. Or give a name of `densebone weights list`, a path or a
             URL; None initialises randomly. Ignored if `model` is a network.
         engine: "auto", "openvino", "onnxruntime", "paddle" or "eager".
-        precision: "fp32" or "bf16".
+        precision: "fp32", "bf16" or "int8".
         threads: processor threads; None uses all.
         batch_size: the most inputs that are computed at a time; None takes 8, or 2 with `throughput`.
         size_mode: "crop" as the weights were evaluated, "resize" or "letterbox" to `size`, or "native" for the
@@ -80,6 +80,8 @@ class FeatureExtractor:
             longer for a single one. For OpenVINO and ONNX Runtime.
         reduced: whether JPEGs that are larger than the input may be decoded at a half, a quarter or an eighth of their
             size. It is faster on large pictures and changes the features a little.
+        calibration: for "int8", a folder of pictures of the kind that will come: they tell the 8-bit network the range
+            of its feature maps.
 
     Attributes:
         channels, strides: of the maps, one number each.
@@ -111,6 +113,7 @@ class FeatureExtractor:
         cache: str | Path | None = None,
         throughput: bool = False,
         reduced: bool = False,
+        calibration: str | Path | None = None,
     ):
         if batch_size is not None:
             check_count("batch_size", batch_size)
@@ -129,7 +132,13 @@ class FeatureExtractor:
         self.fixed_size = self.sizes.fixed(self.preprocessing)
         self.weights_hash = weights_hash(network)
         self.model = model if isinstance(model, str) else model.model or type(model).__name__
-        self.engine = engines.open_network(network, engine, precision, threads, self.fixed_size, cache, throughput)
+        pictures = None
+        if calibration is not None:
+            pictures = engines.Calibration(calibration, self.preprocessing, self.fixed_size)
+        self.calibration = pictures.key if pictures else None
+        self.engine = engines.open_network(
+            network, engine, precision, threads, self.fixed_size, cache, throughput, pictures
+        )
         self.description, self.precision = self.engine.description, precision
         self.batch_size = batch_size or (SMALL_BATCH if self.engine.streams > 1 else BATCH)
         #: threads of `chunks`

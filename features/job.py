@@ -110,6 +110,7 @@ def _settings(extractor, paths, file_format, shard_size):
         "preprocessing": str(extractor.preprocessing),
         "precision": extractor.precision,
         "reduced": extractor.reduced,
+        **({"calibration": extractor.calibration} if extractor.calibration else {}),
         "format": file_format,
         "shard_size": shard_size,
     }

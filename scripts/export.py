@@ -54,7 +54,12 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--int8",
         metavar="FOLDER",
-        help="MODEL, classification, detection: write 8-bit integers too, calibrated on these",
+        help="write 8-bit integers too, calibrated on these pictures",
+    )
+    parser.add_argument(
+        "--int8-layers",
+        action="store_true",
+        help="measure what each layer costs in 8 bits, and keep the costliest in float32; a second for each",
     )
     parser.add_argument(
         "--with-preprocessing", action="store_true",
@@ -78,6 +83,6 @@ def _export_model(arguments: Namespace) -> None:
         )
     report = export_model(
         arguments.model, arguments.output, arguments.weights, arguments.random, arguments.format,
-        arguments.input_size, arguments.batch, arguments.int8, NAMES,
+        arguments.input_size, arguments.batch, arguments.int8, NAMES, arguments.int8_layers,
     )  # fmt: skip
     options.print_lines([f"exported to {report['folder']}", *describe_formats(report)])

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError, printable
+from ..system.packages import PRECISIONS
 from . import options
 
 
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         batch_size=arguments.batch_size, size_mode=arguments.size_mode,
         size=tuple(arguments.size) if arguments.size else None, pad=arguments.pad,
         preprocessing=arguments.preprocessing, throughput=True, reduced=arguments.reduced,
+        calibration=arguments.calibration,
     ) as extractor:  # fmt: skip
         print(f"{arguments.model}: {extractor.description}", file=sys.stderr)
         options.begin_timings(arguments)
@@ -69,7 +71,8 @@ def _parser():
     add("--pad", action="store_true", help="native: add zeros, to multiples of the largest stride")
     add("--preprocessing", metavar="NAME", help="prepare pictures as for these published weights; for your own weights")
     add("--engine", default="auto", help="auto, openvino, onnxruntime, paddle or eager (auto)")
-    add("--precision", default="fp32", choices=("fp32", "bf16"), help="(fp32)")
+    add("--precision", default="fp32", choices=PRECISIONS, help="(fp32)")
+    add("--calibration", metavar="DIR", help="int8: pictures of the kind that will come")
     add("--threads", type=int, metavar="N", help="processor threads (all)")
     add("--batch-size", type=int, metavar="N", help="pictures that are computed at a time (2 in each thread, or 8)")
     add(

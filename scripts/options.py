@@ -122,6 +122,9 @@ def add_engine(result: ArgumentParser) -> None:
         help="run the network there; auto takes the fastest that is installed; default: Paddle as it is",
     )  # fmt: skip
     group.add_argument("--precision", choices=PRECISIONS, help="of the engine's arithmetic (fp32)")
+    group.add_argument(
+        "--calibration", metavar="DIR", help="int8 of a classifier: pictures of the kind that the network will see"
+    )
     group.add_argument("--threads", type=int, help="of the engine; default: as many as it finds right")
 
 
@@ -145,10 +148,13 @@ def print_timings(arguments: Namespace, pictures: int) -> None:
 def engine_options(arguments: Namespace) -> dict[str, Any] | None:
     """The options of `engines.open_network`; None without --engine. UserError for the other options alone."""
     if arguments.engine is None:
-        if arguments.precision or arguments.threads:
-            raise UserError("--precision and --threads are of an engine; add --engine auto")
+        if arguments.precision or arguments.threads or arguments.calibration:
+            raise UserError("--precision, --calibration and --threads are of an engine; add --engine auto")
         return None
-    return {"engine": arguments.engine, "precision": arguments.precision or "fp32", "threads": arguments.threads}
+    given = {"calibration": arguments.calibration} if arguments.calibration else {}
+    return {
+        "engine": arguments.engine, "precision": arguments.precision or "fp32", "threads": arguments.threads, **given,
+    }  # fmt: skip
 
 
 def add_size(result: ArgumentParser) -> None:

@@ -12,7 +12,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
 #: the packages that make an ONNX file of a Paddle program
 CONVERTERS = ("paddle2onnx", "onnxruntime")
 #: the arithmetic that an engine can be asked for
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "int8")
 PIP_INSTALL = {"onnxruntime": "densebone[onnx]", "paddle2onnx": "densebone[onnx]", "openvino": "densebone[openvino]"}
 
 

@@ -17,7 +17,7 @@ from ..pictures.drawing import class_colours
 from ..pictures.finding import check_free, output_names
 from ..pictures.reading import read_picture
 from ..runtime import Boxes, Model
-from ..runtime.sessions import ENGINES
+from ..runtime.sessions import ENGINES, PRECISIONS
 from ..system.processors import available_cpus
 from ..system.timings import stage
 from .detection.results import BoxWriter, write_boxes
@@ -157,9 +157,11 @@ def open_exported(
     options = dict(options or {})
     name, threads = options.get("engine"), options.get("threads")
     has_others = any((folder / file).is_file() for files in ENGINES.values() for file in files)
-    if options.get("precision", "fp32") != "fp32":
+    precision = options.get("precision", "fp32")
+    if precision not in PRECISIONS or (precision != "fp32" and name == "paddle"):
         raise UserError(
-            f"precision is {options['precision']!r}; exported detectors and segmentation models run in fp32"
+            f"precision is {precision!r}; exported detectors and segmentation models run in {' or '.join(PRECISIONS)}, "
+            f"on Paddle in fp32 alone"
         )
     if name == "paddle" or (name in (None, "auto") and not has_others):
         model = Model(folder, session=False)
@@ -170,7 +172,7 @@ def open_exported(
         )
     streams = min(threads or available_cpus(), pictures)
     resizing.prefer_opencv()
-    model = Model(folder, None if name == "auto" else name, threads, threshold=0, streams=streams)
+    model = Model(folder, None if name == "auto" else name, threads, threshold=0, streams=streams, precision=precision)
     print(f"engine: {model.description}", file=sys.stderr)
     return model, model, streams
 

@@ -57,7 +57,8 @@ def evaluate(job: Job, weights: str | Path | None = None, engine: Mapping[str, A
         check_writable(job.folder)  # now, not after the hours that a large data set takes
     model = trained.model
     if engine is not None:
-        model = on_engine(model, engine, trained.preprocessing.input_size, single=True)
+        recipe = trained.preprocessing
+        model = on_engine(model, engine, recipe.input_size, single=True, preprocessing=recipe)
     result = score(model, job, pictures, trained.preprocessing, progress=first)
     result |= {
         "weights": str(trained.path),

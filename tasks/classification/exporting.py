@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ...deploy.cards import model_card, write_card
+from ...deploy.cards import eight_bits, model_card, write_card
 from ...deploy.export import describe_formats, write_formats
 from ...engines.program import run, save_program
 from ...engines.quantization import quantize
@@ -31,6 +31,7 @@ def export(
     check: str | Path | None = None,
     formats: Sequence[str] = ("paddle",),
     int8: str | Path | None = None,
+    int8_layers: bool = False,
 ) -> dict[str, Any]:
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams and model_card.json, and the files
     of other formats beside them.
@@ -46,6 +47,7 @@ def export(
             val_dataset, or noise when there is none.
         formats: of `engines.formats.FORMATS`. "paddle" is always written.
         int8: folder of pictures for calibration, to write an 8-bit model too; see `engines.quantization.quantize`.
+        int8_layers: measure what each layer costs in 8 bits.
 
     Returns:
         folder, checked (what it was compared on), difference (largest, in standard deviations of the logits), formats
@@ -73,8 +75,8 @@ def export(
         difference = compare(expected, run(folder, batch)[0])
         quantized = None
         if int8 is not None:
-            quantized = quantize(folder, int8, trained.preprocessing, openvino="openvino" in others)
-        write_card({**card, "formats": ["paddle", *others]}, folder)
+            quantized = quantize(folder, int8, trained.preprocessing, openvino="openvino" in others, layers=int8_layers)
+        write_card({**card, "formats": ["paddle", *others], **eight_bits(quantized)}, folder)
     return {
         "folder": str(Path(output) / job.name),
         "checked": checked,

@@ -20,5 +20,5 @@ def read_options(arguments: Namespace, command: str, job: Job | None) -> dict[st
     if command == "predict":
         return {"top": 5 if arguments.top is None else arguments.top}
     if command == "export":  # which adds --int8 itself, since models without a configuration take it too
-        return {"int8": arguments.int8}
+        return {"int8": arguments.int8, "int8_layers": arguments.int8_layers}
     return {}

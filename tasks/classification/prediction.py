@@ -59,7 +59,8 @@ def predict(
     trained = load_trained(job, weights)
     model = trained.model
     if engine is not None:
-        model = on_engine(model, engine, trained.preprocessing.input_size, single=True)
+        recipe = trained.preprocessing
+        model = on_engine(model, engine, recipe.input_size, single=True, preprocessing=recipe)
 
     def forward(images):
         with paddle.no_grad():
@@ -122,10 +123,20 @@ def _program(
         return open_program(folder)
     name = options["engine"]
     model = exported_model(folder, name)
-    check_files(folder, card, format_of(model).files)
+    files = list(format_of(model).files)
+    if options["precision"] == "int8":
+        model, files = model.with_name(_small(model.name)), [_small(file) for file in files]
+        if not model.is_file():
+            raise UserError(f"{folder} holds no {model.name}; export with --format onnx --int8 FOLDER")
+    check_files(folder, card, files)
     engine = open_exported(model, None if name == "auto" else name, options["precision"], options["threads"])
     print(f"engine: {engine.description}", file=sys.stderr)
     return engine.run
+
+
+def _small(file):
+    """The name of the 8-bit file beside a float32 one."""
+    return file.replace("model", "model_int8", 1)
 
 
 def _pictures(paths, output, top, classes):

@@ -19,6 +19,7 @@ from ...engines.formats import FORMATS
 from ...engines.opening import missing, open_network
 from ...errors import UserError
 from ...system.packages import ENGINES
+from ..evaluation import IN_8_BITS
 from .sizing import reader_size
 
 logger = logging.getLogger("densebone")
@@ -64,6 +65,8 @@ def accelerate(model: paddle.nn.Layer, options: Mapping[str, Any], size: tuple[i
         UserError, RuntimeError: as `engines.open_network` raises them, when not even the backbone can be moved.
     """
     model.eval()
+    if options.get("precision") == "int8":
+        raise UserError(IN_8_BITS)
     if options.get("engine") == "auto" and paddle.device.get_device().startswith("gpu"):
         return "Paddle as it is, on the GPU"
     choices = parts_of(model)

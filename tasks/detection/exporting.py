@@ -15,7 +15,7 @@ from ppdet.core.workspace import create
 from ppdet.engine import Trainer
 
 from ...backbones.base import deploy_networks
-from ...deploy.cards import model_card, write_card
+from ...deploy.cards import eight_bits, model_card, write_card
 from ...deploy.export import write_formats
 from ...engines.conversion import to_openvino
 from ...engines.formats import FORMATS, megabytes
@@ -123,7 +123,7 @@ def _export(job, output, weights, picture, others, more, ids):
             small = write_int8(folder, more[0], "openvino" in others) if more[0] is not None else None
             if more[1]:
                 report |= _write_for_pictures(folder, card["preprocessing"]["steps"], others, picture)
-            write_card({**card, "formats": ["paddle", *others]}, folder)
+            write_card({**card, "formats": ["paddle", *others], **eight_bits(small)}, folder)
     return {
         "folder": str(Path(output) / job.name),
         "boxes": None if found is None else len(found),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from ...errors import UserError
 from ..task import Job
 
 
@@ -20,5 +21,7 @@ def read_options(arguments: Namespace, command: str, job: Job) -> dict[str, Any]
     if command == "predict":
         return {"threshold": 0.5 if arguments.threshold is None else arguments.threshold}
     if command == "export":  # which adds --int8 itself
+        if arguments.int8_layers:
+            raise UserError("--int8-layers is for classifiers and segmentation models; leave it out")
         return {"int8": arguments.int8, "with_preprocessing": arguments.with_preprocessing}
     return {}

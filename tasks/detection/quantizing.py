@@ -5,14 +5,14 @@ ONNX Runtime quantizes. The last convolutions, whose outputs are decoded into bo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...engines.calibration import MAX_CALIBRATED, MAX_COMPARED, note_the_processor
 from ...engines.conversion import to_openvino
-from ...engines.quantization import INT8_ONNX, INT8_OPENVINO, MAX_CALIBRATED, MAX_COMPARED, write_int8_onnx
+from ...engines.quantization import INT8_MODELS, INT8_ONNX, INT8_OPENVINO, MAX_TRIED, Quantizer
 from ...errors import UserError
 from ...pictures.finding import find_images
 from ...runtime import Boxes, Model
@@ -30,12 +30,13 @@ def write_int8(folder: Path, pictures: str | Path, openvino: bool) -> dict[str, 
         openvino: also write OpenVINO's files.
 
     Returns:
-        calibrated and compared (numbers of pictures), boxes (compared), and files: {file name: {megabytes, stays: the
-        share of float32's boxes that the 8-bit detector finds}}.
+        calibrated and compared (numbers of pictures), boxes (compared), float32 (layers that stay in it), and files:
+        {file name: {megabytes, stays: the share of float32's boxes that the 8-bit detector finds}}.
 
     Raises:
         UserError: no picture can be read; the card does not say how pictures are prepared.
     """
+    note_the_processor()
     model = Model(folder, "onnxruntime", threshold=SCORE)
     readable, skipped = [], 0
     for path in find_images([str(pictures)]):
@@ -50,21 +51,39 @@ def write_int8(folder: Path, pictures: str | Path, openvino: bool) -> dict[str, 
         raise UserError(f"none of the {skipped} pictures in {pictures} can be used; give a folder with pictures")
     calibrated, compared = readable[::2][:MAX_CALIBRATED], readable[1::2] or readable
     feeds = (model.feed([model.prepare(path)[0]]) for path in calibrated)
-    write_int8_onnx(folder, feeds, nodes_to_quantize=inner_convolutions(folder / "model.onnx"))
-    files = {INT8_ONNX: ("onnxruntime", [INT8_ONNX])}
+    quantizer, inner = Quantizer(folder / "model.onnx", feeds), inner_convolutions(folder / "model.onnx")
+    layers = [layer for layer in quantizer.layers if layer in inner]
+    expected = [model(path) for path in compared]
+    kept = _choose_float32(folder, quantizer, layers, compared[:MAX_TRIED], expected[:MAX_TRIED])
+    (folder / INT8_ONNX).write_bytes(quantizer.model([layer for layer in layers if layer not in kept]))
+    files = [INT8_ONNX]
     if openvino:
         to_openvino(folder / INT8_ONNX, folder / INT8_OPENVINO)
-        files[INT8_OPENVINO] = ("openvino", [INT8_OPENVINO, "model_int8.bin"])
-    expected = [model(path) for path in compared]
+        files.append(INT8_OPENVINO)
+    total = sum(map(len, expected))
     report = {}
-    for name, (engine, names) in files.items():
+    for name in files:
+        engine, names = INT8_MODELS[name]
         found = Model(folder, engine, threshold=SCORE / 2, check=False, precision="int8")
-        stays = [_stays(want, found(path)) for want, path in zip(expected, compared)]
+        stays = sum(_stays(want, found(path)) for want, path in zip(expected, compared))
         size = sum((folder / each).stat().st_size for each in names) / 1e6
-        total = sum(len(want) for want in expected)
-        report[name] = {"megabytes": round(size, 2), "stays": sum(stays) / total if total else None}
-    counts = {"calibrated": len(calibrated), "compared": len(compared), "boxes": sum(map(len, expected))}
-    return {**counts, "files": report}
+        report[name] = {"megabytes": round(size, 2), "stays": stays / total if total else None}
+    counts = {"calibrated": len(calibrated), "compared": len(compared), "boxes": total}
+    return {
+        **counts,
+        "float32": [layer for layer in quantizer.layers if layer not in inner or layer in kept],
+        "files": report,
+    }
+
+
+def _choose_float32(folder, quantizer, layers, pictures, expected):
+    """The first convolution, where more boxes stay when it computes in float32; else none."""
+    counts = []
+    for kept in ([], layers[:1]):
+        (folder / INT8_ONNX).write_bytes(quantizer.model([layer for layer in layers if layer not in kept]))
+        small = Model(folder, "onnxruntime", threshold=SCORE / 2, check=False, precision="int8")
+        counts.append(sum(_stays(want, small(path)) for want, path in zip(expected, pictures)))
+    return layers[:1] if counts[1] > 1.01 * counts[0] else []
 
 
 def _stays(expected: Boxes, found: Boxes) -> int:
@@ -78,17 +97,17 @@ def _stays(expected: Boxes, found: Boxes) -> int:
     return count
 
 
-def inner_convolutions(file: str | Path) -> Sequence[str]:
+def inner_convolutions(file: str | Path) -> set[str]:
     """Names of the convolutions of an ONNX file that another convolution comes after."""
     import onnx
 
     graph = onnx.load(str(file), load_external_data=False).graph
     feeds_convolution: set[str] = set()  # tensors from which a convolution is reached
-    inner = []
+    inner = set()
     for node in reversed(graph.node):
         reaches = any(output in feeds_convolution for output in node.output)
         if node.op_type == "Conv" and reaches:
-            inner.append(node.name)
+            inner.add(node.name)
         if reaches or node.op_type == "Conv":
             feeds_convolution.update(node.input)
     return inner

@@ -13,10 +13,11 @@ import paddle
 import yaml
 
 from ...backbones.base import MIN_SIDE, deploy_networks
-from ...deploy.cards import model_card, write_card
-from ...deploy.export import write_formats
+from ...deploy.cards import eight_bits, model_card, write_card
+from ...deploy.export import describe_eight_bits, write_formats
 from ...engines.formats import PARAMETERS, program_file
 from ...engines.program import run, save_program
+from ...engines.quantization import quantize
 from ...errors import UserError
 from ...pictures.reading import read_image
 from ...system.files import atomic_path
@@ -39,6 +40,8 @@ def export(
     check: str | Path | None = None,
     formats: Sequence[str] = ("paddle",),
     input_size: Sequence[int] | None = None,
+    int8: str | Path | None = None,
+    int8_layers: bool = False,
 ) -> dict[str, Any]:
     """Writes OUTPUT/NAME/model.json (model.pdmodel before Paddle 3), model.pdiparams, deploy.yaml and model_card.json.
 
@@ -49,32 +52,29 @@ def export(
         job: from `segmentation.config.load`.
         output: folder to write to. A model of the same name there is replaced when the new one is whole.
         weights: as in `segmentation.weights.load_trained`.
-        check: picture on which the exported model must find what the trained one finds. None takes the first of
-            val_dataset when it is there.
+        check: picture on which both models must find the same; None takes the first of val_dataset when it is there.
         formats: of `engines.formats.FORMATS`. "paddle" is always written.
-        input_size: the only (height, width) that the model takes; deploy.yaml then scales every picture to it. None
-            makes a model for any size.
+        input_size: the only (height, width) that the model takes, to which deploy.yaml scales pictures; None for any.
+        int8, int8_layers: `pictures` and `layers` of `engines.quantization.quantize`; needs "onnx".
 
     Returns:
         folder, pixels (how many were compared; None without a picture), agreement (share of them with equal classes),
-        formats (what `deploy.export.write_formats` returns for those beside "paddle").
+        formats (what `deploy.export.write_formats` returns for those beside "paddle"), int8 (what
+        `engines.quantization.quantize` returns, or None).
 
     Raises:
         UserError: weights or picture that cannot be used; output cannot be written to, or holds something else.
         RuntimeError: the exported model does not find the same classes.
     """
-    others = other_formats(formats)
+    others = other_formats(formats, int8)
     transforms = deploy_transforms(job, input_size)
     picture = _check_picture(job, check)
     trained = load_trained(job, weights, _build(job))
     classes = Classes(trained.model)
     classes.eval()
-    expected = agreement = None
+    agreement = None
     with new_export(job, output) as folder:
-        if picture is not None:
-            batch = _prepare(job, picture, transforms)
-            with paddle.no_grad():
-                expected = classes(paddle.to_tensor(batch)).numpy()
+        batch, expected = (None, None) if picture is None else _classes_of(job, classes, picture, transforms)
         shape = [-1, val_block(job).get("img_channels", 3), *(input_size or (-1, -1))]
         report = write_formats(classes, folder, others, shape)["formats"] if others else {}
         deploy_networks(classes, "paddle")
@@ -82,16 +82,29 @@ def export(
         _write_description(folder, shape, transforms, class_names(job))
         if expected is not None:
             agreement = compare(expected, run(folder, batch)[0])
-        given = {"steps": steps_of(transforms)}
-        kind, names = job.dic["model"]["type"], class_names(job)
-        card = model_card(job.name, kind, trained.model, trained.path, given, shape, names, task="segmentation")
-        write_card({**card, "formats": ["paddle", *report]}, folder)
+        card = _card(job, trained, shape, transforms)
+        given = card["preprocessing"], input_size, "openvino" in others, int8_layers
+        small = None if int8 is None else quantize(folder, int8, *given)
+        write_card({**card, "formats": ["paddle", *report], **eight_bits(small)}, folder)
     return {
         "folder": str(Path(output) / job.name),
         "pixels": None if expected is None else expected.size,
         "agreement": agreement,
         "formats": report,
+        "int8": small,
     }
+
+
+def _classes_of(job, classes, picture, transforms):
+    """(the network's input for a picture, the classes that the trained network finds)."""
+    batch = _prepare(job, picture, transforms)
+    with paddle.no_grad():
+        return batch, classes(paddle.to_tensor(batch)).numpy()
+
+
+def _card(job, trained, shape, transforms):
+    kind, names, given = job.dic["model"]["type"], class_names(job), {"steps": steps_of(transforms)}
+    return model_card(job.name, kind, trained.model, trained.path, given, shape, names, task="segmentation")
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:
@@ -100,6 +113,7 @@ def describe(result: Mapping[str, Any]) -> list[str]:
         f"  {name:9} {row['file']}: {row['difference']:.1e} of the pixels of noise have another class than Paddle's"
         for name, row in result["formats"].items()
     ]
+    lines += describe_eight_bits(result["int8"])
     if result["pixels"] is None:
         return [*lines, f"exported to {result['folder']}, unchecked"]
     return [

@@ -28,11 +28,8 @@ def add_options(parser: ArgumentParser, command: str) -> None:
 def read_options(arguments: Namespace, command: str, job: Job) -> dict[str, Any]:
     """The given options as keyword arguments of `evaluate`, `predict` or `export`."""
     if command == "export":
-        if arguments.int8:
-            raise UserError(
-                f"--int8 is for detectors and classifiers, and {job.path} is for segmentation; leave it out"
-            )
-        return {"input_size": tuple(arguments.input_size) if arguments.input_size else None}
+        size = tuple(arguments.input_size) if arguments.input_size else None
+        return {"input_size": size, "int8": arguments.int8, "int8_layers": arguments.int8_layers}
     options: dict[str, Any] = {"test_config": _test_config(arguments, job)}
     if command == "predict":
         options["opacity"] = 0.5 if arguments.opacity is None else arguments.opacity

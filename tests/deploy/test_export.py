@@ -139,7 +139,7 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
             "--check, --data, --device, --with-preprocessing and -o are for a configuration",
         ),
         (["-c", "x.yml", "--batch", "2"], "--batch is for a MODEL, not for a configuration"),
-        (["-c", "smoke_fchardnet70_sample", "--int8", "x"], "--int8 is for detectors and classifiers, and"),
+        (["-c", "smoke_fchardnet70_sample", "--int8", "x"], "8-bit integers are made from the ONNX file; add 'onnx'"),
     ):
         assert main(["export", *arguments, "-O", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err

@@ -12,6 +12,9 @@ class TestOutputs:
     def test_difference_over_the_standard_deviation(self):
         want = np.array([0.0, 2.0], "float32")  # standard deviation 1
         assert agreement.check_outputs([want], [want + np.float32(0.25)], 0.5) == pytest.approx(0.25)
+        one = want.copy()
+        one[0] += 0.5
+        assert agreement.check_outputs([want], [one], 0.5, mean=True) == pytest.approx(0.5 / 2**0.5)
         with pytest.raises(RuntimeError, match=r"output 0 differs from Paddle's by 2\.5e-01"):
             agreement.check_outputs([want], [want + np.float32(0.25)], 0.2)
 

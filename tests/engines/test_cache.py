@@ -13,7 +13,7 @@ import tiny
 from on_engines import EXPORTING
 
 from densebone import UserError
-from densebone.engines import agreement, opening
+from densebone.engines import agreement, exports, opening
 from densebone.engines.cache import MAX_EXPORTS, MIN_AGE_S, SEAL, broken, delete_oldest, sealed
 from densebone.system.files import sha256_of
 from densebone.system.folders import new_folder
@@ -24,8 +24,8 @@ def test_an_export_is_made_and_checked_once(name, network, cache, monkeypatch):
     opening.open_network(network, name, cache=cache).close()
     again = tiny.build()  # the same weights, under other names of Paddle's
     again.eval()
-    monkeypatch.setattr(opening, "save_program", None)
-    monkeypatch.setattr(opening, "check_outputs", None)
+    monkeypatch.setattr(exports, "save_program", None)
+    monkeypatch.setattr(exports, "check_outputs", None)
     with opening.open_network(again, name, cache=cache) as engine:
         assert "differs from eager by" in engine.description
 
@@ -42,7 +42,7 @@ def test_without_a_cache_nothing_is_kept(network, tmp_path, monkeypatch, caplog)
 
 def test_a_full_disk_keeps_nothing_and_says_so(network, tmp_path, monkeypatch, caplog):
     usage = type("Usage", (), {"free": 1 << 20})
-    monkeypatch.setattr(opening.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(exports.shutil, "disk_usage", lambda folder: usage)
     with opening.open_network(network, "paddle", cache=tmp_path / "cache") as engine:
         engine.run(agreement.random_images((1, 3, 64, 64)))
     assert "cache has 1 MB free, and this network needs" in caplog.text
@@ -125,7 +125,7 @@ def test_the_check_of_another_export_does_not_count(network, tmp_path, monkeypat
     (record,) = tmp_path.glob(f"{EXPORTING[0]}-*.json")
     content, compared = json.loads(record.read_text()), []
     assert content["export"] == sha256_of(folder / SEAL)
-    monkeypatch.setattr(opening, "check_outputs", lambda *_: compared.append(1) or 0.0)
+    monkeypatch.setattr(exports, "check_outputs", lambda *_, **__: compared.append(1) or 0.0)
     opening.open_network(network, EXPORTING[0], cache=tmp_path).close()
     assert not compared
     record.write_text(json.dumps({**content, "export": "another"}))
@@ -139,8 +139,8 @@ def test_an_export_that_a_full_disk_cut_short_is_not_kept(network, tmp_path, mon
         file = Path(folder) / "model.pdiparams"
         file.write_bytes(file.read_bytes()[:100])
 
-    save = opening.save_program
-    monkeypatch.setattr(opening, "save_program", cut)
+    save = exports.save_program
+    monkeypatch.setattr(exports, "save_program", cut)
     with pytest.raises(UserError, match="is cut short; make room on the disk and export it again"):
         opening.open_network(network, "paddle", cache=tmp_path)
     assert not [f for f in tmp_path.iterdir() if f.is_dir()]

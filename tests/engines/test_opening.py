@@ -11,7 +11,7 @@ import tiny_condense
 from on_engines import INSTALLED, assert_equal, eager, needs_onnx, needs_openvino
 from paddle import nn
 
-from densebone.engines import agreement, conversion, opening, session
+from densebone.engines import agreement, conversion, exports, opening, session
 from densebone.engines.program import save_program
 from densebone.errors import UserError
 from densebone.system import packages
@@ -61,7 +61,7 @@ def test_auto_tries_once_and_remembers(network, tmp_path, monkeypatch, caplog):
         chosen = engine.name
     assert chosen in ("openvino", "onnxruntime")
     assert "trial at 64 x 64: openvino" in caplog.text and "engine: " in caplog.text
-    monkeypatch.setattr(opening, "race", None)
+    monkeypatch.setattr(exports, "race", None)
     with opening.open_network(network, cache=tmp_path, input_size=(64, 64)) as engine:
         assert engine.name == chosen
     assert [f.name.partition("-")[0] for f in tmp_path.glob("auto-*.json")] == ["auto"]
@@ -77,7 +77,7 @@ def test_the_race_takes_the_least_time():
             time.sleep(self.seconds)
             return []
 
-    times = opening.race([Sleeper("slow", 0.02), Sleeper("fast", 0.001)], agreement.random_images((1, 3, 8, 8)))
+    times = exports.race([Sleeper("slow", 0.02), Sleeper("fast", 0.001)], agreement.random_images((1, 3, 8, 8)))
     assert times["slow"] >= 20 > times["fast"] >= 1
 
 
@@ -120,7 +120,7 @@ def test_on_a_gpu_auto_stays_with_eager(network, tmp_path, monkeypatch):
 
 
 def test_bf16(network, cache):
-    with pytest.raises(UserError, match=r"'onnxruntime' computes in fp32 only|not installed|needs Paddle"):
+    with pytest.raises(UserError, match=r"'onnxruntime' computes in fp32 or int8;|not installed|needs Paddle"):
         opening.open_network(network, "onnxruntime", "bf16", cache=cache)
     name = "openvino" if "openvino" in INSTALLED else "paddle"
     images = agreement.random_images((1, 3, 64, 64))
