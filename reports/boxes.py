@@ -159,7 +159,7 @@ def match(truth: Truth, found: Detections, iou: float = 0.5, area: tuple[float, 
         table = overlaps(found.boxes[places], truth.boxes[targets], truth.crowd[targets])
         table[found.label[places][:, None] != truth.label[targets][None]] = 0
         _match_one(table, least, ignored[targets], truth.crowd[targets], places, targets, result)
-    left_out = (result >= 0) & ignored[result]
+    left_out = np.append(ignored, False)[result]  # -1 is the last one
     if area is not None:
         size = found.boxes[:, 2:].prod(1)
         left_out |= (result < 0) & ((size < area[0]) | (size > area[1]))
@@ -192,7 +192,7 @@ def precision_at_recalls(score: np.ndarray, right: np.ndarray, truths: int) -> n
     """
     order = np.argsort(-score, kind="stable")
     hits = np.cumsum(right[order])
-    recall, precision = hits / max(truths, 1), hits / np.maximum(np.arange(1, len(hits) + 1), np.spacing(1))
+    recall, precision = hits / max(truths, 1), hits / (np.arange(1, len(hits) + 1) + np.spacing(1))
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     place = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
     return np.append(precision, 0.0)[np.minimum(place, len(precision))]

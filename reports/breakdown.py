@@ -136,7 +136,8 @@ def costs(
         mended = np.zeros_like(errors)
         if name in ("classification", "localisation"):
             mended = _mended(found.score, errors, breakdown.target, matches.truth[matches.right])
-            label = np.where(mended, truth.label[breakdown.target], label)
+            label = label.copy()
+            label[mended] = truth.label[breakdown.target[mended]]
         result[name] = _mean_ap(label, found.score, right | mended, counted & ~(errors & ~mended), truths) - base
     return result
 
@@ -153,4 +154,4 @@ def _mended(score, errors, target, taken):
 
 def _mean_ap(label, score, right, counted, truths):
     values = average_precision(label[counted], score[counted], right[counted], truths)
-    return float(np.nanmean(values)) if (truths > 0).any() else float("nan")
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
