@@ -117,15 +117,16 @@ def costs(
 ) -> Mapping[str, float]:
     """What AP50 would gain if the errors of one kind were mended, and no others: TIDE's delta AP.
 
-    A detection with a classification or localisation error becomes right, if its object is not found otherwise, and
-    is dropped if it is. Of several that were meant for one object the best becomes right. Detections with the other
-    errors are dropped. Objects that were missed do not count as such.
+    A detection with a classification or localisation error becomes right if it is the best of those that were meant
+    for an object, by either kind of error, and no right one found that object; else it is dropped. Detections with the
+    other errors are dropped. Objects that were missed are no longer there.
 
     Returns:
         {kind: gain in AP50, 0 to 1}; nan where there is no object.
     """
     truths, counted = truth.per_class(classes), ~matches.ignored
     base = _mean_ap(found.label, found.score, matches.right, counted, truths)
+    best = _best_meant(found.score, breakdown.target, matches.truth[matches.right])
     result = {}
     for name, number in _NUMBERS.items():
         errors, label, right = breakdown.kind == number, found.label, matches.right
@@ -133,21 +134,18 @@ def costs(
             away = np.bincount(truth.label[missed(truth, matches, breakdown)], minlength=classes)
             result[name] = _mean_ap(label, found.score, right, counted, truths - away) - base
             continue
-        mended = np.zeros_like(errors)
-        if name in ("classification", "localisation"):
-            mended = _mended(found.score, errors, breakdown.target, matches.truth[matches.right])
-            label = label.copy()
-            label[mended] = truth.label[breakdown.target[mended]]
+        mended, label = errors & best, label.copy()
+        label[mended] = truth.label[breakdown.target[mended]]
         result[name] = _mean_ap(label, found.score, right | mended, counted & ~(errors & ~mended), truths) - base
     return result
 
 
-def _mended(score, errors, target, taken):
-    """bool (D,): of the erring detections the best for each object that no right one has taken."""
-    places = np.flatnonzero(errors & ~np.isin(target, taken))
+def _best_meant(score, target, taken):
+    """bool (D,): the best detection that was meant for each object, where no right one has taken it."""
+    places = np.flatnonzero((target >= 0) & ~np.isin(target, taken))
     places = places[np.argsort(-score[places], kind="stable")]
     _, first = np.unique(target[places], return_index=True)
-    result = np.zeros(len(errors), bool)
+    result = np.zeros(len(score), bool)
     result[places[first]] = True
     return result
 

@@ -7,14 +7,14 @@ import random_boxes
 from densebone.reports import boxes, breakdown
 from densebone.reports.boxes import Detections, Truth
 
-# one object of class 0 at 0..100, one of class 1 at 200..300, each 100 x 100 pixels, and one of class 0 far away
-OBJECTS = np.array([[0, 0, 100, 100], [200, 0, 100, 100], [600, 0, 100, 100.0]])
+# 100 x 100 pixels each, of the classes 0, 1, 0 and 1
+OBJECTS = np.array([[0, 0, 100, 100], [200, 0, 100, 100], [600, 0, 100, 100], [900, 0, 100, 100.0]])
 
 
 def scene(*found):
     """Truth, detections, matches and breakdown of boxes (label, left, top, width, height), the best first."""
     truth = Truth(
-        np.zeros(3, int), np.array([0, 1, 0]), OBJECTS, np.full(3, 1e4), np.zeros(3, bool), np.zeros(3, bool)
+        np.zeros(4, int), np.array([0, 1, 0, 1]), OBJECTS, np.full(4, 1e4), np.zeros(4, bool), np.zeros(4, bool)
     )
     rows = np.array(found, float)
     scores = np.linspace(0.9, 0.5, len(rows))
@@ -44,10 +44,10 @@ def test_kinds(box, kind):
 
 def test_missed_are_those_that_nothing_was_meant_for():
     truth, _, matches, found = scene((0, 0, 0, 100, 100), (0, 205, 0, 100, 100))
-    # the object at 200 got the wrong class, the one at 600 nothing
-    assert breakdown.missed(truth, matches, found).tolist() == [False, False, True]
+    # the object at 200 got the wrong class, those at 600 and 900 nothing
+    assert breakdown.missed(truth, matches, found).tolist() == [False, False, True, True]
     only_first = np.array([True, False])
-    assert breakdown.missed(truth, matches, found, only_first).tolist() == [False, True, True]
+    assert breakdown.missed(truth, matches, found, only_first).tolist() == [False, True, True, True]
     assert breakdown.counts(truth, matches, found, only_first)["classification"] == 0
 
 
@@ -63,23 +63,41 @@ def test_costs_by_hand():
         (0, 5, 0, 100, 100),  # 0.82 duplicate
         (0, 205, 0, 100, 100),  # 0.74 should be class 1
         (0, 206, 0, 100, 100),  # 0.66 likewise; dropped, because the one before is better
-        (1, 240, 0, 100, 100),  # 0.58 IoU 3/7 with class 1
+        (0, 640, 0, 100, 100),  # 0.58 IoU 3/7 with the object at 600
         (0, 400, 0, 50, 50),  # 0.50 background
     )
-    rows = [(0, 0.9, True), (0, 0.82, False), (0, 0.74, False), (0, 0.66, False), (1, 0.58, False), (0, 0.5, False)]
-    base = ap50([2, 1], *rows)
+    rows = [(0, 0.9, True), (0, 0.82, False), (0, 0.74, False), (0, 0.66, False), (0, 0.58, False), (0, 0.5, False)]
+    base = ap50([2, 2], *rows)
     expected = {
-        "classification": ap50([2, 1], *rows[:2], (1, 0.74, True), *rows[4:]),
-        "localisation": ap50([2, 1], *rows[:4], (1, 0.58, True), rows[5]),
+        "classification": ap50([2, 2], *rows[:2], (1, 0.74, True), *rows[4:]),
+        "localisation": ap50([2, 2], *rows[:4], (0, 0.58, True), rows[5]),
         "both": base,
-        "duplicate": ap50([2, 1], rows[0], *rows[2:]),
-        "background": ap50([2, 1], *rows[:5]),
-        "missed": ap50([1, 1], *rows),  # the object at 600
+        "duplicate": ap50([2, 2], rows[0], *rows[2:]),
+        "background": ap50([2, 2], *rows[:5]),
+        "missed": ap50([2, 1], *rows),  # the object at 900
     }
     costs = breakdown.costs(truth, found, matches, kinds, 2)
     assert list(costs) == list(breakdown.KINDS)
     assert costs == pytest.approx({kind: value - base for kind, value in expected.items()})
-    assert costs["classification"] > 0.4 and costs["missed"] > 0.2
+    assert costs["classification"] > 0.2 and costs["localisation"] > 0.05
+
+
+def test_counts_and_costs_are_those_of_tide():
+    """tidecv 1.0.1 gave these figures for the same boxes, without crowds and with scores that all differ."""
+    truth, found = random_boxes.draw(1, crowds=False)
+    found.score = found.score + np.random.default_rng(1).uniform(0, 0.009, len(found))
+    found = boxes.take(found, found.label < 3).best()
+    matches = boxes.match(truth, found)
+    kinds = breakdown.break_down(truth, found, matches)
+    expected = {
+        "classification": (18, 5.831), "localisation": (44, 15.132), "both": (13, 1.579),
+        "duplicate": (31, 1.295), "background": (40, 5.647), "missed": (35, 9.406),
+    }  # fmt: skip
+    assert breakdown.counts(truth, matches, kinds) == {kind: count for kind, (count, _) in expected.items()}
+    costs = breakdown.costs(truth, found, matches, kinds, 3)
+    assert {kind: 100 * value for kind, value in costs.items()} == pytest.approx(
+        {kind: cost for kind, (_, cost) in expected.items()}, abs=6e-4
+    )
 
 
 def test_every_wrong_detection_has_one_kind():
