@@ -103,18 +103,14 @@ def missed(truth: Truth, matches: Matches, breakdown: Breakdown, kept: np.ndarra
     return open_
 
 
-def counts(
-    truth: Truth, matches: Matches, breakdown: Breakdown, kept: np.ndarray | None = None
-) -> dict[str, int]:
+def counts(truth: Truth, matches: Matches, breakdown: Breakdown, kept: np.ndarray | None = None) -> dict[str, int]:
     """{kind: number of errors}; arguments as in `missed`."""
     kinds = breakdown.kind if kept is None else breakdown.kind[kept]
     result = {name: int((kinds == number).sum()) for name, number in _NUMBERS.items()}
     return {**result, "missed": int(missed(truth, matches, breakdown, kept).sum())}
 
 
-def costs(
-    truth: Truth, found: Detections, matches: Matches, breakdown: Breakdown, classes: int
-) -> Mapping[str, float]:
+def costs(truth: Truth, found: Detections, matches: Matches, breakdown: Breakdown, classes: int) -> Mapping[str, float]:
     """What AP50 would gain if the errors of one kind were mended, and no others: TIDE's delta AP.
 
     A detection with a classification or localisation error becomes right if it is the best of those that were meant

@@ -96,6 +96,24 @@ class ThresholdCounts:
         return (np.nan_to_num(precision) * steps).sum(1)
 
 
+def at_recalls(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """Precision at the recalls 0, 0.01, ... 1: the best one of all thresholds with this recall or a higher one.
+
+    Args:
+        precision, recall: float (C, N) from `ThresholdCounts.curves`.
+
+    Returns:
+        float (C, 101); 0 where the recall is not reached, nan for a class that does not occur.
+    """
+    wanted = np.linspace(0, 1, 101)
+    rows = []
+    for own_precision, own_recall in zip(np.nan_to_num(precision)[:, ::-1], recall[:, ::-1]):
+        best = np.append(np.maximum.accumulate(own_precision[::-1])[::-1], 0.0)
+        places = np.searchsorted(own_recall, wanted, side="left")  # from the highest threshold on, recall rises
+        rows.append(best[places] if np.isfinite(own_recall).all() else np.full(101, np.nan))
+    return np.array(rows).reshape(-1, 101)
+
+
 def _best(precision, recall, f1):
     if not np.nanmax(np.nan_to_num(f1), initial=0) > 0:
         return None

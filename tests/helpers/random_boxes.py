@@ -55,7 +55,14 @@ def coco_evaluation(truth, found, classes=CLASSES, kind=None):
         "images": [{"id": p} for p in pictures],
         "categories": [{"id": c + 1, "name": str(c)} for c in range(classes)],
         "annotations": [
-            {"id": i + 1, "image_id": int(p), "category_id": int(c) + 1, "bbox": b.tolist(), "area": a, "iscrowd": int(k)}
+            {
+                "id": i + 1,
+                "image_id": int(p),
+                "category_id": int(c) + 1,
+                "bbox": b.tolist(),
+                "area": a,
+                "iscrowd": int(k),
+            }
             for i, (p, c, b, a, k) in enumerate(
                 zip(truth.picture, truth.label, truth.boxes, truth.area.tolist(), truth.crowd)
             )
