@@ -86,8 +86,8 @@ benchmark: $(READY) $(PEERS_READY)
 	$(BIN)/python -m benchmarks.inference --peers $(PEERS)/bin/python $(BENCHMARK)
 
 # mypy wants a folder of the package's name.
-ROOMS = backbones datasets deploy engines errors features integrations necks pictures profiling registry runtime scripts system \
-	tasks training weights
+ROOMS = backbones datasets deploy engines errors features integrations necks pictures profiling registry reports runtime scripts \
+	system tasks training weights
 
 lint: $(READY)
 	$(BIN)/ruff check .

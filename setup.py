@@ -13,6 +13,7 @@ FOLDERS = (
     "necks",
     "pictures",
     "profiling",
+    "reports",
     "runtime",
     "scripts",
     "system",
@@ -26,5 +27,5 @@ setup(
     package_dir={"densebone": "."},
     packages=["densebone"]
     + [f"densebone.{name}" for name in find_namespace_packages(include=[p for f in FOLDERS for p in (f, f"{f}.*")])],
-    package_data={"": ["*.yml"], "densebone": ["py.typed", "*.pyi"]},
+    package_data={"": ["*.yml"], "densebone.reports": ["page.*"], "densebone": ["py.typed", "*.pyi"]},
 )

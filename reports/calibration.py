@@ -46,7 +46,7 @@ class Calibration:
         return np.divide(total, self.count, out=np.full(self.bins, np.nan), where=self.count > 0)
 
     def error(self) -> float:
-        """ECE, the expected calibration error: sum over bins of (share of answers) x |accuracy - confidence|; 0 to 1."""
+        """ECE, the expected calibration error, 0 to 1: the mean of |accuracy - confidence| over the answers' bins."""
         if not self.count.sum():
             return float("nan")
         return float(np.nansum(np.abs(self.accuracy - self.confidence) * self.count) / self.count.sum())

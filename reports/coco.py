@@ -21,12 +21,10 @@ class ClassScores:
         categories: their ids.
         values: {"AP" (mean over the IoU thresholds 0.50:0.95), "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
             "AR" (recall of at most 100 detections, mean over the IoU thresholds)}: float (K,).
-        curves: float (K, 101), the precision at recalls of 0, 0.01, ... 1 and IoU 0.5.
     """
 
     categories: list[Any]
     values: dict[str, np.ndarray]
-    curves: np.ndarray
 
 
 def class_scores(categories: Sequence[Any], precision: np.ndarray, recall: np.ndarray) -> ClassScores:
@@ -42,7 +40,7 @@ def class_scores(categories: Sequence[Any], precision: np.ndarray, recall: np.nd
     for place, (name, _, _) in enumerate(SIZES, 1):
         values[f"AP_{name}"] = _there(precision[:, :, :, place, _MOST]).mean((0, 1))
     values["AR"] = _there(recall[:, :, _ALL, _MOST]).mean(0)
-    return ClassScores(list(categories), values, usual[_IOU_50].T.copy())
+    return ClassScores(list(categories), values)
 
 
 def _there(values):

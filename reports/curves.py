@@ -43,8 +43,7 @@ class ThresholdCounts:
 
     def add(self, label: np.ndarray, score: np.ndarray, right: np.ndarray) -> None:
         """Adds answers: int (N,) classes, float (N,) scores of 0 to 1, bool (N,) whether they are right."""
-        steps = np.clip(np.floor(np.asarray(score, np.float64) * STEPS), 0, STEPS).astype(np.int64)
-        places = np.asarray(label, np.int64) * (STEPS + 1) + steps
+        places = np.asarray(label, np.int64) * (STEPS + 1) + steps_of(score)
         size = self._all.size
         self._all += np.bincount(places, minlength=size).reshape(self._all.shape)
         self._right += np.bincount(places[np.asarray(right, bool)], minlength=size).reshape(self._all.shape)
@@ -94,6 +93,17 @@ class ThresholdCounts:
         precision, recall, _ = self.curves()
         steps = recall - np.append(recall[:, 1:], np.zeros((self.classes, 1)), axis=1)
         return (np.nan_to_num(precision) * steps).sum(1)
+
+
+def steps_of(score: np.ndarray) -> np.ndarray:
+    """float (N,) scores of 0 to 1 -> int (N,): the place of the highest threshold that each reaches."""
+    return np.clip(np.floor(np.asarray(score, np.float64) * STEPS), 0, STEPS).astype(np.int64)
+
+
+def thresholds_of(best: list[Best | None], for_all: Best | None) -> np.ndarray:
+    """float (C,): each class's best threshold; for a class without one that for all classes, or else 0.5."""
+    usual = 0.5 if for_all is None else for_all.threshold
+    return np.array([usual if one is None else one.threshold for one in best])
 
 
 def at_recalls(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:

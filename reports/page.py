@@ -151,7 +151,7 @@ def render(page: Page) -> str:
 def shown(value: Any, kind: str) -> str:
     """A cell of a table as text; a dash for None and nan."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
+        return "-"
     if kind == "share":
         return f"{value:.3f}"
     if kind == "points":

@@ -21,6 +21,7 @@ FLOORS = {
     "system": "",
     "pictures": "system",
     "runtime": "pictures system",
+    "reports": "pictures system",
     "backbones": "system",
     "necks": "backbones system",
     "weights": "backbones pictures system",
@@ -33,7 +34,7 @@ FLOORS = {
     "integrations": "registry necks backbones weights system",
     "deploy": "engines registry backbones weights pictures system",
     "tasks": (
-        "runtime deploy training integrations profiling engines registry necks backbones weights datasets "
+        "runtime reports deploy training integrations profiling engines registry necks backbones weights datasets "
         "pictures system"
     ),
     "scripts": "runtime tasks deploy features profiling engines registry backbones weights datasets pictures system",

@@ -52,14 +52,20 @@ class CheckedDataSet(DetDataset):
         file = self.folder / "annotations.json"
         if not file.exists():
             content = content_of(self.annotations)
-            if self.sample_num > 0:  # what is not predicted on would count as missed
-                self.parse_dataset()
-                taken = {int(record["im_id"][0]) for record in self.roidbs}
+            taken = self.taken()
+            if taken is not None:  # what is not predicted on would count as missed
                 content["images"] = [row for row in content["images"] if row["id"] in taken]
                 content["annotations"] = [row for row in content["annotations"] if row["image_id"] in taken]
             with atomic_path(file) as temporary:
                 temporary.write_bytes(msgspec.json.encode(content))
         return str(file)
+
+    def taken(self) -> set[int] | None:
+        """The ids of the pictures that sample_num lets through; None where it lets all through."""
+        if self.sample_num <= 0:
+            return None
+        self.parse_dataset()
+        return {int(record["im_id"][0]) for record in self.roidbs}
 
     def get_label_list(self) -> str:
         """The class names as a file with one in each line."""

@@ -11,22 +11,31 @@ from contextlib import contextmanager
 
 from pycocotools import coco, cocoeval
 
+from ...reports.coco import ClassScores, class_scores
+
 
 @contextmanager
-def fast_scores() -> Iterator[None]:
-    """Within this context PaddleDetection's metrics, which import pycocotools when they score, get faster-coco-eval."""
+def fast_scores() -> Iterator[dict[str, ClassScores]]:
+    """Within this context PaddleDetection's metrics, which import pycocotools when they score, get faster-coco-eval.
+
+    Yields:
+        A dict that receives the figures of each class: "bbox" -> of the boxes, "segm" -> of the masks.
+    """
     import faster_coco_eval
 
     files, scores = coco.COCO, cocoeval.COCOeval
+    found: dict[str, ClassScores] = {}
 
     class Scores(faster_coco_eval.COCOeval_faster):
         """Matches and accumulates fast. The twelve lines are pycocotools' own, from the same arrays."""
 
         def summarize(self) -> None:
             scores.summarize(self)
+            kind, categories = self.params.iouType, self.params.catIds
+            found[kind] = class_scores(categories, self.eval["precision"], self.eval["recall"])
 
     coco.COCO, cocoeval.COCOeval = faster_coco_eval.COCO, Scores
     try:
-        yield
+        yield found
     finally:
         coco.COCO, cocoeval.COCOeval = files, scores

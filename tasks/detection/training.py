@@ -191,7 +191,7 @@ class Run(loop.Run):
         if self.evaluator is None:
             self.evaluator = evaluator(self.cfg, self.model)
         with self.average.applied() if self.average else nullcontext():
-            return run_evaluation(self.evaluator)[0]
+            return dict(run_evaluation(self.evaluator).values)
 
     def settings(self) -> dict[str, str]:
         """See `loop.Run`."""
