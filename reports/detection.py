@@ -230,25 +230,24 @@ def _errors(evaluated, counted):
 def _error_section(errors, by_size):
     costs = {kind: row["AP50"] for kind, row in errors.items()}
     notes = [f"{100 * np.nan_to_num(cost):.1f}" for cost in costs.values()]
-    chart = charts.bars({k: 100 * v for k, v in costs.items()}, "AP50 in hundredths that mending it would gain", notes)
+    chart = charts.bars({k: 100 * v for k, v in costs.items()}, "AP50 points that mending it would gain", notes)
     rows = [{"kind": kind, "means": breakdown.KINDS[kind], **row} for kind, row in errors.items()]
     columns = (
         Column("kind", "kind", "text"),
         Column("means", "what it is", "text"),
         Column("count", "at the best thresholds", "count"),
         Column("all", "of all detections", "count"),
-        Column("AP50", "costs AP50, hundredths", "points"),
+        Column("AP50", "costs AP50, points", "points"),
     )
     ap = "AP" if all("AP" in row for row in by_size.values()) else "AP50"
-    limits = ("below 32 x 32", "32 x 32 to 96 x 96", "above 96 x 96")
-    values = {f"{name}\n{limit}": row[ap] for (name, row), limit in zip(by_size.items(), limits)}
+    values = {name: row[ap] for name, row in by_size.items()}
     notes = [f"{row[ap]:.3f} of {row['objects']:,} objects" if row["objects"] else "none" for row in by_size.values()]
     sizes = charts.bars(values, ap, notes, 1.0)
     return Section(
         "Errors",
         [
             Chart("What each kind of error costs", chart),
-            Chart("Size of the objects", sizes, "Area of the object in pixels."),
+            Chart("Size of the objects", sizes, "Small: an area below 32 x 32 pixels. Large: above 96 x 96."),
             Table("Kinds of errors", columns, rows),
         ],
         "The kinds of TIDE (Bolya et al., 2020): found from IoU 0.5 on, background below 0.1.",

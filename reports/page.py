@@ -41,7 +41,7 @@ class Column:
     Attributes:
         key: of the rows' values.
         title: its heading.
-        kind: "text", "count", "share" (0 to 1, drawn as a bar too) or "points" (0 to 1, in hundredths with a sign).
+        kind: "text", "count", "share" (0 to 1, drawn as a bar too) or "points" (0 to 1, written in hundredths with a sign).
         hint: what the heading means.
     """
 
@@ -132,7 +132,7 @@ def _environment():
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(value=shown, share=_clipped, data=_data_url)
+    environment.filters.update(value=shown, share=_clipped, short=short, data=_data_url)
     return environment
 
 
@@ -157,6 +157,13 @@ def shown(value: Any, kind: str) -> str:
     if kind == "points":
         return f"{100 * value:+.1f}"
     return f"{value:,}" if kind == "count" else str(value)
+
+
+def short(count: int) -> str:
+    """A count in at most five letters: 9,999 as it is, then 10k, 1.2M."""
+    if count < 10_000:
+        return str(count)
+    return f"{count / 1e3:.0f}k" if count < 999_500 else f"{count / 1e6:.1f}M" if count < 99_950_000 else f"{count:.0e}"
 
 
 def _clipped(value):

@@ -22,9 +22,9 @@ RECALLS = np.linspace(0, 1, 101)
 
 THRESHOLD_COLUMNS = (
     Column("threshold", "best threshold", "share", "on the score: there F1 is highest"),
-    Column("best_precision", "precision", "share", "at the best threshold"),
-    Column("best_recall", "recall", "share", "at the best threshold"),
-    Column("best_F1", "F1", "share", "at the best threshold"),
+    Column("best_precision", "precision at it", "share", "at the best threshold"),
+    Column("best_recall", "recall at it", "share", "at the best threshold"),
+    Column("best_F1", "F1 at it", "share", "at the best threshold"),
 )
 
 

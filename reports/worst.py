@@ -48,7 +48,7 @@ class Drawing:
     """One of the drawings of a picture.
 
     Attributes:
-        name: "truth" or "prediction".
+        name: "truth" and "prediction", or "picture".
         jpeg: its bytes; empty when the picture can no longer be read.
         size: (width, height) in pixels.
     """
@@ -91,7 +91,7 @@ def draw_case(
         read: returns the picture in RGB, or raises UserError.
         title, lines: see `Case`.
         draw: (the picture, at most SIDE pixels wide and high; its size in parts of the original's, 0 to 1) ->
-            {"truth" or "prediction": a drawing}.
+            {"truth", "prediction" or "picture": a drawing}.
     """
     case = Case(name, title, [(what, printable(which)) for what, which in lines])
     try:

@@ -19,7 +19,7 @@ from .page import Page, check_jinja, render
 from .worst import Case
 
 PAGE, METRICS, CLASSES, CONFUSION, WORST = "report.html", "metrics.json", "classes.csv", "confusion.csv", "worst"
-_DRAWN = re.compile(r"\d{2}_(truth|prediction)\.jpg")
+_DRAWN = re.compile(r"\d{2}_(truth|prediction|picture)\.jpg")
 
 
 @dataclass

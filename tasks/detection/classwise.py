@@ -12,7 +12,6 @@ from ...datasets.coco import whole_ids
 from ...errors import UserError
 from ...reports.boxes import Detections, Truth
 from ...reports.coco import ClassScores
-from .job import Job
 
 
 def truth_of(annotations: Annotations, ids: set[int] | None) -> tuple[Truth, list[int]]:
@@ -122,7 +121,7 @@ class BoxCollector:
         """Nothing."""
         return {}
 
-    def detections(self, job: Job, ids: Sequence[int]) -> Detections:
+    def detections(self, ids: Sequence[int]) -> Detections:
         """What was collected; `ids` of the pictures give them their numbers."""
         rows = np.concatenate([np.zeros((0, 6), np.float32), *self._rows]).astype(np.float64)
         number_of = {number: place for place, number in enumerate(ids)}
