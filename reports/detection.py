@@ -83,9 +83,7 @@ def findings(title: str, evaluated: Evaluated) -> Findings:
         evaluated.facts,
         [*evaluated.figures, ("F1", f"{overall.f1 if overall else 0:.3f}", "mean of the classes, one best threshold")],
         [
-            Section(
-                "Classes", [_class_table(rows)], "Precision, recall and F1 at the class's best threshold, IoU 0.5."
-            ),
+            Section("Classes", [_class_table(rows)], "Thresholds, precision, recall and F1 are at IoU 0.5."),
             sections.curves_section(
                 evaluated.names, _rank(evaluated), curves, counted.counts, "An object is found from IoU 0.5 on."
             ),

@@ -41,7 +41,7 @@ class Column:
     Attributes:
         key: of the rows' values.
         title: its heading.
-        kind: "text", "count", "share" (0 to 1, drawn as a bar too) or "points" (0 to 1, written in hundredths with a sign).
+        kind: "text", "count", "share" (0 to 1, drawn as a bar too) or "points" (-1 to 1, written in hundredths).
         hint: what the heading means.
     """
 

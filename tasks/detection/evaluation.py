@@ -80,21 +80,26 @@ def evaluate(
     result["classes"] = class_rows(names, truths, values)
 
     def find() -> Findings:
-        ids = whole_ids([picture.id for picture in annotations.pictures])
-        pictures = [annotations.pictures[place] for place in places]
-        evaluated = detection.Evaluated(
-            names=names,
-            pictures=[str(picture.path) for picture in pictures],
-            read=lambda number: read_picture(pictures[number].path, min_side=1),
-            truth=truth,
-            found=collector.detections([ids[place] for place in places]),
-            scores=values,
-            figures=_figures(result, truth, values),
-            facts=facts_of(result, annotations.source),
-        )
-        return detection.findings(job.name, evaluated)
+        found = collector.detections([whole[place] for place in places])
+        return detection.findings(job.name, _evaluated(result, annotations, places, truth, found, values))
 
+    whole = whole_ids([picture.id for picture in annotations.pictures])
     return write_evaluation(job, result, report, find)
+
+
+def _evaluated(result, annotations, places, truth, found, values):
+    """What a report is made of; `places` are those of the pictures in the annotations."""
+    pictures = [annotations.pictures[place] for place in places]
+    return detection.Evaluated(
+        names=[row["name"] for row in result["classes"]],
+        pictures=[str(picture.path) for picture in pictures],
+        read=lambda number: read_picture(pictures[number].path, min_side=1),
+        truth=truth,
+        found=found,
+        scores=values,
+        figures=_figures(result, truth, values),
+        facts=facts_of(result, annotations.source),
+    )
 
 
 _MEANINGS = {"AP": "mean over IoU 0.50:0.95", "AP50": "at IoU 0.5", "AP75": "at IoU 0.75", "AP_mask": "of the masks"}

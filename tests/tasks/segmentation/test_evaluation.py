@@ -139,7 +139,7 @@ def test_an_absent_class_is_named_and_left_out_of_the_mean(tmp_path):
     model.head.bias.set_value(paddle.to_tensor([0.0, 0, 0, -1000]))
     found = score(model, job)
     assert found["absent"] == ["d"]
-    assert found["classes"][3] == {"name": "d", "IoU": None, "precision": 0.0, "pixels": 0}
+    assert found["classes"][3] == {"name": "d", "IoU": None, "precision": 0.0, "recall": None, "pixels": 0}
     assert found["mIoU"] == pytest.approx(sum(row["IoU"] for row in found["classes"][:3]) / 3)
     model.head.bias.set_value(paddle.to_tensor([0.0, 0, 0, 1000]))  # found everywhere, which the others pay for
     found = score(model, job)
