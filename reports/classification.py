@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Answers:
         self.matrix += count_pairs(label, answer, self.classes)
         for number, true, row in zip(numbers, label, shares):
             if row.argmax() != true:
-                self._worst.offer(-float(row[true]), lambda n=number, t=true, r=row: self._wrong(n, t, r))
+                self._worst.offer(-float(row[true]), partial(self._wrong, number, true, row))
 
     @staticmethod
     def _wrong(number, true, row):

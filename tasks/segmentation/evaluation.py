@@ -202,7 +202,8 @@ def _pixel_counts(metrics: Any) -> Iterator[list]:
 @contextmanager
 def _collecting(evaluation: Any, answers: segmentation.Answers) -> Iterator[None]:
     """Within this context PaddleSeg's evaluation gives `answers` each picture's classes, label and probabilities."""
-    infer, metrics, last = evaluation.infer, evaluation.metrics, []
+    infer, metrics = evaluation.infer, evaluation.metrics
+    last: list[paddle.Tensor] = []
     before = infer.inference, infer.aug_inference, metrics.calculate_area
 
     def keeping(original):

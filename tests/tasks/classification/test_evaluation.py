@@ -199,3 +199,29 @@ def test_weights_of_other_classes_are_refused(place, published):
     picture(place / "odd.png")
     with pytest.raises(UserError, match=r"weights odd\.png do not exist"):
         weights.load_trained(load("mine.yml"), "odd.png")
+
+
+def test_figures_of_every_class_and_a_report(place, network, capsys):
+    spoilt = spoil(place)
+    assert main(["eval", "-c", "mine.yml", "-w", "w.safetensors", "--report"]) == 1  # pictures were left out
+    printed = capsys.readouterr().out
+    folder = load("mine.yml").folder
+    result = json.loads((folder / "evaluation.json").read_text())
+    rows = {row["name"]: row for row in result["classes"]}
+    assert tuple(rows) == CLASSES and sum(row["pictures"] for row in rows.values()) == result["images"]
+    right = sum(row["pictures"] * (row["accuracy"] or 0) for row in rows.values())
+    assert right / result["images"] == pytest.approx(result["top1"])
+    assert all(f"{name}  " in printed for name in CLASSES) and f"report: {folder / 'report' / 'report.html'}" in printed
+    metrics = json.loads((folder / "report" / "metrics.json").read_text())
+    for row in metrics["classes"]:
+        assert row["pictures"] == rows[row["name"]]["pictures"]
+        assert row["accuracy"] == rows[row["name"]]["accuracy"]
+    assert metrics["pictures"] == result["images"] == sum(metrics["calibration"]["bins"]["count"])
+    assert (folder / "classes.csv").read_text().startswith("name,pictures,accuracy,precision,F1\n")
+    assert not [case for case in metrics["worst"] if any(name in case["file"] for name in spoilt)]
+
+
+def test_a_report_is_made_by_one_process(place, monkeypatch):
+    monkeypatch.setattr("paddle.distributed.get_world_size", lambda: 2)
+    with pytest.raises(UserError, match="--report needs the answers to all pictures in one process, and there are 2"):
+        evaluation.evaluate(load("mine.yml"), "w.safetensors", report="out")

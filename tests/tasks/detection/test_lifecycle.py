@@ -54,7 +54,7 @@ def live(densebone, config, data, cwd, options, epochs, iterations, picture):
     assert Image.open(folder / "curves.png").size[0] > 100
     assert not list(folder.rglob(".*"))
 
-    evaluated = densebone("eval", *common, cwd=cwd, timeout=3000)
+    evaluated = densebone("eval", *common, "--report", cwd=cwd, timeout=3000)
     assert evaluated.returncode == 0, evaluated.stderr + evaluated.stdout
     result = json.loads((folder / "evaluation.json").read_text())
     assert 0 <= result["AP"] <= 1 and 0 <= result["AP50"] <= 1
@@ -84,6 +84,30 @@ def test_train_kill_resume_evaluate_predict_export(lived):
     assert curve[-1][1] < curve[0][1]
     assert "mAP@0.5" in evaluated
     assert {p.name for p in (cwd / "output" / SMOKE).glob("*.pdparams")} >= {"0.pdparams", "model_final.pdparams"}
+
+
+def test_the_figures_of_every_class_are_those_of_pycocotools(lived, sample, capsys):
+    """The boxes are those that PaddleDetection wrote beside the report."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    folder = lived[0] / "output" / SMOKE
+    truth = COCO(str(sample / "annotations" / "instances_val2017.json"))
+    scoring = COCOeval(truth, truth.loadRes(str(folder / "bbox.json")), "bbox")
+    scoring.evaluate()
+    scoring.accumulate()
+    rows = json.loads((folder / "evaluation.json").read_text())["classes"]
+    metrics = json.loads((folder / "report" / "metrics.json").read_text())
+    assert [row["name"] for row in rows] == [category["name"] for category in truth.loadCats(truth.getCatIds())]
+    for place, (row, reported) in enumerate(zip(rows, metrics["classes"])):
+        precision = scoring.eval["precision"][:, :, place, 0, 2]
+        assert precision.min() > -1 and row["AP"] == reported["AP"] == pytest.approx(precision.mean())
+        assert row["AP50"] == pytest.approx(precision[0].mean())
+        curve = metrics["curves"]["precision"][row["name"]]
+        np.testing.assert_allclose(curve, precision[0], atol=6e-5)
+        assert reported["objects"] == len(truth.getAnnIds(catIds=[truth.getCatIds()[place]], iscrowd=False))
+    assert sum(row["objects"] for row in rows) == metrics["objects"] and metrics["pictures"] == 4
+    assert (folder / "report" / "report.html").stat().st_size > 50_000
 
 
 @pytest.mark.skipif(bool(NO_OPENVINO), reason=NO_OPENVINO)

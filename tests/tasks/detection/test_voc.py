@@ -36,11 +36,16 @@ def test_train_evaluate_predict_export(devkit, densebone, tmp_path):
     losses = [row["loss"] for row in rows if row["kind"] == "train"]
     assert len(losses) == 2 and all(0 < loss < 1000 for loss in losses)
 
-    evaluated = densebone("eval", *common, cwd=tmp_path)
+    evaluated = densebone("eval", *common, "--report", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr
     result = json.loads((folder / "evaluation.json").read_text())
     assert result["images"] == 2 and 0 <= result["AP"] <= 1
     assert result["AP"] == json.loads((folder / "best_model.json").read_text())["best_ap"]
+    there = [row for row in result["classes"] if row["objects"]]  # the persons are difficult
+    assert [row["name"] for row in there] == ["dog"] and there[0]["AP50"] == pytest.approx(result["AP"])
+    assert all(row["AP50"] is None for row in result["classes"] if not row["objects"])
+    metrics = json.loads((folder / "report" / "metrics.json").read_text())
+    assert metrics["objects"] == there[0]["objects"] == 2 and metrics["classes"][11]["AP50"] == there[0]["AP50"]
 
     picture = devkit / "VOCdevkit/VOC2007/JPEGImages/000001.jpg"
     predicted = densebone("predict", *common, "-O", "pictures", "-t", 0.02, picture, cwd=tmp_path)

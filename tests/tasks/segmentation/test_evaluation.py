@@ -217,3 +217,22 @@ def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(job, tmp_pa
     monkeypatch.setattr("densebone.tasks.segmentation.evaluation.score", lambda *_: pytest.fail("it evaluated"))
     with pytest.raises(UserError, match="cannot write into the folder"):
         evaluate(job, str(tmp_path / "mine.pdparams"))
+
+
+@pytest.mark.parametrize("way", ["plain", "flipped", "window that does not"])
+def test_a_report_counts_what_the_evaluation_counts(job, tmp_path, way):
+    paddle.save(job.builder.model.state_dict(), str(tmp_path / "mine.pdparams"))
+    result = evaluate(job, tmp_path / "mine.pdparams", test_config=WAYS[way], report=tmp_path / "report")
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    for key in ("IoU", "precision", "recall", "pixels"):
+        assert [row[key] for row in metrics["classes"]] == pytest.approx([row[key] for row in result["classes"]])
+    assert metrics["pictures"] == tiny_training.PICTURES
+    # every labelled pixel is in the calibration, and its accuracy is the evaluation's
+    bins = metrics["calibration"]["bins"]
+    counts, shares = np.array(bins["count"]), np.array([share or 0 for share in bins["accuracy"]])
+    assert counts.sum() == sum(row["pixels"] for row in result["classes"])
+    assert (counts * shares).sum() / counts.sum() == pytest.approx(result["accuracy"])
+    assert {case["file"] for case in metrics["worst"]} == {
+        str(tmp_path / f"{n}.png") for n in range(tiny_training.PICTURES)
+    }
+    assert result["report"] == str(tmp_path / "report" / "report.html")
