@@ -30,10 +30,15 @@ def describe() -> str:
 
 
 def import_openvino() -> ModuleType:
-    """OpenVINO without its reports: while it is imported, the package that sends them cannot be found."""
+    """OpenVINO without its reports: while it is imported, the package that sends them cannot be found.
+
+    It is made safe for threads too. The first look at a tensor's data sets up something shared, without Python's lock,
+    which it then waits for. A second thread that looks meanwhile has that lock and waits for the first: for ever.
+    """
     if "openvino" not in sys.modules:
         with _absent(_OPENVINO):
-            import openvino  # noqa: F401
+            import openvino
+        _ = openvino.Tensor(openvino.Type.f32, openvino.Shape([1])).data
     return sys.modules["openvino"]
 
 
