@@ -19,20 +19,35 @@ def plot_sheet(
     columns: int = 4,
     cell: int = 256,
 ) -> None:
-    """Write a contact sheet: pictures of any size in a grid, each scaled into its cell below its title.
+    """Write a contact sheet, see `contact_sheet`.
+
+    Args:
+        images, titles, columns, cell: as there.
+        path: the PNG to write.
+
+    Raises:
+        UserError: as `contact_sheet`, or a path that is not a PNG or cannot be written.
+    """
+    path = png_path(path)
+    sheet = contact_sheet(images, titles, columns, cell)
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def contact_sheet(
+    images: Iterable[np.ndarray | Image.Image], titles: Iterable[str], columns: int = 4, cell: int = 256
+) -> Image.Image:
+    """Pictures of any size in a grid, each scaled into its cell below its title.
 
     Args:
         images: uint8 arrays (H, W, 3) in RGB, or Pillow images; at least one.
         titles: one for each picture. A title that is too long gets smaller letters, then is cut.
-        path: the PNG to write.
         columns: pictures in a row, at least 1.
         cell: width and height of a cell in pixels, at least 32.
 
     Raises:
-        UserError: no pictures, a different number of titles, a size out of range, or a path that is not a PNG or
-            cannot be written.
+        UserError: no pictures, a different number of titles, or a size out of range.
     """
-    path = png_path(path)
     pictures, titles = [as_picture(image) for image in images], [str(title) for title in titles]
     if not pictures or len(pictures) != len(titles):
         raise UserError(f"{len(pictures)} pictures and {len(titles)} titles; give at least one, and one title each")
@@ -51,5 +66,4 @@ def plot_sheet(
         scale = cell / max(picture.size)
         scaled = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)
         sheet.paste(scaled, (left + (cell - scaled.width) // 2, top + band))
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    return sheet

@@ -14,7 +14,7 @@ from ..pictures.drawing import draw_boxes
 from . import breakdown, charts, sections
 from .boxes import SIZES, Detections, Matches, Truth, average_precision, match, precision_at_recalls
 from .confusion import confusion_of_boxes
-from .curves import ThresholdCounts, steps_of, thresholds_of
+from .curves import STEPS, ThresholdCounts, steps_of, thresholds_of
 from .page import Chart, Column, Page, Section, Table
 from .worst import LIMIT, Case, draw_case
 from .writing import Findings
@@ -119,7 +119,7 @@ def _count(evaluated):
     counts.add(found.label[counted], found.score[counted], matches.right[counted])
     counts.truths += truth.per_class(len(evaluated.names))
     limits = thresholds_of(counts.best(), counts.best_for_all())
-    kept = steps_of(found.score) >= np.rint(limits * 1000).astype(int)[found.label]
+    kept = steps_of(found.score) >= np.rint(limits * STEPS).astype(int)[found.label]
     by_size = {name: size_ap(truth, found, len(evaluated.names), (least, most)) for name, least, most in SIZES}
     return _Counted(matches, breakdown.break_down(truth, found, matches, IOU), counts, kept, by_size)
 

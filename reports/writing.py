@@ -1,8 +1,9 @@
-"""The files of a report: report.html, metrics.json, classes.csv, confusion.csv and the drawings in worst/."""
+"""The files of a report: report.html, metrics.json, classes.csv, confusion.csv, worst.jpg and worst/."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..pictures.plots import new_figure
+from ..pictures.sheets import contact_sheet
 from ..system.files import atomic_path, check_writable
 from .page import Page, check_jinja, render
 from .worst import Case
@@ -58,7 +61,7 @@ def write_report(folder: str | Path, findings: Findings) -> Path:
     names = list(findings.names)
     matrix = [{"true \\ answer": name, **dict(enumerate(row))} for name, row in zip(names, findings.matrix.tolist())]
     write_table(folder / CONFUSION, matrix, ["true \\ answer", *names])
-    _write_drawings(folder / WORST, findings.cases)
+    _write_drawings(folder, findings.cases)
     listed = [{"file": c.file, "title": c.title, "errors": c.lines, "fault": c.fault} for c in findings.cases]
     with atomic_path(folder / METRICS) as temporary:
         content = without_nan({**findings.metrics, "worst": listed})
@@ -69,14 +72,21 @@ def write_report(folder: str | Path, findings: Findings) -> Path:
 
 
 def _write_drawings(folder, cases):
-    if folder.is_dir():
-        for file in folder.iterdir():
-            if _DRAWN.fullmatch(file.name):
-                file.unlink()
-    for number, case in enumerate(cases, 1):
-        for drawing in case.drawings:
-            with atomic_path(folder / f"{number:02}_{drawing.name}.jpg", durable=False) as temporary:
-                temporary.write_bytes(drawing.jpeg)
+    """Writes every drawing into FOLDER/worst, and all as the sheet FOLDER/worst.jpg."""
+    place, sheet = folder / WORST, folder / f"{WORST}.jpg"
+    sheet.unlink(missing_ok=True)
+    for file in place.iterdir() if place.is_dir() else ():
+        if _DRAWN.fullmatch(file.name):
+            file.unlink()
+    drawn = [(number, case, drawing) for number, case in enumerate(cases, 1) for drawing in case.drawings]
+    for number, _, drawing in drawn:
+        with atomic_path(place / f"{number:02}_{drawing.name}.jpg", durable=False) as temporary:
+            temporary.write_bytes(drawing.jpeg)
+    if drawn:
+        pictures = (Image.open(io.BytesIO(drawing.jpeg)) for _, _, drawing in drawn)
+        titles = [f"{number} {drawing.name}: {case.title}" for number, case, drawing in drawn]
+        with atomic_path(sheet) as temporary:
+            contact_sheet(pictures, titles).save(temporary, format="JPEG", quality=85)
 
 
 def write_table(file: Path, rows: Iterable[Mapping[Any, Any]], header: Sequence[str] | None = None) -> None:

@@ -60,7 +60,7 @@ def evaluate(
     if first:
         say(job, report_of(job, "val"))
     trained = load_trained(job, weights)
-    if first:
+    if first or report is not None:
         check_output(job, report, distributed.get_world_size())
     model = trained.model
     if engine is not None:
