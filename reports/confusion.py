@@ -48,9 +48,19 @@ def most_confused(matrix: np.ndarray, limit: int) -> list[dict[str, Any]]:
 
 
 def worst_classes(matrix: np.ndarray, limit: int) -> np.ndarray:
-    """int (at most limit,): the classes with the most confusions, as truth or as answer, in their own order."""
-    errors = matrix.sum(1) + matrix.sum(0) - 2 * matrix.diagonal()
-    return np.sort(np.argsort(-errors, kind="stable")[:limit])
+    """int (at most limit,): the classes of the most frequent confusions, in their own order.
+
+    Where the confusions have fewer classes, those with the most objects join them.
+    """
+    chosen: dict[int, None] = {}
+    for pair in most_confused(matrix, limit * limit):
+        both = {**chosen, pair["true"]: None, pair["answer"]: None}
+        if len(both) <= limit:
+            chosen = both
+    for number in np.argsort(-matrix.sum(1), kind="stable").tolist():
+        if len(chosen) < limit:
+            chosen.setdefault(number)
+    return np.sort(np.array([*chosen], np.int64))
 
 
 def confusion_of_boxes(

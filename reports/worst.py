@@ -108,5 +108,5 @@ def draw_case(
 
 def _packed(name, picture):
     stream = io.BytesIO()
-    picture.convert("RGB").save(stream, format="JPEG", quality=82)
+    picture.convert("RGB").save(stream, format="JPEG", quality=75)
     return Drawing(name, stream.getvalue(), picture.size)

@@ -121,6 +121,15 @@ def test_confusion_is_that_of_scikit_learn(answers):
     assert pairs[0]["count"] == errors.max() and matrix[pairs[0]["true"], pairs[0]["answer"]] == errors.max()
 
 
+def test_the_classes_of_the_most_frequent_confusions_are_shown():
+    matrix = np.diag([9, 1, 1, 5, 1, 8])
+    matrix[4, 1], matrix[2, 5], matrix[1, 0] = 7, 3, 2
+    assert confusion.worst_classes(matrix, 4).tolist() == [1, 2, 4, 5]
+    assert confusion.worst_classes(matrix, 3).tolist() == [0, 1, 4]
+    assert confusion.worst_classes(np.diag([1, 3, 2]), 2).tolist() == [1, 2]
+    assert confusion.worst_classes(matrix, 25).tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_confusion_of_boxes():
     truth, found = random_boxes.draw()
     matches, kept = boxes.match(truth, found), found.score >= 0.4
