@@ -33,8 +33,8 @@ def test_wheel_holds_only_densebone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"densebone"}
     assert not [name for name in names if "/tests/" in name or "/benchmarks/" in name]
-    packed = {name for name in names if name.endswith((".py", ".yml", ".pyi", "py.typed"))}
-    kinds = ("*.py", "*.yml", "*.pyi", "*py.typed")
+    packed = {name for name in names if name.endswith((".py", ".yml", ".pyi", "py.typed", ".html", ".css", ".js"))}
+    kinds = ("*.py", "*.yml", "*.pyi", "*py.typed", "*.html", "*.css", "*.js")
     tracked = subprocess.run(["git", "ls-files", *kinds], cwd=ROOT, capture_output=True, text=True).stdout
     outside = ("tests/", "benchmarks/", "docs/", "setup.py")
     assert packed == {f"densebone/{n}" for n in tracked.split() if not n.startswith(outside)}
