@@ -64,7 +64,10 @@ def write_evaluation(
         write_table(job.folder / CLASSES, result["classes"])
     if report is None or find is None:
         return {**result, "file": str(file)}
-    return {**result, "file": str(file), "report": str(write_report(report, find()))}
+    findings = find()
+    whole = {key: value for key, value in result.items() if isinstance(value, (str, int, float))}
+    findings.metrics = {**whole, **findings.metrics}
+    return {**result, "file": str(file), "report": str(write_report(report, findings))}
 
 
 def facts_of(result: Mapping[str, Any], source: Any) -> list[tuple[str, str]]:

@@ -226,7 +226,7 @@ def test_a_report_counts_what_the_evaluation_counts(job, tmp_path, way):
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     for key in ("IoU", "precision", "recall", "pixels"):
         assert [row[key] for row in metrics["classes"]] == pytest.approx([row[key] for row in result["classes"]])
-    assert metrics["pictures"] == tiny_training.PICTURES
+    assert metrics["pictures"] == tiny_training.PICTURES and metrics["mIoU"] == pytest.approx(result["mIoU"])
     # every labelled pixel is in the calibration, and its accuracy is the evaluation's
     bins = metrics["calibration"]["bins"]
     counts, shares = np.array(bins["count"]), np.array([share or 0 for share in bins["accuracy"]])
