@@ -11,7 +11,7 @@ from typing import Any
 
 from ..engines import EngineLayer, open_network
 from ..engines.opening import Calibration
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..reports.writing import CLASSES, Findings, check_ready, without_nan, write_report, write_table
 from ..system.files import atomic_path, check_writable
 from .tables import table
@@ -93,7 +93,10 @@ def class_lines(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], r
     shown = list(rows)
     if len(rows) > SHOWN:
         shown = sorted((r for r in rows if _known(r[rank])), key=lambda row: row[rank])[:WORST]
-    cells = [[r["name"], *(format(r[k], spec) if _known(r[k]) else "-" for k, spec in columns.items())] for r in shown]
+    cells = [
+        [printable(r["name"]), *(format(r[k], spec) if _known(r[k]) else "-" for k, spec in columns.items())]
+        for r in shown
+    ]
     left_out = f"the {len(shown)} of {len(rows)} classes with the lowest {rank}; {CLASSES} has all"
     return [table([["class", *columns], *cells]), *([left_out] if len(shown) < len(rows) else [])]
 
