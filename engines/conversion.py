@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..system import reports
 from ..system.packages import CONVERTERS, ENGINES, missing_package
 from .formats import PARAMETERS, program_file
+from .fusing import fuse_hard_swish
 
 OPSET = 17
 # In a process of its own, because paddle2onnx ends the process at an operator that it does not know. With another
@@ -108,6 +109,7 @@ def _fold(source, target, batch, size):
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
+    fuse_hard_swish(model.graph)
     _name_axes(model.graph, batch, size)
     model.producer_name = "densebone"
     onnx.checker.check_model(model)

@@ -52,7 +52,7 @@ def _source_hash(network):
     """A hash of the source files of densebone's networks, of the conversion, and of the modules of other layers."""
     here, root = Path(__file__).parent, Path(__file__).parents[1]
     files = [file for room in ("backbones", "necks") for file in sorted((root / room).glob("*.py"))]
-    files += [here / name for name in ("conversion.py", "onednn.py", "program.py")]
+    files += [here / name for name in ("conversion.py", "fusing.py", "onednn.py", "program.py")]
     modules = {type(layer).__module__ for layer in network.sublayers(include_self=True)}
     for name in sorted(modules):
         file = getattr(sys.modules.get(name), "__file__", None)  # a class typed into a notebook has no file

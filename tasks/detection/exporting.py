@@ -275,7 +275,7 @@ def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False, limit: 
         return 0.0
     if not len(found):
         raise Different(f"the exported detector finds no box where the trained one finds {len(wanted)}")
-    sides = np.maximum(1.0, (wanted[:, 4:] - wanted[:, 2:4]).max(1))
+    sides = np.maximum(1.0, np.abs(wanted[:, 4:] - wanted[:, 2:4]).max(1))  # random weights turn boxes round
     apart = np.abs(wanted[:, None] - found[None])
     apart[..., 2:] /= sides[:, None, None]
     worst = float(apart.max(2).min(1).max())
