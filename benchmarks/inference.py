@@ -53,6 +53,8 @@ CPU_CASES = (
     ("ours", "auto", "fp32"),
     ("peer", "openvino", "fp32"),
     ("ours", "auto", "bf16"),
+    ("ours", "openvino", "int8"),
+    ("ours", "onnxruntime", "int8"),
     ("ours", "openvino", "fp32"),
     ("ours", "onnxruntime", "fp32"),
     ("ours", "paddle", "fp32"),
@@ -108,9 +110,11 @@ def _benchmark(arguments):
             print(report.summary(rows[-1]), flush=True)
         if name in MODELS and arguments.batch == 1 and not (arguments.quick or arguments.gpu):
             many.append(measure_network(name, arguments, size, THROUGHPUT_BATCH, work, peers, found, THROUGHPUT_CASES))
-    agreement = None if arguments.gpu or arguments.agreement < 1 else measure_agreement(arguments, work)
+    agreements = []
+    if not arguments.gpu and arguments.agreement > 0:
+        agreements = [measure_agreement(name, arguments, work) for name in models if name in MODELS]
     minutes = (time.time() - begin) / 60
-    report.write(rows, many, arguments, lines, agreement, arguments.output)
+    report.write(rows, many, arguments, lines, agreements, arguments.output)
     print(f"written: {arguments.output} and {report.picture(arguments.output)} ({minutes:.1f} minutes)")
     return 0
 
@@ -129,7 +133,9 @@ def _parser():
     parser.add_argument("--batch", type=int, default=1, help="pictures in a batch (1)")
     parser.add_argument("--threads", type=int, default=2, help="threads of every engine (2)")
     parser.add_argument("--quick", action="store_true", help="four networks and fewer rounds, about 5 minutes")
-    parser.add_argument("--agreement", type=int, default=1000, metavar="N", help="pictures for bf16's top-1 (1000)")
+    parser.add_argument(
+        "--agreement", type=int, default=500, metavar="N", help="pictures on which top-1 classes are compared (500)"
+    )
     parser.add_argument(
         "--peers", type=Path, metavar="PYTHON", help="Python of the peers' environment (.venv-peers/bin/python)"
     )
@@ -267,9 +273,9 @@ def _measure_once(cases, jobs, rounds, seconds, threads):
         turns.kill_all(started)
 
 
-def measure_agreement(arguments, work):
-    """The result of `bf16_agreement.agreement`, measured now or read from the work folder."""
-    case = {"network": "hardnet68", "threads": arguments.threads, "pictures": arguments.agreement}
+def measure_agreement(name, arguments, work):
+    """The result of `precision_agreement.agreement`, measured now or read from the work folder."""
+    case = {"network": name, "threads": arguments.threads, "pictures": arguments.agreement}
     case |= {"size": (arguments.size or (224, 224))[0], "cache": str(work / "engines"), "engine": "auto"}
     file = work / f"agreement-{_key(case)}.json"
     if arguments.overwrite or not file.is_file():

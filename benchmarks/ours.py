@@ -4,7 +4,7 @@ python benchmarks/ours.py --weights condensenetv2_c FOLDER       weights of a co
 python benchmarks/ours.py --make hardnet68 FOLDER 224x224 1      weights, picture and output, where no peer writes them
 python benchmarks/ours.py --warm '{...}' '{...}'                 exports and checks each case once
 python benchmarks/ours.py --serve '{"network": ..., "engine": ...}'
-python benchmarks/ours.py --agreement '{...}'                    compares bf16 with float32
+python benchmarks/ours.py --agreement '{...}'                    compares bf16 and 8 bits with float32
 """
 
 import json
@@ -36,9 +36,15 @@ def engine(case, image, net=None):
     """The engine of a case; it reads its export from the cache if an earlier process left one there."""
     from densebone.engines.opening import open_network
 
+    pictures = None
+    if case["precision"] == "int8":
+        from precision_agreement import calibration
+
+        pictures = calibration({**case, "size": 224})
     return open_network(
-        net or network(case), case["engine"], case["precision"], case["threads"], image.shape[2:], Path(case["cache"])
-    )
+        net or network(case), case["engine"], case["precision"], case["threads"], image.shape[2:], Path(case["cache"]),
+        calibration=pictures,
+    )  # fmt: skip
 
 
 def runner(case, image):
@@ -120,7 +126,7 @@ def main(arguments):
         case ["--serve", text]:
             worker.serve(json.loads(text), runner)
         case ["--agreement", text]:
-            from bf16_agreement import agreement
+            from precision_agreement import agreement
 
             print(json.dumps(agreement(json.loads(text))))
         case _:

@@ -87,7 +87,7 @@ def summary(row):
     return "; ".join([f"{name_of(row)}: {time}", *parts])
 
 
-def write(rows, many, arguments, machine, agreement, output):
+def write(rows, many, arguments, machine, agreements, output):
     """Writes the page and its picture beside it, each of them completely or not at all.
 
     Args:
@@ -95,7 +95,7 @@ def write(rows, many, arguments, machine, agreement, output):
         many (list of dict): the same with several pictures at once.
         arguments (Namespace): of the command line.
         machine (list of str): see `machine.describe`.
-        agreement (dict | None): see `bf16_agreement.agreement`.
+        agreements (list of dict): see `precision_agreement.agreement`.
         output (Path): the page.
     """
     from densebone.system.files import atomic_path
@@ -111,7 +111,7 @@ def write(rows, many, arguments, machine, agreement, output):
         "" if arguments.gpu else _top_table(rows),
         _throughput_table(many) if many else "",
         f"![Median time of a run, for every network and engine]({picture(output).name})\n",
-        _agreement(agreement) if agreement else "",
+        _agreement_table(agreements) if agreements else "",
         "## Every engine\n",
         *(_table(row) for row in rows),
     ]
@@ -127,11 +127,16 @@ def picture(output):
 
 def _top_table(rows):
     names = " | ".join(f"auto / {name}" for *_, name in RIVALS)
-    lines = [f"| network | auto, ms | {names} | bf16 / torch eager |", "|---" * (len(RIVALS) + 3) + "|"]
+    lines = [
+        f"| network | auto, ms | {names} | bf16 / torch eager | int8 / float32, OpenVINO | ONNX Runtime |",
+        "|---" * (len(RIVALS) + 5) + "|",
+    ]
     for row in rows:
         auto, half = find(row, "ours", "auto", "fp32"), find(row, "ours", "auto", "bf16")
         ratios = [ratio(auto, find(row, "peer", engine, precision)) for engine, precision, _ in RIVALS]
         ratios.append(ratio(half, find(row, "peer", "torch", "fp32")))
+        for engine in ("openvino", "onnxruntime"):
+            ratios.append(ratio(find(row, "ours", engine, "int8"), find(row, "ours", engine, "fp32")))
         time = f"{turns.median(auto['times']):.1f}" if auto else ""
         lines.append(f"| {name_of(row)} | {time} | {' | '.join(ratios)} |")
     return (
@@ -163,21 +168,31 @@ def _throughput_table(rows):
     )
 
 
-def _agreement(found):
-    if "failed" in found:
-        return f"The top-1 classes of bf16 and float32 were not compared: {found['failed']}.\n"
-    how = ""
-    if found["emulated"]:
-        how = (
-            " This CPU has no bf16 instructions, so the benchmark emulated them by rounding float32 numbers "
-            "(`benchmarks/bf16_emulation.py`). The emulation says nothing about the speed of bf16."
-        )
+def _agreement_table(rows):
+    """How often the top-1 class stays in bf16 and in 8 bits."""
+    lines = [
+        "| network | float32 right | bf16: same class | logits' difference | int8: same class | logits' difference |",
+        "|---" * 6 + "|",
+    ]
+    for row in rows:
+        cells = []
+        for precision in ("bf16", "int8"):
+            found = row[precision]
+            cells += (
+                [found["failed"], ""]
+                if "failed" in found
+                else [f"{100 * found['agreement']:.1f} %", f"{100 * found['difference']:.1f} %"]
+            )
+        lines.append(f"| {row['network']} | {100 * row['right']:.1f} % | {' | '.join(cells)} |")
+    emulated = (
+        " This CPU has no bf16 instructions, so the benchmark emulated them by rounding float32 numbers "
+        "(`benchmarks/bf16_emulation.py`). The emulation says nothing about the speed of bf16."
+    )
     return (
-        f"HarDNet-68 picks the same top-1 class in bf16 as in float32 on {100 * found['agreement']:.1f} % of "
-        f"{found['pictures']} generated pictures. Its logits differ by {100 * found['difference']:.1f} % of their "
-        f"standard deviation (root mean square). The convolutions have random weights. The classifier was fitted to "
-        f"the 100 scenes that the pictures show, and in float32 it gets {100 * found['right']:.1f} % of the pictures "
-        f"right (`benchmarks/bf16_agreement.py`).{how}\n"
+        f"Top-1 classes on {rows[0]['pictures']} generated pictures. The convolutions have random weights. The "
+        "classifiers were fitted to the 100 scenes that the pictures show; other pictures of the scenes calibrated the 8 bits, on "
+        "OpenVINO. The logits' difference is its root mean square over their standard deviation "
+        f"(`benchmarks/precision_agreement.py`).{emulated * rows[0]['emulated']}\n\n" + "\n".join(lines) + "\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""How often bf16 and float32 agree on the top-1 class: HarDNet-68 on generated pictures.
+"""How often bf16 and 8 bits agree with float32 on the top-1 class, on generated pictures.
 
 The convolutions have random weights. The classifier is fitted in closed form to tell the generated scenes apart,
 because a random classifier would prove nothing: its two best classes of a thousand have almost equal logits, so any
@@ -55,57 +55,90 @@ def fit(features, scenes):
 
 
 def fitted_network(case):
-    """HarDNet-68 with random convolutions and a classifier fitted to the scenes, in eval mode."""
+    """A network with random convolutions and a classifier fitted to the scenes, in eval mode."""
+    from paddle import nn
+
     import densebone as db
     from densebone.engines.opening import open_network
+    from densebone.features.networks import build
 
-    net = db.create_model("hardnet68", num_classes=CLASSES)
-    random = worker.random_tensors({name: tuple(value.shape) for name, value in net.state_dict().items()}, "_mean")
-    net.set_state_dict(random)
+    name = case["network"]
+    if name.startswith("condensenet"):
+        from condensenetv2_forms import build as build_condensed
+
+        net = build_condensed(name.rpartition("_")[2])
+        net.reset_classifier(CLASSES)
+    else:
+        net = db.create_model(name, num_classes=CLASSES)
+        shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+        net.set_state_dict(worker.random_tensors(shapes, "_mean"))
     net.eval()
-    backbone = db.create_backbone("hardnet68", out_indices=(4,))
-    backbone.set_state_dict({name: value for name, value in net.state_dict().items() if name in backbone.state_dict()})
     numbers = [(scene, variant) for scene in range(CLASSES) for variant in range(FITTED)]
-    size = (case["size"],) * 2
-    with open_network(backbone, case["engine"], "fp32", case["threads"], size, case["cache"]) as engine:
-        maps = [engine.run(picture(scene, variant, case["size"]))[0] for scene, variant in numbers]
-    features = np.concatenate(maps).mean((2, 3))
-    weight, bias = fit(features, np.array([scene for scene, _ in numbers]))
-    classifier = net.base[-1][-1]
+    size, vectors = (case["size"],) * 2, build(net, pooled="penultimate")
+    with open_network(vectors, case["engine"], "fp32", case["threads"], size, case["cache"]) as engine:
+        found = [engine.run(picture(scene, variant, case["size"]))[0] for scene, variant in numbers]
+    weight, bias = fit(np.concatenate(found).reshape(len(found), -1), np.array([scene for scene, _ in numbers]))
+    classifier = [layer for layer in net.sublayers() if isinstance(layer, nn.Linear)][-1]
     classifier.weight.set_value(weight)
     classifier.bias.set_value(bias)
     return net
 
 
 def agreement(case):
-    """Compares bf16 with float32 on generated pictures that the classifier was not fitted to.
+    """Compares bf16 and 8 bits with float32 on generated pictures that the classifier was not fitted to.
 
     Args:
-        case (dict): size, engine, threads, cache, pictures (how many).
+        case (dict): network, size, engine, threads, cache, pictures (how many).
 
     Returns:
-        dict: what `compare` returns and "emulated", whether bf16 was emulated; or {"failed": why}.
+        dict: network, pictures; right, the share that float32 classifies correctly; and for "bf16" and "int8" what
+        `compare` returns, or {"failed": why}. "bf16" also has "emulated", whether it was.
     """
-    from densebone.engines.opening import open_network
-    from densebone.errors import UserError
-
-    size, outputs = (case["size"],) * 2, {}
+    net = fitted_network(case)
     numbers = [(number % CLASSES, FITTED + number // CLASSES) for number in range(case["pictures"])]
-    try:
-        emulated = not has_bf16(case)
-        net = fitted_network(case)
-        for precision in ("bf16", "fp32"):
-            if emulated and precision == "bf16":
-                engine = emulated_bf16(net, case)
-            else:
-                engine = open_network(net, case["engine"], precision, case["threads"], size, case["cache"])
-            with engine:
-                found = [engine.run(picture(*number, case["size"]))[0] for number in numbers]
-            outputs[precision] = np.concatenate(found)
-    except (UserError, RuntimeError) as error:
-        return {"failed": str(error).partition("\n")[0]}
-    found = compare(outputs["fp32"], outputs["bf16"], np.array([scene for scene, _ in numbers]))
-    return {**found, "emulated": emulated}
+    exact, scenes = outputs_of(net, case, "fp32", numbers), np.array([scene for scene, _ in numbers])
+    found = {"network": case["network"], "pictures": len(numbers), "right": float((exact.argmax(1) == scenes).mean())}
+    for precision in ("bf16", "int8"):
+        try:
+            found[precision] = compare(exact, outputs_of(net, case, precision, numbers))
+        except Exception as error:  # the engines' errors have no common class
+            found[precision] = {"failed": str(error).partition("\n")[0]}
+    return {**found, "emulated": not has_bf16(case)}
+
+
+def outputs_of(net, case, precision, numbers):
+    """The logits (pictures, CLASSES) of a network for some (scene, variant), in a precision."""
+    from densebone.engines.opening import open_network
+
+    size = (case["size"],) * 2
+    if precision == "bf16" and not has_bf16(case):
+        engine = emulated_bf16(net, case)
+    elif precision == "int8":
+        engine = open_network(
+            net, "openvino", "int8", case["threads"], size, case["cache"], calibration=calibration(case)
+        )
+    else:
+        engine = open_network(net, case["engine"], precision, case["threads"], size, case["cache"])
+    with engine:
+        return np.concatenate([engine.run(picture(*number, case["size"]))[0] for number in numbers])
+
+
+def calibration(case):
+    """Pictures of the scenes that the classifier was fitted to, for 8 bits."""
+    from PIL import Image
+
+    from densebone.engines.opening import Calibration
+    from densebone.pictures.preparing import Preprocessing, denormalize
+
+    side = case["size"]
+    recipe = Preprocessing(side, side, "bilinear", "pil", "rgb", MEAN.tolist(), STD.tolist())
+    folder = Path(case["cache"]) / f"scenes-{side}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for scene in range(CLASSES):
+        file = folder / f"{scene:03}.png"
+        if not file.is_file():
+            Image.fromarray(denormalize(picture(scene, 0, side)[0], recipe)).save(file)
+    return Calibration(folder, recipe, (side, side))
 
 
 def has_bf16(case):
@@ -139,23 +172,14 @@ def emulated_bf16(net, case):
     return open_session("onnxruntime", rounded, threads=case["threads"])
 
 
-def compare(exact, rounded, scenes):
-    """Compares two sets of logits.
-
-    Args:
-        exact (array): (pictures, CLASSES), computed in float32.
-        rounded (array): the same in bf16.
-        scenes (array): (pictures,), the right classes.
+def compare(exact, rounded):
+    """Compares two sets of logits, (pictures, CLASSES): computed in float32, and in another precision.
 
     Returns:
-        dict: "pictures", their number; "agreement", the share with the same top-1 class in both; "right", the share
-        that float32 classifies correctly; "difference", the root mean square of the logits' differences, divided by the
-        standard deviation of the float32 logits.
+        dict: "agreement", the share with the same top-1 class in both; "difference", the root mean square of the
+        logits' differences, divided by the standard deviation of the float32 logits.
     """
-    top = exact.argmax(1)
     return {
-        "pictures": len(top),
-        "agreement": float((top == rounded.argmax(1)).mean()),
-        "right": float((top == scenes).mean()),
+        "agreement": float((exact.argmax(1) == rounded.argmax(1)).mean()),
         "difference": float(np.sqrt(((exact - rounded) ** 2).mean()) / exact.std()),
     }
