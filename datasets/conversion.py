@@ -41,13 +41,25 @@ def convert(data: DataSet, target: str, folder: Path, pictures: str = "link", po
     if target == "masks":
         _write_masks(data, output)
         return
-    form = FORMATS[target]
-    if data.task != "detection" or form.write is None:
+    if data.task != "detection":
         raise UserError(
             f"{data.source.root} has {data.task} data; into {target} go boxes alone; --to masks is for label pictures"
         )
     parts = {part: content if polygons else replace(content, masks=None) for part, content in data.parts.items()}
-    form.write(parts, output)
+    write(parts, target, output)
+
+
+def write(parts: Mapping[str, Annotations], target: str, output: Output) -> None:
+    """Writes boxes in a format; see `convert`.
+
+    Args:
+        parts: part -> its annotations; "" where they are not divided.
+        target: one of `TARGETS`, but for "masks".
+        output: the folder.
+    """
+    form = FORMATS[target].write
+    assert form is not None
+    form(parts, output)
 
 
 def losses(data: DataSet, target: str, polygons: bool = True) -> Report:

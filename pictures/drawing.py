@@ -181,6 +181,27 @@ def draw_boxes(
     return picture
 
 
+def draw_lines(image: np.ndarray | Image.Image, lines: Sequence[str]) -> Image.Image:
+    """Write lines on a picture, at its top left, each on a dark plate. Letters grow with the picture.
+
+    Args:
+        image: uint8 array (H, W, 3) in RGB, or Pillow image; it is not changed.
+        lines: those that find no room are left out.
+
+    Returns:
+        RGB, of the size of the image.
+    """
+    picture = as_picture(image)
+    draw = ImageDraw.Draw(picture)
+    size = max(11, round((picture.width + picture.height) / 2 / 30))
+    step = round(1.5 * size)
+    for number, line in enumerate(lines):
+        if (number + 1) * step > picture.height:
+            break
+        _draw_plate(draw, (0, (number + 1) * step), line, (32, 32, 32), size, picture.size)
+    return picture
+
+
 def _check_labels(labels, size, palette, ignore_index):
     """The class map as an array; UserError when it does not fit the picture's `size` (width, height) or the palette."""
     labels = np.asarray(labels)
@@ -245,6 +266,7 @@ def draw_labels(
     palette: np.ndarray | Sequence[Colour],
     opacity: float = 0.5,
     ignore_index: int = 255,
+    listed: Sequence[int] | None = None,
 ) -> Image.Image:
     """Lay the colours of a class map over a picture, with a legend of its classes below.
 
@@ -259,6 +281,8 @@ def draw_labels(
         palette: uint8 (at least number of classes, 3), the colours.
         opacity: 0 (the picture with borders) to 1 (colours alone).
         ignore_index: pixels with this label stay as they are.
+        listed: the classes of the legend, such as all of them, so that all frames of a video have one size; None: those
+            that the picture has.
 
     Returns:
         RGB, at least as wide and high as the image.
@@ -272,7 +296,9 @@ def draw_labels(
         raise UserError(f"opacity is {opacity}; it must be from 0 to 1")
     drawn = _blend(picture, labels, colours, opacity, ignore_index)
     counts = np.bincount(labels[labels != ignore_index], minlength=1)
-    present = [number for number in np.argsort(-counts, kind="stable") if counts[number]]
+    present = (
+        [number for number in np.argsort(-counts, kind="stable") if counts[number]] if listed is None else [*listed]
+    )
     shown = [str(names[number]) if number < len(names) else f"class {number}" for number in present]
     size = max(12, round((picture.width + picture.height) / 2 / 45))
     legend = _legend(shown, colours[present].tolist(), size, picture.width)

@@ -1,9 +1,10 @@
-"""Find pictures in files, folders and patterns, and name the result that is drawn for each."""
+"""Find pictures and videos in files, folders and patterns, and name the result that is drawn for each."""
 
 import glob
 import hashlib
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,12 @@ from ..errors import UserError
 _LONGEST = 230  # bytes
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+VIDEOS = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts",
+    ".m2ts", ".3gp", ".ogv",
+)  # fmt: skip
+#: a camera of this machine, and the addresses of cameras in the network
+_LIVE = re.compile(r"camera:\d{1,3}|(rtsps?|https?)://.+", re.ASCII)
 
 
 # Folders that systems and archives leave beside the user's own.
@@ -29,8 +36,19 @@ def is_picture_name(name: str) -> bool:
     return not is_hidden(name) and name.lower().endswith(EXTENSIONS)
 
 
-def _walk(folder):
-    """All pictures below `folder`, sorted, hidden folders left out. Follows links, but enters each real folder once."""
+def is_video_name(name: str) -> bool:
+    """Whether a search for videos takes a file with this name (no path)."""
+    return not is_hidden(name) and name.lower().endswith(VIDEOS)
+
+
+def is_live(name: str) -> bool:
+    """Whether this is a camera, "camera:0", or the address of one in the network, and no file."""
+    return bool(_LIVE.fullmatch(name))
+
+
+def _walk(folder, wanted):
+    """All files below `folder` with a wanted name, sorted, hidden folders left out. Follows links, but enters each real
+    folder once."""
     found, visited = [], set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -39,23 +57,27 @@ def _walk(folder):
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not is_hidden(name))
-        found += [Path(root, name) for name in names if is_picture_name(name)]
+        found += [Path(root, name) for name in names if wanted(name)]
     return sorted(found)
 
 
-def _expand(given):
+def _is_either(name):
+    return is_picture_name(name) or is_video_name(name)
+
+
+def _expand(given, wanted=is_picture_name):
     """The pictures that one argument names: a file, a folder or a glob pattern."""
     path = Path(given).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
-        if found := _walk(path):
+        if found := _walk(path, wanted):
             return found
         raise UserError(f"no pictures in the folder {path} or below; looked for {' '.join(EXTENSIONS)}")
     if not glob.has_magic(str(given)):
         raise UserError(f"{path} does not exist; give a picture, a folder or a pattern like 'folder/*.jpg'")
     matched = sorted(map(Path, glob.glob(str(path), recursive=True)))
-    if found := [match for match in matched if match.is_file() and is_picture_name(match.name)]:
+    if found := [match for match in matched if match.is_file() and wanted(match.name)]:
         return found
     raise UserError(f"the pattern {given} matches no picture; looked for {' '.join(EXTENSIONS)}")
 
@@ -74,13 +96,40 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     Raises:
         UserError: a path does not exist, a folder or a pattern holds no picture, or nothing was given.
     """
+    return _once(path for item in _listed(paths) for path in _expand(item))
+
+
+def find_inputs(paths: str | Path | Iterable[str | Path]) -> tuple[list[Path], list[str]]:
+    """List the pictures and the videos that `paths` name; see `find_images`.
+
+    Folders and patterns give videos with one of `VIDEOS` too. "camera:0" is the first camera of this machine; an
+    address such as "rtsp://..." is one in the network.
+
+    Returns:
+        (pictures, videos); a video is the path of a file, or as it was given.
+
+    Raises:
+        UserError: as `find_images`.
+    """
+    given = _listed(paths)
+    cameras = list(dict.fromkeys(str(item) for item in given if is_live(str(item))))
+    found = _once(path for item in given if not is_live(str(item)) for path in _expand(item, _is_either))
+    videos = [str(path) for path in found if is_video_name(path.name)]
+    return [path for path in found if not is_video_name(path.name)], [*videos, *cameras]
+
+
+def _listed(paths):
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not given:
         raise UserError("no pictures were given; give at least one picture, folder or pattern")
+    return given
+
+
+def _once(paths):
+    """The paths without those that were there before in another spelling."""
     found: dict[str, Path] = {}
-    for item in given:
-        for path in _expand(item):
-            found.setdefault(os.path.abspath(path), path)
+    for path in paths:
+        found.setdefault(os.path.abspath(path), path)
     return list(found.values())
 
 
@@ -140,6 +189,14 @@ def _short(path):
     key = hashlib.sha256(name).hexdigest()[:12]
     start = os.fsdecode(name[: _LONGEST - 20]).encode("utf-8", "ignore").decode()
     return path.with_name(f"{start}-{key}{path.suffix}")
+
+
+def folder_name(name: str) -> str:
+    """A name of a class as one of a folder: no path, not hidden, and of another name for another class."""
+    plain = re.sub(r"[^\w .()+-]", "_", name).strip(" .") or "_"
+    if plain != name or len(os.fsencode(plain)) > _LONGEST // 2:
+        plain = f"{plain[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}"
+    return plain
 
 
 def _common_parts(paths):

@@ -38,6 +38,7 @@ class _Parser(ArgumentParser):
 # option -> what its values look like
 _SEVERAL = {
     "-o": r".*=.*", "--override": r".*=.*", "--imgsz": r"\d+", "--scales": r"[\d.]+", "--slide": r"\d+",
+    "--tile": r"\d+",
 }  # fmt: skip
 
 

@@ -4,15 +4,17 @@
     densebone predict -c fchardnet70_cityscapes_1024x1024_90k pictures/ --opacity 0.7
     densebone predict -c hardnet68_150e_imagenet -w hardnet68.official pictures/ --top 3
     densebone predict --model output_inference/hardnet68_150e_imagenet pictures/ --engine openvino
+    densebone predict --model output_inference/birds clip.mp4 camera:0
+    densebone predict -c birds/config.yml aerial/ --tile 640 --overlap 0.2 --save-as yolo
 
 Every task writes predictions.json. A detector's holds COCO's results format, and each picture gets a NAME.jpg with its
 boxes. A segmentation model's holds the share of every class; each picture gets NAME.jpg and labels/NAME.png with the
-class numbers. A classifier's holds the best classes of each picture; --model uses an exported model.
+class numbers. A classifier's holds the best classes of each picture; --model uses an exported model. A video gets
+NAME.mp4, drawn, and NAME.jsonl, a row for each frame. A command that was killed goes on where it was.
 
 Unreadable pictures are named, counted and skipped. The exit status is then 1.
 """
 
-import inspect
 import os
 import sys
 from argparse import Namespace
@@ -24,6 +26,7 @@ from ..errors import UserError, printable
 from ..runtime.model import read_card
 from ..system.locks import only_one
 from ..tasks import exported
+from ..tasks.extras import SAVED_AS, Extras
 from ..tasks.prediction import DRAWINGS
 from ..tasks.task import TASKS
 from . import options
@@ -32,13 +35,14 @@ from . import options
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 1 when pictures were skipped."""
     parser = options.parser("predict", __doc__, config_needed=False)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="picture, folder or glob pattern")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="picture, video, folder, glob pattern or camera:0")
     options.add_weights(parser)
     options.add_size(parser)
     parser.add_argument("-O", "--output", help="folder for the result; default save_dir/NAME/predictions")
     parser.add_argument("--model", metavar="FOLDER", help="an exported model, in place of -c")
     parser.add_argument("--json", action="store_true", help="print the rows of predictions.json, a line each")
     options.add_task_options(parser, "predict")
+    _add_extras(parser)
     drawings = parser.add_mutually_exclusive_group()
     drawings.add_argument("--draw", choices=DRAWINGS, help="kind of the drawn pictures (jpg)")
     drawings.add_argument(
@@ -59,23 +63,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = {"weights": arguments.weights, **options.task_options(arguments, "predict", task, job)}
         predict, subject = task.part("prediction").predict, (job, arguments.paths, output)
         describe = task.part("prediction").describe
-    if "drawing" in inspect.signature(predict).parameters:
-        settings["drawing"] = None if arguments.no_draw else arguments.draw or "jpg"
-    elif arguments.draw or arguments.no_draw:
-        raise UserError("a classifier's prediction draws nothing; leave out --draw and --no-draw")
+    settings["drawing"] = None if arguments.no_draw else arguments.draw or "jpg"
+    settings["extras"] = _extras(arguments)
     options.begin_timings(arguments)
     with only_one(output, "predicts into"):
         result = predict(*subject, engine=options.engine_options(arguments), **settings)
-    options.print_timings(arguments, result["images"])
+    frames = sum(one["frames"] for one in result["videos"])
+    options.print_timings(arguments, result["images"] + frames)
     if arguments.json:
-        _print_rows(result["file"])
+        for file in [result["file"], *(one["file"] for one in result["videos"])]:
+            if file:
+                _print_rows(file)
     stream = sys.stderr if arguments.json else sys.stdout
     options.print_lines(describe(result), file=stream)
     for path, reason in result["skipped"]:
         print(printable(f"skipped {path}: {reason}"), file=stream)
     if result["skipped"]:
-        print(f"{len(result['skipped'])} pictures skipped", file=stream)
+        print(
+            f"{len(result['skipped'])} {'pictures or videos' if result['videos'] else 'pictures'} skipped", file=stream
+        )
     return 1 if result["skipped"] else 0
+
+
+def _add_extras(parser):
+    group = parser.add_argument_group("large pictures, videos, annotations", "see docs/predicting.md")
+    group.add_argument(
+        "--tile", type=int, nargs="+", metavar="N", help="go over pictures in tiles of N x N or WIDTH HEIGHT pixels"
+    )
+    group.add_argument("--overlap", type=float, metavar="SHARE", help="of neighbouring tiles (0.2)")
+    group.add_argument("--save-as", choices=SAVED_AS, help="write the boxes as annotations too, in OUTPUT/FORMAT")
+    group.add_argument("--save-crops", action="store_true", help="write what is in the boxes, in OUTPUT/crops/CLASS")
+    group.add_argument("--every", type=int, metavar="N", help="take every Nth frame of a video (1)")
+
+
+def _extras(arguments):
+    if arguments.overlap is not None and not arguments.tile:
+        raise UserError("--overlap is of tiles; add --tile N")
+    if arguments.tile and len(arguments.tile) > 2:
+        raise UserError(f"--tile has {len(arguments.tile)} numbers; give one side, or WIDTH HEIGHT")
+    given = {
+        "tile": arguments.tile and (arguments.tile[0], arguments.tile[-1]),
+        "overlap": arguments.overlap,
+        "save_as": arguments.save_as,
+        "save_crops": arguments.save_crops,
+        "every": arguments.every,
+    }
+    return Extras(**{name: value for name, value in given.items() if value is not None})
 
 
 def _exported(arguments: Namespace) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]:
@@ -105,7 +138,8 @@ def _refuse(arguments: Namespace, names: Sequence[str]) -> None:
 
 
 def _print_rows(file: str) -> None:
-    """Prints the rows of predictions.json, which stand in a line each."""
-    for line in Path(file).read_text(encoding="utf-8").splitlines():
-        if line not in ("[", "]", "[]"):
-            print(line.removesuffix(","))
+    """Prints the rows of predictions.json or NAME.jsonl, which stand in a line each."""
+    with open(file, encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            if (line := line.rstrip("\n")) not in ("[", "]", "[]"):
+                print(line.removesuffix(","))

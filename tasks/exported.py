@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from ..datasets import cityscapes
 from ..errors import UserError
 from ..pictures import resizing
 from ..pictures.drawing import class_colours
-from ..pictures.finding import check_free, output_names
-from ..pictures.reading import read_picture
 from ..runtime import Boxes, Model
+from ..runtime.model import read_card
 from ..runtime.sessions import ENGINES, PRECISIONS
 from ..system.processors import available_cpus
 from ..system.timings import stage
-from .detection.results import BoxWriter, write_boxes
+from .detection import finding as detection
+from .detection.results import BoxWriter
 from .detection.results import describe as describe_boxes
-from .prediction import Skipped, check_drawing, in_threads, none_usable, pictures_to_predict, prediction_file
-from .segmentation.results import LabelWriter, save_labels
+from .extras import Extras
+from .prediction import begin
+from .segmentation import finding as segmentation
+from .segmentation.results import LabelWriter
 from .segmentation.results import describe as describe_labels
 
 #: decides what `densebone predict --model` does with a folder
@@ -38,12 +40,13 @@ def predict(
     threshold: float = 0.5,
     opacity: float = 0.5,
     drawing: str | None = "jpg",
+    extras: Extras | None = None,
 ) -> dict[str, Any]:
     """As the task's own `predict`, with a model that `densebone export` wrote and nothing but its card.
 
     Args:
         folder: holds the model and model_card.json.
-        paths, output, drawing: see `detection.prediction.predict`.
+        paths, output, drawing, extras: see `detection.prediction.predict`.
         engine: engine, precision and threads; "auto" and None take the fastest file that is there.
         threshold: of the boxes that are drawn; predictions.json has all.
         opacity: of the colours of a segmentation model.
@@ -58,82 +61,37 @@ def predict(
     for name, value in (("threshold", threshold), ("opacity", opacity)):
         if not 0 <= value <= 1:
             raise UserError(f"{name} is {value}; it must be from 0 to 1")
-    check_drawing(drawing)
-    pictures = pictures_to_predict(paths, output)
-    find, model, threads = open_exported(Path(folder), engine, len(pictures))
+    run = begin(paths, output, drawing, extras, str(read_card(Path(folder)).get("task")))
+    count = 2 * available_cpus() if run.videos else len(run.pictures)
+    find, model, threads = open_exported(Path(folder), engine, count)
+    run.know(model=[str(folder), model.card], settings=[threshold, opacity], engine=engine)
     classes = model.classes or []
     if model.task == "detection":
         numbers = model.card.get("category_ids") or list(range(1, len(classes) + 1))
-        boxes = BoxWriter(classes, numbers, threshold)
-        return find_boxes(find, pictures, range(1, len(pictures) + 1), boxes, output, drawing, threads)
-    labels = LabelWriter(classes, _table(classes), opacity)
-    return _find_labels(find, pictures, labels, output, drawing, threads)
+        ids = range(1, len(run.pictures) + 1)
+        return detection.find_all(boxes_of(find), run, ids, BoxWriter(classes, numbers, threshold), threads)
+    labels = segmentation.Labels(LabelWriter(classes, _table(classes), opacity))
+    return segmentation.find_all(labels_of(find), run, labels, threads)
 
 
-def find_boxes(
-    find: Callable[[np.ndarray], Boxes],
-    pictures: Sequence[Path],
-    image_ids: Sequence[int],
-    writer: BoxWriter,
-    output: str | Path,
-    drawing: str | None,
-    threads: int,
-) -> dict[str, Any]:
-    """Finds, draws and writes the boxes of pictures, each in one of several threads.
+def boxes_of(find: Callable[[np.ndarray], Boxes]) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that returns `Boxes`, as one that returns boxes (M, 6): class, score, left, top, right, bottom."""
 
-    Args:
-        find: uint8 (H, W, 3) in RGB -> boxes; called by all the threads.
-        pictures, image_ids: the files, and their ids for predictions.json.
-        writer: of rows and drawings.
-        output, drawing: see `detection.prediction.predict`.
-        threads: how many.
+    def found(image: np.ndarray) -> np.ndarray:
+        boxes = find(image)
+        return np.column_stack([boxes.labels, boxes.scores, boxes.boxes])
 
-    Returns:
-        images, skipped, boxes, file and output, as `detection.prediction.predict`.
-    """
-    places = output_names(pictures, output, f".{drawing or 'png'}")
-    skipped: list[Skipped] = []
-
-    def work(number):
-        with stage("decode"):
-            picture = read_picture(pictures[number])
-        found = find(np.asarray(picture))
-        boxes = np.column_stack([found.labels, found.scores, found.boxes])
-        drawn = writer.draw(picture, boxes, places[number]) if drawing else writer.count(boxes)
-        return writer.rows(image_ids[number], pictures[number], boxes), drawn
-
-    found = in_threads(work, range(len(pictures)), len(pictures), threads, pictures.__getitem__, skipped)
-    return write_boxes(found, skipped, output, drawing)
+    return found
 
 
-def _find_labels(find, pictures, writer, output, drawing, threads):
-    """The same for a segmentation model."""
-    output = Path(output)
-    places = output_names(pictures, output, f".{drawing or 'png'}")
-    labels_of = [output / "labels" / place.relative_to(output).with_suffix(".png") for place in places]
-    check_free(labels_of, pictures)
-    skipped: list[Skipped] = []
+def labels_of(find: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that returns `Pixels` or labels, as one that returns labels, uint8 (H, W)."""
 
-    def work(number):
-        with stage("decode"):
-            picture = read_picture(pictures[number])
-        found = find(np.asarray(picture))
-        labels = np.asarray(getattr(found, "labels", found)).astype(np.uint8)
-        if drawing:
-            writer.draw(picture, labels, places[number])
-        save_labels(labels, writer.colours, labels_of[number])
-        return writer.row(pictures[number], labels)
+    def found(image: np.ndarray) -> np.ndarray:
+        pixels = find(image)
+        return np.asarray(getattr(pixels, "labels", pixels)).astype(np.uint8)
 
-    file = output / "predictions.json"
-    with prediction_file(file) as rows:
-        for row in in_threads(work, range(len(pictures)), len(pictures), threads, pictures.__getitem__, skipped):
-            rows.add(row)
-        if not rows.rows:
-            raise none_usable(skipped, "used")
-    return {
-        "images": rows.rows, "skipped": skipped, "file": str(file), "output": str(output),
-        "labels": str(output / "labels"), "submission": None,
-    }  # fmt: skip
+    return found
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:

@@ -1,10 +1,11 @@
-"""What every prediction does alike: finding the pictures, naming the skipped ones, writing predictions.json."""
+"""What every prediction does alike: finding the pictures, naming the skipped ones, working in threads, drawings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +13,14 @@ from PIL.Image import Image
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..pictures.finding import find_images
+from ..pictures import video
+from ..pictures.finding import find_inputs, is_live
 from ..pictures.reading import read_picture, turn_of
 from ..system.ahead import ahead
 from ..system.files import atomic_path, check_writable
 from ..system.memory import keep_freed
+from .extras import Extras
+from .journal import Journal, key_of, stamp_of
 
 #: (path, why it was left out)
 Skipped = tuple[Path, str]
@@ -27,11 +31,81 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def pictures_to_predict(paths: Iterable[str], output: str | Path) -> list[Path]:
-    """The pictures to predict on, of which one at least can be read. So a wrong path costs no time.
+@dataclass
+class Run:
+    """One prediction: what it reads, where it writes, and what it does besides.
+
+    Attributes:
+        pictures, videos: as `inputs_to_predict` finds them.
+        output: the folder for the results.
+        drawing: one of `DRAWINGS`, or None for no drawing.
+        extras: what is done besides.
+        key: of `journal.key_of`: what the results depend on. `know` sets it.
+        skipped: (path, reason) of what was left out, filled meanwhile.
+    """
+
+    pictures: list[Path]
+    videos: list[str]
+    output: Path
+    drawing: str | None
+    extras: Extras
+    key: str = ""
+    skipped: list[Skipped] = field(default_factory=list)
+    _parts: list[Path] = field(default_factory=list)
+
+    def know(self, **facts: Any) -> None:
+        """Makes the key of these facts: the model, its settings, its engine."""
+        options = {"drawing": self.drawing, **self.extras.facts()}
+        self.key = key_of(**facts, options=options)
+
+    @property
+    def ending(self) -> str:
+        """Of the files that are named after a picture, also where none is drawn."""
+        return f".{self.drawing or 'png'}"
+
+    @contextmanager
+    def journal(self, file: Path | None = None, source: str = "") -> Iterator[Journal]:
+        """Yields the journal of the pictures, which becomes predictions.json, or of a video, which becomes `file`.
+
+        What it writes stays until `end`, so that a run of many videos does none of them again.
+        """
+        if file is None:
+            key = key_of(run=self.key, pictures=[str(path) for path in self.pictures])
+            found = Journal(self.output / "predictions.json", key, lambda number: stamp_of(self.pictures[number]))
+        else:
+            key = key_of(run=self.key, video=source, stamp=stamp_of(source))
+            found = Journal(file, key, what=f"frames of {source}")
+        self._parts.append(found.part)
+        try:
+            yield found
+        finally:
+            found.close()
+
+    def end(self) -> None:
+        """All is done: the journals go."""
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+
+    def result(self, images: int = 0, **more: Any) -> dict[str, Any]:
+        """What `predict` returns of the pictures."""
+        file = str(self.output / "predictions.json") if self.pictures else None
+        common = {"images": images, "skipped": self.skipped, "file": file, "output": str(self.output)}
+        return {**common, "drawing": self.drawing, "videos": [], **more}
+
+
+def begin(paths: Iterable[str], output: str | Path, drawing: str | None, extras: Extras | None, task: str) -> Run:
+    """The run that the arguments of a `predict` describe. UserError as `inputs_to_predict`; drawing; extras."""
+    check_drawing(drawing)
+    extras = extras or Extras()
+    extras.check(task)
+    return Run(*inputs_to_predict(paths, output), Path(output), drawing, extras)
+
+
+def inputs_to_predict(paths: Iterable[str], output: str | Path) -> tuple[list[Path], list[str]]:
+    """The pictures and videos to predict on, of which one at least can be read. So a wrong path costs no time.
 
     Args:
-        paths: files, folders (with their sub-folders) and glob patterns.
+        paths: files, folders (with their sub-folders), glob patterns, and cameras; see `pictures.finding.find_inputs`.
         output: the folder for the results; created where it is missing.
 
     Raises:
@@ -39,18 +113,27 @@ def pictures_to_predict(paths: Iterable[str], output: str | Path) -> list[Path]:
     """
     check_writable(output)
     keep_freed()
-    pictures, skipped = find_images(paths), []
-    for path in pictures:
+    pictures, videos = find_inputs(paths)
+    skipped: list[Skipped] = []
+    sources: list[Path | str] = [*pictures, *videos]
+    for source in sources:
         try:
-            read_picture(path)
+            _try(source)
         except UserError as error:
-            skipped.append((path, reason_of(error, path)))
+            skipped.append((Path(source), reason_of(error, source)))
         else:
-            return pictures
+            return pictures, videos
     raise none_usable(skipped, "read")
 
 
-def reason_of(error: Exception, path: Path) -> str:
+def _try(source):
+    if isinstance(source, Path):
+        read_picture(source)
+    elif not is_live(source):
+        video.first_frame(source)
+
+
+def reason_of(error: Exception, path: str | Path) -> str:
     """What an error says of a picture, without its name."""
     return str(error).removeprefix(f"{path}: ")
 
@@ -68,6 +151,7 @@ def in_threads(
     threads: int,
     path_of: Callable[[Item], Path],
     skipped: list[Skipped],
+    done: int = 0,
 ) -> Iterator[Result]:
     """Yields work(item) for a stream of items, in order, worked on in threads, with a progress bar.
 
@@ -78,6 +162,7 @@ def in_threads(
         threads: at least 1. Up to three results a thread wait to be taken.
         path_of: item -> its picture.
         skipped: (path, reason) of the pictures that are left out are added.
+        done: how many an earlier run has done, for the progress bar.
     """
 
     def turn(item):
@@ -85,7 +170,7 @@ def in_threads(
             return work(item)
 
     finished = ahead(turn, items, threads, 3 * threads)
-    for item, future in tqdm(finished, total=total, desc="predicting", unit="picture"):
+    for item, future in tqdm(finished, total=total + done, initial=done, desc="predicting", unit="picture"):
         try:
             result = future.result()
         except UserError as error:
@@ -100,38 +185,11 @@ def none_usable(skipped: list[Skipped], verb: str) -> UserError:
     return UserError(f"none of the {len(skipped)} pictures can be {verb} ({names})")
 
 
-class PredictionFile:
-    """predictions.json while it is written: a JSON list with one row in each line."""
-
-    def __init__(self, stream: Any):
-        self._stream, self.rows = stream, 0
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Writes one row; nothing is kept in memory."""
-        text = json.dumps(row, ensure_ascii=False)
-        self._stream.write(("[\n" if self.rows == 0 else ",\n") + text)
-        self.rows += 1
-
-    def end(self) -> None:
-        """Closes the list."""
-        self._stream.write("\n]\n" if self.rows else "[]\n")
-
-
-@contextmanager
-def prediction_file(file: str | Path) -> Iterator[PredictionFile]:
-    """Yields a `PredictionFile`. The file appears when the block ends, whole or not at all."""
-    # a file name that is not UTF-8 becomes JSON escapes
-    with atomic_path(file) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as stream:
-        rows = PredictionFile(stream)
-        yield rows
-        rows.end()
-
-
 class Rows(Sequence):
     """The rows of a predictions.json. They are read when they are asked for, so that memory holds none.
 
     Args:
-        file: written with `prediction_file`.
+        file: written by a `journal.Journal`.
         count: how many rows it has.
     """
 

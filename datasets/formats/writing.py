@@ -42,7 +42,7 @@ class Output:
         if self.pictures == "none":
             return str(source.resolve())
         parts = [p for p in PurePosixPath(picture.name.replace("\\", "/")).parts if p not in ("/", "..", ".")]
-        parts = [p for p in parts[:-1] if p not in ("images", PurePosixPath(below).name)] + [source.name]
+        parts = [p for p in parts[:-1] if p not in ("images", PurePosixPath(below).name)] + parts[-1:]
         name = PurePosixPath(below, *parts).as_posix()
         stem = os.path.splitext(name)[0].casefold()
         if self.taken.setdefault(stem, source) != source:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
+from PIL import Image
 
 from ...deploy.cards import check_files, read_card
 from ...engines import open_exported
 from ...engines.formats import PARAMETERS, exported_model, format_of, program_file
 from ...engines.program import open_program
 from ...errors import UserError
-from ...pictures.finding import find_images
+from ...pictures.drawing import draw_lines
+from ...pictures.finding import find_inputs
 from ...pictures.reading import read_picture
+from ...pictures.video import Frame
 from ...system.files import check_writable
 from ...system.memory import keep_freed
 from ...system.processors import available_cpus
 from ...system.timings import stage
 from ..evaluation import on_engine
-from ..prediction import Rows, in_threads, none_usable, prediction_file
+from ..extras import Extras
+from ..journal import stamp_of
+from ..prediction import Rows, Run, in_threads, none_usable
+from ..videos import FrameWork, describe_videos, predict_videos
 from .data import network_input
 from .job import Job
-from .weights import load_trained
+from .weights import find_trained, load_trained
 
 BATCH_SIZE = 32
 
@@ -37,8 +44,13 @@ def predict(
     weights: str | Path | None = None,
     engine: Mapping[str, Any] | None = None,
     top: int = 5,
+    drawing: str | None = "jpg",
+    extras: Extras | None = None,
 ) -> dict[str, Any]:
-    """Predicts on pictures with a trained network and writes OUTPUT/predictions.json.
+    """Predicts on pictures and videos with a trained network and writes OUTPUT/predictions.json.
+
+    Of a video it writes NAME.jsonl, with file_name, frame, time (s), width, height and top of each frame, and NAME.mp4,
+    with the classes written on the frames.
 
     Args:
         job: from `classification.config.load`.
@@ -47,15 +59,19 @@ def predict(
         weights: as in `classification.weights.load_trained`.
         engine: options of `engines.open_network`; the network then runs on that engine.
         top: how many classes are named for each picture, the best first.
+        drawing: None draws no videos. Pictures are not drawn.
+        extras: as in `detection.prediction.predict`.
 
     Returns:
         pictures (sequence of {file_name, width, height, top: list of {class (number), name, score (0..1)}}, read from
-        the file), images (their number), skipped (list of (path, reason)), file (predictions.json).
+        the file), images (their number), skipped (list of (path, reason)), file (predictions.json), videos (see
+        `videos.predict_videos`).
 
     Raises:
         UserError: no picture is found or none can be read; output cannot be written to; weights do not fit; top.
     """
-    found = _pictures(paths, output, top, job.num_classes)
+    run, path = _begin(paths, output, top, job.num_classes, drawing, extras), find_trained(job, weights)
+    run.know(model=[str(path), stamp_of(path)], settings=job, engine=engine, top=top)
     trained = load_trained(job, weights)
     model = trained.model
     if engine is not None:
@@ -66,7 +82,7 @@ def predict(
         with paddle.no_grad():
             return model(paddle.to_tensor(images)).numpy()
 
-    return _predict(forward, found, output, trained.preprocessing, trained.classes, top)
+    return _predict(forward, run, trained.preprocessing, trained.classes, top)
 
 
 def predict_exported(
@@ -75,12 +91,14 @@ def predict_exported(
     output: str | Path,
     engine: Mapping[str, Any] | None = None,
     top: int = 5,
+    drawing: str | None = "jpg",
+    extras: Extras | None = None,
 ) -> dict[str, Any]:
     """As `predict`, with a model that `densebone export` wrote and nothing but its card.
 
     Args:
         folder: holds the model and model_card.json.
-        paths, output, top: see `predict`.
+        paths, output, top, drawing, extras: see `predict`.
         engine: engine, precision and threads as in `engines.open_exported`. "auto" takes the first of OpenVINO's, ONNX
             and Paddle's files that is there. None runs Paddle's file without oneDNN.
 
@@ -91,13 +109,12 @@ def predict_exported(
     if card["classes"] is None:
         raise UserError(f"{folder} holds {card['name']}, which is no classifier; its card names no classes")
     program = _program(Path(folder), engine, card)
-    found = _pictures(paths, output, top, len(card["classes"]))
+    run = _begin(paths, output, top, len(card["classes"]), drawing, extras)
+    run.know(model=[str(folder), card], engine=engine, top=top)
     batch_size = None if card["input_shape"][0] == -1 else card["input_shape"][0]
     if batch_size not in (None, 1):
         raise UserError(f"{folder} takes batches of {batch_size} pictures; export it for any number, or for one")
-    return _predict(
-        lambda images: program(images)[0], found, output, card["preprocessing"], card["classes"], top, batch_size
-    )
+    return _predict(lambda images: program(images)[0], run, card["preprocessing"], card["classes"], top, batch_size)
 
 
 def describe(result: Mapping[str, Any]) -> Iterator[str]:
@@ -106,7 +123,9 @@ def describe(result: Mapping[str, Any]) -> Iterator[str]:
         yield picture["file_name"]
         for row in picture["top"]:
             yield f"  {100 * row['score']:6.2f} %  {row['name']}"
-    yield f"{result['images']} pictures, in {result['file']}"
+    if result["images"]:
+        yield f"{result['images']} pictures, in {result['file']}"
+    yield from describe_videos(result["videos"])
 
 
 def _program(
@@ -139,46 +158,84 @@ def _small(file):
     return file.replace("model", "model_int8", 1)
 
 
-def _pictures(paths, output, top, classes):
-    """The paths of the pictures, after a check of the arguments."""
+def _begin(paths, output, top, classes, drawing, extras):
+    """The run, after a check of the arguments."""
     if type(top) is not int or top < 1:
         raise UserError(f"top is {top!r}; give how many classes are to be named, from 1 to {classes}")
-    found = find_images(paths)
+    extras = extras or Extras()
+    extras.check("classification")
+    run = Run(*find_inputs(paths), Path(output), drawing, extras)
     check_writable(output)
-    return found
-
-
-def _predict(forward, paths, output, preprocessing, classes, top, batch_size=None):
-    skipped, file = [], Path(output) / "predictions.json"
-    batch_size = batch_size or (BATCH_SIZE if preprocessing.input_size else 1)
     keep_freed()
-    with prediction_file(file) as rows:
-        for batch in _batches(paths, batch_size, preprocessing, skipped):
-            with stage("network"):
-                logits = forward(np.stack([image for _, _, image in batch]))
-            if logits.shape[1:] != (len(classes),) or not np.isfinite(logits).all():
-                raise UserError(
-                    f"the network returns {list(logits.shape)} values, not all finite, or not one for each of the "
-                    f"{len(classes)} classes; these weights cannot be used"
-                )
-            for (path, size, _), row in zip(batch, best(logits, classes, top)):
-                rows.add({"file_name": str(path), "width": size[1], "height": size[0], "top": row})
-        if not rows.rows:
-            raise none_usable(skipped, "read")
-    return {"pictures": Rows(file, rows.rows), "images": rows.rows, "skipped": skipped, "file": str(file)}
+    return run
 
 
-def _batches(paths, batch_size, preprocessing, skipped):
-    """Yields lists of (path, (height, width), input). Unreadable pictures go to `skipped` as (path, reason)."""
+def _predict(forward, run, preprocessing, classes, top, batch_size=None):
+    batch_size = batch_size or (BATCH_SIZE if preprocessing.input_size else 1)
+
+    def find(images):
+        with stage("network"):
+            logits = forward(np.stack(images))
+        if logits.shape[1:] != (len(classes),) or not np.isfinite(logits).all():
+            raise UserError(
+                f"the network returns {list(logits.shape)} values, not all finite, or not one for each of the "
+                f"{len(classes)} classes; these weights cannot be used"
+            )
+        return best(logits, classes, top)
+
+    result = run.result(pictures=[])
+    if run.pictures:
+        with run.journal() as rows:
+            for batch in _batches(run, rows, batch_size, preprocessing):
+                tops = find([image for _, _, image in batch])
+                rows.add([_entry(run, *one, row) for one, row in zip(batch, tops)])
+            if not rows.images:
+                raise none_usable(run.skipped, "read")
+            rows.finish()
+            result = run.result(rows.images, pictures=Rows(rows.file, rows.images))
+    if run.videos:
+        result["videos"] = predict_videos(run, _frame_work(find, preprocessing))
+        if not result["images"] and not result["videos"]:
+            raise none_usable(run.skipped, "read")
+    run.end()
+    return result
+
+
+def _entry(run, number, size, _, row):
+    found = {"file_name": str(run.pictures[number]), "width": size[1], "height": size[0], "top": row}
+    return number, [found], 0
+
+
+def _frame_work(find, preprocessing):
+    turn = threading.Lock()
+
+    def work(frame: Frame, place: Path) -> dict[str, Any]:
+        with stage("prepare"):
+            image = network_input(Image.fromarray(frame.image), preprocessing)
+        height, width = frame.image.shape[:2]
+        with turn:
+            return {"width": width, "height": height, "top": find([image])[0]}
+
+    def draw(frame: Frame, found: Mapping[str, Any], place: Path) -> np.ndarray:
+        lines = [f"{row['name']} {row['score']:.2f}" for row in found["top"]]
+        return np.asarray(draw_lines(frame.image, lines))
+
+    return FrameWork(work, draw, lambda found: 0, 2)
+
+
+def _batches(run, rows, batch_size, preprocessing):
+    """Yields lists of (number, (height, width), input). Unreadable pictures go to the run's `skipped`."""
     batch = []
 
-    def prepared(path):
+    def prepared(number):
         with stage("decode"):
-            picture = read_picture(path, min_side=1)
+            picture = read_picture(run.pictures[number], min_side=1)
         with stage("prepare"):
-            return path, picture.size[::-1], network_input(picture, preprocessing)
+            return number, picture.size[::-1], network_input(picture, preprocessing)
 
-    for one in in_threads(prepared, paths, len(paths), min(4, available_cpus()), lambda path: path, skipped):
+    left = [number for number in range(len(run.pictures)) if number not in rows]
+    path_of, threads = run.pictures.__getitem__, min(4, available_cpus())
+    for one in in_threads(prepared, left, len(left), threads, path_of, run.skipped, rows.images):
         batch.append(one)
         if len(batch) == batch_size:
             yield batch

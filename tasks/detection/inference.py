@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,25 +20,30 @@ from ..prediction import Skipped
 
 
 def detections(
-    trainer: Any, pictures: Sequence[Path], skipped: list[Skipped] | None = None
+    trainer: Any, pictures: Sequence[Path], skipped: list[Skipped] | None = None, done: Container[int] = ()
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (position in `pictures`, boxes (M, 6): class, score, x1, y1, x2, y2 in pixels) for each picture.
 
     A thread prepares the next batch while the detector works. A picture that cannot be read any more goes to `skipped`,
-    or is an error without it.
+    or is an error without it. Batches of which all pictures are `done` are passed over.
     """
     trainer.model.eval()
     reader = create("TestReader")
-    numbers = range(0, len(pictures), reader.batch_size)
+    step = reader.batch_size
+    numbers = [
+        start
+        for start in range(0, len(pictures), step)
+        if any(number not in done for number in range(start, min(start + step, len(pictures))))
+    ]
     with paddle.no_grad(), ThreadPoolExecutor(1) as thread:
 
         def prepare(start):
-            return thread.submit(prepare_batch, reader, pictures, range(start, start + reader.batch_size))
+            return thread.submit(prepare_batch, reader, pictures, range(start, start + step))
 
-        prepared = prepare(0)
-        for start in numbers:
+        prepared = prepare(numbers[0] if numbers else len(pictures))
+        for place, _ in enumerate(numbers, 1):
             batch, faults = prepared.result()
-            prepared = prepare(start + reader.batch_size)
+            prepared = prepare(numbers[place] if place < len(numbers) else len(pictures))
             if faults and skipped is None:
                 raise UserError(f"{faults[0][0]}: {faults[0][1]}")
             if skipped is not None:
@@ -50,13 +55,13 @@ def detections(
 
 
 def prepare_batch(
-    reader: Any, pictures: Sequence[Path], numbers: Iterable[int]
+    reader: Any, pictures: Sequence[Path | np.ndarray], numbers: Iterable[int]
 ) -> tuple[dict[str, Any] | None, list[Skipped]]:
     """The batch of some pictures, as a reader of PaddleDetection prepares it, and those that could not be read.
 
     Args:
         reader: `create("TestReader")`. Its own loader has a thread, and waits for ever once that has died.
-        pictures: the files.
+        pictures: the files, or decoded pictures, uint8 (H, W, 3) in RGB.
         numbers: places in `pictures`; those past its end are passed over. They become im_id.
 
     Returns:
@@ -70,19 +75,26 @@ def prepare_batch(
             with stage("decode and prepare"):
                 samples.append(reader._sample_transforms(record(number, pictures[number])))
         except Exception as error:  # a transform of PaddleDetection may raise anything
-            reason = str(error).removeprefix(f"{pictures[number]}: ")
-            faults.append((pictures[number], " ".join(reason.split()) or type(error).__name__))
+            given = pictures[number]
+            path = Path("") if isinstance(given, np.ndarray) else Path(given)
+            reason = str(error).removeprefix(f"{path}: ")
+            faults.append((path, " ".join(reason.split()) or type(error).__name__))
     if not samples:
         return None, faults
     batch = reader._batch_transforms(samples)
     return {k: paddle.to_tensor(v) if isinstance(v, np.ndarray) else v for k, v in batch.items()}, faults
 
 
-def record(number: int, path: str | Path) -> dict[str, Any]:
+def record(number: int, path: str | Path | np.ndarray) -> dict[str, Any]:
     """What PaddleDetection's transforms need of a picture.
 
-    A picture that OpenCV cannot read, told by its content, is handed over as PNG bytes: a GIF or an animation.
+    A picture that OpenCV cannot read, told by its content, is handed over as PNG bytes: a GIF or an animation. One that
+    is decoded is handed over as a BMP, whose pixels are not packed.
     """
+    if isinstance(path, np.ndarray):
+        stream = io.BytesIO()
+        Image.fromarray(path).save(stream, "bmp")
+        return {"im_id": np.array([number]), "im_file": "", "curr_iter": number, "image": stream.getvalue()}
     entry: dict[str, Any] = {"im_id": np.array([number]), "im_file": str(path), "curr_iter": number}
     if not opencv_reads(path):
         stream = io.BytesIO()

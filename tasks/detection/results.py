@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 from PIL.Image import Image
 
 from ...pictures.drawing import class_colours, draw_boxes
+from ...pictures.finding import folder_name
 from ...system.timings import stage
-from ..prediction import Skipped, none_usable, prediction_file, save_drawing
+from ..prediction import save_drawing
+from ..videos import describe_videos
 
 
 class BoxWriter:
@@ -29,24 +32,26 @@ class BoxWriter:
 
     def draw(self, picture: Image, boxes: np.ndarray, place: Path) -> int:
         """Writes a picture with its boxes (M, 6): class, score, left, top, right, bottom; returns how many it draws."""
-        shown = boxes[boxes[:, 1] >= self.threshold]
-        titles = [self.names[int(label)] for label in shown[:, 0]]
         with stage("draw"):
-            drawn = draw_boxes(picture, shown[:, 2:], titles, shown[:, 1], self.colours)
+            drawn = self.drawn(picture, boxes)
         with stage("write"):
             save_drawing(drawn, place)
-        return len(shown)
+        return self.count(boxes)
+
+    def drawn(self, picture: Image | np.ndarray, boxes: np.ndarray) -> Image:
+        """A copy of a picture with those of its boxes that have the score."""
+        shown = boxes[boxes[:, 1] >= self.threshold]
+        titles = [self.names[int(label)] for label in shown[:, 0]]
+        return draw_boxes(picture, shown[:, 2:], titles, shown[:, 1], self.colours)
 
     def count(self, boxes: np.ndarray) -> int:
         """How many boxes `draw` would draw."""
         return int((boxes[:, 1] >= self.threshold).sum())
 
-    def rows(self, image_id: int, path: Path, boxes: np.ndarray) -> list[dict[str, Any]]:
-        """Every box as COCO's results format has it, with the names of file and class."""
+    def objects(self, boxes: np.ndarray) -> list[dict[str, Any]]:
+        """Every box as COCO's results format has it, with the name of its class."""
         return [
             {
-                "image_id": image_id,
-                "file_name": str(path),
                 "category_id": self.numbers[int(label)],
                 "category": self.names[int(label)],
                 "bbox": [round(v, 3) for v in (left, top, right - left, bottom - top)],
@@ -55,41 +60,37 @@ class BoxWriter:
             for label, score, left, top, right, bottom in boxes.tolist()
         ]
 
+    def boxes(self, objects: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """The boxes (M, 6) of what `objects` returned."""
+        rows = [
+            [self.names.index(one["category"]), one["score"], x, y, x + width, y + height]
+            for one in objects
+            for x, y, width, height in [one["bbox"]]
+        ]
+        return np.array(rows, np.float64).reshape(-1, 6)
 
-def write_boxes(
-    found: Iterable[tuple[list[dict[str, Any]], int]],
-    skipped: list[Skipped],
-    output: str | Path,
-    drawing: str | None,
-) -> dict[str, Any]:
-    """Writes OUTPUT/predictions.json while pictures are predicted on.
+    def save_crops(self, picture: Image, boxes: np.ndarray, output: Path, place: Path) -> None:
+        """Writes what is in the boxes that `draw` draws as OUTPUT/crops/CLASS/NAME-N.jpg; NAME is that of `place`."""
+        for number, (label, _, *corners) in enumerate(boxes[boxes[:, 1] >= self.threshold].tolist(), 1):
+            left, top = (max(0, math.floor(value)) for value in corners[:2])
+            right, bottom = (min(side, math.ceil(value)) for side, value in zip(picture.size, corners[2:]))
+            if left < right and top < bottom:
+                below = place.relative_to(output)
+                folder = output / "crops" / folder_name(self.names[int(label)]) / below.parent
+                save_drawing(picture.crop((left, top, right, bottom)), folder / f"{below.stem}-{number}.jpg")
 
-    Args:
-        found: for each picture its rows, and how many of its boxes are drawn.
-        skipped: the pictures that were left out, filled meanwhile.
-        output: the folder.
-        drawing: the kind of the drawn pictures, or None.
-
-    Returns:
-        images, skipped, boxes, file, output and drawing, as `detection.prediction.predict`.
-
-    Raises:
-        UserError: no picture is left.
-    """
-    file, drawn, images = Path(output) / "predictions.json", 0, 0
-    with prediction_file(file) as rows:
-        for boxes, count in found:
-            for row in boxes:
-                rows.add(row)
-            drawn += count
-            images += 1
-        if not images:
-            raise none_usable(skipped, "read")
-    result = {"images": images, "skipped": skipped, "boxes": drawn}
-    return {**result, "file": str(file), "output": str(output), "drawing": drawing}
+    def rows(self, image_id: Any, path: Path, boxes: np.ndarray) -> list[dict[str, Any]]:
+        """The rows of a picture in predictions.json."""
+        return [{"image_id": image_id, "file_name": str(path), **one} for one in self.objects(boxes)]
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:
-    """The lines that the command prints of a result of `write_boxes`."""
+    """The lines that the command prints of a result of `detection.prediction.predict`."""
     drawn = f"drawn, in {result['output']}" if result["drawing"] else "from the threshold on"
-    return [f"{result['images']} pictures, {result['boxes']} boxes {drawn}; all boxes in {result['file']}"]
+    pictures = f"{result['images']} pictures, {result['boxes']} boxes {drawn}; all boxes in {result['file']}"
+    annotations = f"annotations from the threshold on: {result.get('annotations')}"
+    return [
+        *([pictures] if result["images"] else []),
+        *describe_videos(result["videos"], "boxes"),
+        *([annotations] if result.get("annotations") else []),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,30 +16,21 @@ from PIL import Image
 
 from ...datasets.cityscapes import CLASS_NAMES, ID_OF_TRAIN_ID
 from ...errors import UserError
-from ...pictures.finding import check_free, output_names
 from ...pictures.reading import read_picture, turn_of
 from ...system.ahead import ahead
 from ...system.timings import stage
 from ..evaluation import on_engine
-from ..prediction import (
-    Skipped,
-    check_drawing,
-    in_threads,
-    none_usable,
-    pictures_to_predict,
-    prediction_file,
-    reason_of,
-    save_png,
-)
+from ..extras import Extras
+from ..journal import stamp_of
+from ..prediction import begin, in_threads, reason_of, save_png
 from .data import class_names, in_own_values, mapping_of, palette
 from .evaluation import inference_settings
+from .finding import LABELS, SUBMISSION, Labels, end, find_all, finish, places_of, write_rows
 from .job import Job
 from .results import LabelWriter, describe, save_labels
-from .weights import load_trained
+from .weights import find_trained, load_trained
 
 __all__ = ["describe", "predict"]
-
-_LABELS, _SUBMISSION = "labels", "submission"
 
 
 def predict(
@@ -51,16 +43,19 @@ def predict(
     opacity: float = 0.5,
     city_ids: bool = False,
     drawing: str | None = "jpg",
+    extras: Extras | None = None,
 ) -> dict[str, Any]:
-    """Predicts on pictures and writes, below `output`:
+    """Predicts on pictures and videos, and writes, below `output`:
 
     - NAME.jpg: the picture with the classes' colours over it and a legend below;
     - labels/NAME.png: class numbers, an 8-bit PNG with a palette; with a label_map its values or colours;
     - submission/NAME_pred_labelIds.png with `city_ids`: Cityscapes' ids, for its evaluation server;
-    - predictions.json: a list of {file_name, width, height, classes: {name: share of the pixels}}.
+    - predictions.json: a list of {file_name, width, height, classes: {name: share of the pixels}};
+    - for each video NAME.mp4, labels/NAME/NUMBER.png and NAME.jsonl: of each frame file_name, frame, time (s), width,
+      height, classes. Frames have class numbers.
 
     Args:
-        job, paths, output: as in `detection.prediction.predict`.
+        job, paths, output, extras: as in `detection.prediction.predict`.
         weights: as in `segmentation.weights.load_trained`.
         engine: options of `engines.open_network`; the model then runs on that engine.
         test_config: as in `segmentation.evaluation.inference_settings`.
@@ -70,37 +65,43 @@ def predict(
 
     Returns:
         images (their number), skipped (list of (path, reason)), file (predictions.json), output, labels and submission
-        (folders; submission is None without `city_ids`).
+        (folders; submission is None without `city_ids`), videos (see `videos.predict_videos`).
 
     Raises:
         UserError: no usable picture; output cannot be written to or is where the pictures are; weights do not fit;
             opacity or test_config; the job's classes are not Cityscapes', or more than 256.
     """
     _check(job, opacity, city_ids)
-    settings, output = inference_settings(job, test_config), Path(output)
-    check_drawing(drawing)
-    pictures = pictures_to_predict(paths, output)
-    skipped: list[Skipped] = []
-    places, file = _places(pictures, output, f".{drawing or 'png'}"), output / "predictions.json"
+    settings = inference_settings(job, test_config)
+    run = begin(paths, output, drawing, extras, "segmentation")
+    places, path = places_of(run), find_trained(job, weights)
+    run.know(model=[str(path), stamp_of(path)], settings=job.dic, engine=engine, test_config=settings,
+             opacity=opacity, city_ids=city_ids)  # fmt: skip
     model = _open_model(job, weights, engine)
     writer = LabelWriter(class_names(job), palette(job), opacity, job.ignore_index)
 
-    def finish(item):
-        number, picture, labels = item
-        if drawing:
-            writer.draw(picture, labels, output / places[number])
-        _write_labels(labels, job, writer.colours, output, places[number].with_suffix(".png"), city_ids)
-        return writer.row(pictures[number], labels)
+    def save(labels, place):
+        _write_labels(labels, job, writer.colours, run.output, place, city_ids)
 
-    found = _labels_of_all(model, job, pictures, settings, skipped)
-    with prediction_file(file) as rows:
-        for row in in_threads(finish, found, len(pictures), 2, lambda item: pictures[item[0]], skipped):
-            rows.add(row)
-        if not rows.rows:
-            raise none_usable(skipped, "used")
-    result = {"images": rows.rows, "skipped": skipped, "file": str(file), "output": str(output)}
-    submission = str(output / _SUBMISSION) if city_ids else None
-    return {**result, "labels": str(output / _LABELS), "submission": submission}
+    def find(image):
+        data = prepare(job, image)
+        with turn:
+            return _infer(model, data, image.shape[:2], settings)
+
+    def work(item):
+        number, picture, labels = item
+        return finish(run, written, places, number, picture, labels)
+
+    def found(rows):
+        numbers = [number for number in range(len(run.pictures)) if number not in rows]
+        every = _labels_of_all(model, job, run, numbers, settings)
+        path_of = lambda item: run.pictures[item[0]]  # noqa: E731
+        return in_threads(work, every, len(numbers), 2, path_of, run.skipped, rows.images)
+
+    turn, written = threading.Lock(), Labels(writer, save, city_ids)
+    if run.extras.tile:
+        return find_all(find, run, written, 2)
+    return end(find, run, written, 2, write_rows(found, run, written))
 
 
 def _open_model(job, weights, engine):
@@ -110,22 +111,24 @@ def _open_model(job, weights, engine):
     return model if engine is None else on_engine(model, engine)
 
 
-def _labels_of_all(model, job, pictures, settings, skipped):
-    """Yields (place in `pictures`, picture, labels (H, W)). Other threads read and prepare what comes next."""
+def _labels_of_all(model, job, run, numbers, settings):
+    """Yields (number of a picture, picture, labels (H, W)). Other threads read and prepare what comes next."""
 
-    def read(path):
+    def read(number):
+        path = run.pictures[number]
         with turn_of(path):
             with stage("decode"):
                 picture = read_picture(path)
             with stage("prepare"):
                 return picture, prepare(job, np.asarray(picture))
 
-    for number, (path, future) in enumerate(ahead(read, pictures, 2, 4)):
+    for number, future in ahead(read, numbers, 2, 4):
+        path = run.pictures[number]
         try:
             picture, data = future.result()
             yield number, picture, _infer(model, data, picture.size[::-1], settings)
         except UserError as error:  # too small for this network; other pictures may not be
-            skipped.append((path, reason_of(error, path)))
+            run.skipped.append((path, reason_of(error, path)))
 
 
 def labels_of(model: Any, job: Job, image: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
@@ -216,15 +219,6 @@ def _check(job, opacity, city_ids):
         )
 
 
-def _places(pictures, output, ending):
-    """Where below `output` each picture's files go. A folder called "labels" or "submission" gets an underscore."""
-    places = [name.relative_to(output) for name in output_names(pictures, output, ending)]
-    ours = (_LABELS, _SUBMISSION)
-    places = [Path(f"{p.parts[0]}_", *p.parts[1:]) if p.parts[0] in ours else p for p in places]
-    check_free((output / _LABELS / place.with_suffix(".png") for place in places), pictures)
-    return places
-
-
 def _write_labels(labels, job, colours, output, place, city_ids):
     """Writes the classes of a picture as the user's labels have them, and Cityscapes' ids where they are asked for."""
     own = in_own_values(job, labels)
@@ -235,8 +229,8 @@ def _write_labels(labels, job, colours, output, place, city_ids):
                 : job.num_classes
             ]
             colours = changed
-        save_labels(own, colours, output / _LABELS / place)
+        save_labels(own, colours, output / LABELS / place)
     else:
-        save_png(Image.fromarray(own), output / _LABELS / place)
+        save_png(Image.fromarray(own), output / LABELS / place)
     if city_ids:
-        save_png(Image.fromarray(ID_OF_TRAIN_ID[labels]), output / _SUBMISSION / submission_name(place))
+        save_png(Image.fromarray(ID_OF_TRAIN_ID[labels]), output / SUBMISSION / submission_name(place))

@@ -12,6 +12,7 @@ from PIL import Image
 from ...pictures.drawing import draw_labels
 from ...system.timings import stage
 from ..prediction import save_drawing, save_png
+from ..videos import describe_videos
 
 
 class LabelWriter:
@@ -30,9 +31,14 @@ class LabelWriter:
     def draw(self, picture: Any, labels: np.ndarray, place: Path) -> None:
         """Writes a picture with the colours of its classes (H, W) over it, and a legend."""
         with stage("draw"):
-            drawn = draw_labels(picture, labels, self.names, self.colours, self.opacity, self.ignore_index)
+            drawn = self.drawn(picture, labels)
         with stage("write"):
             save_drawing(drawn, place)
+
+    def drawn(self, picture: Any, labels: np.ndarray, every: bool = False) -> Image.Image:
+        """A copy of a picture with the colours of its classes over it, and a legend of them, or of every class."""
+        listed = range(len(self.names)) if every else None
+        return draw_labels(picture, labels, self.names, self.colours, self.opacity, self.ignore_index, listed)
 
     def row(self, path: Path, labels: np.ndarray) -> dict[str, Any]:
         """The row of a picture in predictions.json: its size, and the share of the pixels for each class there is."""
@@ -52,4 +58,5 @@ def save_labels(labels: np.ndarray, colours: np.ndarray, place: Path) -> None:
 def describe(result: Mapping[str, Any]) -> list[str]:
     """The lines that the command prints of a result of a prediction."""
     server = f"; for the server: {result['submission']}" if result["submission"] else ""
-    return [f"{result['images']} pictures in {result['output']}, the classes' numbers in {result['labels']}{server}"]
+    pictures = f"{result['images']} pictures in {result['output']}, the classes' numbers in {result['labels']}{server}"
+    return [*([pictures] if result["images"] else []), *describe_videos(result["videos"])]

@@ -1,0 +1,103 @@
+"""Predictions as annotations of a data set: a start for who labels the next pictures. Needs no toolkit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ...datasets.annotations import Annotations, Picture
+from ...datasets.conversion import write
+from ...datasets.formats.writing import Output
+from ...pictures.finding import output_names
+from ...pictures.reading import read_header
+from ...system.folders import new_folder
+from ..prediction import Rows, Run
+from ..videos import frame_file, frames_folder
+from .results import BoxWriter
+
+#: names of folders that mean something in a format
+_MEANING = ("images", "labels", "JPEGImages", "Annotations", "train", "val", "test", "all")
+
+
+def annotate(run: Run, result: Mapping[str, Any], writer: BoxWriter) -> str:
+    """Writes the boxes of a run that have the score as OUTPUT/FORMAT, with links to the pictures.
+
+    Args:
+        run: its extras name the format.
+        result: of the pictures and videos; its files are read.
+        writer: knows classes and threshold.
+
+    Returns:
+        The folder.
+    """
+    skipped = {path for path, _ in run.skipped}
+    pictures = [path for path in run.pictures if path not in skipped]
+    boxes: dict[Path, list[Mapping[str, Any]]] = {path: [] for path in pictures}
+    if result["images"]:
+        for row in Rows(result["file"], 0):
+            boxes[Path(row["file_name"])].append(row)
+    for path, found in _frames(result["videos"]):
+        boxes[path] = found
+    target = run.output / str(run.extras.save_as)
+    with new_folder(target) as folder:
+        write({"": _annotations(boxes, writer, str(target))}, str(run.extras.save_as), Output(folder))
+    return str(target)
+
+
+def _frames(videos) -> Iterator[tuple[Path, list[Mapping[str, Any]]]]:
+    """(the file of a frame, its boxes) of all videos."""
+    for one in videos:
+        folder = frames_folder(Path(one["file"]).with_suffix(""))
+        with open(one["file"], encoding="utf-8") as stream:
+            for line in stream:
+                row = json.loads(line)
+                yield frame_file(folder, row["frame"], ".jpg"), row["boxes"]
+
+
+def _annotations(boxes, writer, source):
+    names = _names(list(boxes))
+    pictures, rows = [], []
+    for place, (path, found) in enumerate(boxes.items()):
+        width, height = read_header(path).shown
+        pictures.append(Picture(place + 1, names[place], width, height, path))
+        rows += [
+            (place, writer.names.index(one["category"]), *one["bbox"])
+            for one in found
+            if one["score"] >= writer.threshold
+        ]
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    table = _inside(table, pictures)
+    count = len(table)
+    return Annotations(
+        source, pictures, writer.names, list(range(1, len(writer.names) + 1)),
+        table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:], table[:, 4] * table[:, 5],
+        np.zeros(count, bool), np.zeros(count, bool), np.array([f"box {n}" for n in range(1, count + 1)], object),
+    )  # fmt: skip
+
+
+def _inside(table, pictures):
+    """Boxes cut to their pictures; those that leave no pixel are left out."""
+    sides = np.array([(p.width, p.height) for p in pictures], np.float64).reshape(-1, 2)[table[:, 0].astype(int)]
+    low = np.clip(table[:, 2:4], 0, sides)
+    high = np.clip(table[:, 2:4] + table[:, 4:6], 0, sides)
+    result = np.concatenate([table[:, :2], low, high - low], 1)
+    return result[(result[:, 4:] > 0).all(1)]
+
+
+def _names(paths):
+    """A name for each picture in one folder, sub-folders spelled with underscores, each stem once."""
+    taken: set[str] = set()
+    names = []
+    for path, place in zip(paths, output_names(paths, "", "")):
+        parts = [part for part in PurePosixPath(place.as_posix()).parts if part not in _MEANING] or ["picture"]
+        stem = wanted = "_".join(parts).replace(".", "_")
+        number = 2
+        while stem.casefold() in taken:
+            stem, number = f"{wanted}-{number}", number + 1
+        taken.add(stem.casefold())
+        names.append(f"{stem}{path.suffix}")
+    return names

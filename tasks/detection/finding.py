@@ -1,0 +1,127 @@
+"""A detector that is a function of a picture, on pictures and on frames of videos. Needs no toolkit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...pictures.finding import output_names
+from ...pictures.reading import read_picture
+from ...pictures.video import Frame
+from ...system.timings import stage
+from ..journal import Journal
+from ..prediction import Run, in_threads, none_usable
+from ..tiling import find_boxes_in_tiles
+from ..videos import FrameWork, frame_file, predict_videos
+from .annotating import annotate
+from .results import BoxWriter
+
+#: uint8 (H, W, 3) in RGB -> boxes (M, 6): class, score, left, top, right, bottom
+Find = Callable[[np.ndarray], np.ndarray]
+
+
+def find_all(find: Find, run: Run, image_ids: Sequence[Any], writer: BoxWriter, threads: int) -> dict[str, Any]:
+    """Finds, draws and writes the boxes of a run's pictures and videos, several at a time.
+
+    Args:
+        find: called by all the threads.
+        run: what to do.
+        image_ids: of the pictures, for predictions.json.
+        writer: of rows and drawings.
+        threads: how many.
+
+    Returns:
+        As `detection.prediction.predict`.
+    """
+    find = in_tiles(find, run)
+    result = run.result(boxes=0)
+    if run.pictures:
+        places = output_names(run.pictures, run.output, run.ending)
+
+        def work(number):
+            with stage("decode"):
+                picture = read_picture(run.pictures[number])
+            boxes = find(np.asarray(picture))
+            return finish(writer, run, image_ids[number], number, picture, boxes, places[number])
+
+        with run.journal() as rows:
+            left = [number for number in range(len(run.pictures)) if number not in rows]
+            path_of = run.pictures.__getitem__
+            found = in_threads(work, left, len(left), threads, path_of, run.skipped, rows.images)
+            result = write_boxes(found, run, rows)
+    return end(find, run, writer, threads, result)
+
+
+def in_tiles(find: Find, run: Run) -> Find:
+    """The same function, over tiles where the run wants them."""
+    extras = run.extras
+    if extras.tile is None:
+        return find
+    tile, overlap = extras.tile, extras.overlap
+    return lambda image: find_boxes_in_tiles(find, image, tile, overlap)
+
+
+def finish(
+    writer: BoxWriter, run: Run, image_id: Any, number: int, picture: Image.Image, boxes: np.ndarray, place: Path
+) -> tuple[int, list[dict[str, Any]], int]:
+    """Draws a picture's boxes, and cuts out what is in them, as the run wants it; returns what `Journal.add` takes."""
+    if run.extras.save_crops:
+        writer.save_crops(picture, boxes, run.output, place)
+    count = writer.draw(picture, boxes, place) if run.drawing else writer.count(boxes)
+    return number, writer.rows(image_id, run.pictures[number], boxes), count
+
+
+def write_boxes(found: Iterable[tuple[int, list[dict[str, Any]], int]], run: Run, rows: Journal) -> dict[str, Any]:
+    """Writes OUTPUT/predictions.json while pictures are predicted on.
+
+    Args:
+        found: what `Journal.add` takes of each picture.
+        run: what to do.
+        rows: its journal.
+
+    Returns:
+        The pictures' part of what `detection.prediction.predict` returns.
+
+    Raises:
+        UserError: no picture is left.
+    """
+    for entry in found:
+        rows.add([entry])
+    if not rows.images:
+        raise none_usable(run.skipped, "read")
+    rows.finish()
+    return run.result(rows.images, boxes=rows.counted)
+
+
+def end(find: Find, run: Run, writer: BoxWriter, threads: int, result: dict[str, Any]) -> dict[str, Any]:
+    """Predicts on the run's videos, writes annotations where they are wanted, and completes the result."""
+    if run.videos:
+        result["videos"] = predict_videos(run, _frame_work(find, run, writer, threads))
+        if not result["images"] and not result["videos"]:
+            raise none_usable(run.skipped, "used")
+    if run.extras.save_as:
+        result["annotations"] = annotate(run, result, writer)
+    run.end()
+    return result
+
+
+def _frame_work(find, run, writer, threads):
+    def work(frame: Frame, place: Path) -> dict[str, Any]:
+        boxes = find(frame.image)
+        if run.extras.save_crops:
+            name = frame_file(place, frame.number, ".jpg")
+            writer.save_crops(Image.fromarray(frame.image), boxes, run.output, name)
+        height, width = frame.image.shape[:2]
+        return {"width": width, "height": height, "boxes": writer.objects(boxes)}
+
+    def draw(frame: Frame, found: Mapping[str, Any], place: Path) -> np.ndarray:
+        return np.asarray(writer.drawn(frame.image, writer.boxes(found["boxes"])))
+
+    def count(found: Mapping[str, Any]) -> int:
+        return sum(one["score"] >= writer.threshold for one in found["boxes"])
+
+    return FrameWork(work, draw, count, threads)
