@@ -180,7 +180,7 @@ class DrawnVideo:
     All frames get the size of the first one: a frame of another size is scaled into it, with black beside.
 
     Args:
-        file: the video, NAME.mp4. Where OpenCV has no MPEG-4, it becomes NAME.avi, with JPEG frames.
+        file: the video, NAME.mp4. Where OpenCV has no MPEG-4, it becomes NAME.mjpeg.avi.
         afresh: parts that are there are of other frames, and deleted.
 
     Attributes:
@@ -257,7 +257,7 @@ class DrawnVideo:
             return None
         size = self._size or self._size_of_parts()
         rate = min(max(rate, 0.1), _MOST_RATE)
-        for file, code in ((self.file, "mp4v"), (self.file.with_suffix(".avi"), "MJPG")):
+        for file, code in ((self.file, "mp4v"), (self.file.with_suffix(".mjpeg.avi"), "MJPG")):
             try:
                 self._join(file, code, rate, size)
             except _Left:

@@ -82,15 +82,10 @@ def predict(
     categories = all_categories(job)
     numbers, names = zip(*categories)
     ids, writer = picture_ids(job, run.pictures), BoxWriter(names, numbers, threshold)
-    run.know(model=[str(path), stamp_of(path)], settings=dict(job.cfg), classes=categories, ids=ids, engine=engine,
-             threshold=threshold)  # fmt: skip
-    if engine is not None:
-        count = 2 * available_cpus() if run.videos else len(run.pictures)
-        streams = min(engine.get("threads") or available_cpus(), count)
-        with _samples(run) as samples:
-            kept = open_kept(job, weights, engine, samples, streams, categories)
-        if kept:
-            return find_all(boxes_of(kept), run, ids, writer, streams)
+    settings = {"engine": engine, "threshold": threshold, "ids": ids, **job.cfg}
+    run.know(model=[str(path), stamp_of(path)], classes=categories, settings=settings)
+    if engine is not None and (found := _open_kept(job, weights, engine, run, categories)):
+        return find_all(boxes_of(found[0]), run, ids, writer, found[1])
     trainer = Trainer(job.cfg, mode="test")
     load_trained(job, weights, trainer.model)
     if engine is not None:
@@ -99,6 +94,15 @@ def predict(
     if run.extras.tile or not run.pictures:
         return find_all(find, run, ids, writer, 2)
     return end(find, run, writer, 2, _in_batches(trainer, run, ids, writer))
+
+
+def _open_kept(job, weights, engine, run, categories):
+    """(the detector as one file on an engine, how many threads may call it), or None."""
+    count = 2 * available_cpus() if run.videos else len(run.pictures)
+    streams = min(engine.get("threads") or available_cpus(), count)
+    with _samples(run) as samples:
+        kept = open_kept(job, weights, engine, samples, streams, categories)
+    return kept and (kept, streams)
 
 
 def _in_batches(trainer, run, ids, writer):

@@ -83,14 +83,19 @@ def predict(
     def save(labels, place):
         _write_labels(labels, job, writer.colours, run.output, place, city_ids)
 
+    return _predict(job, run, model, settings, Labels(writer, save, city_ids), places)
+
+
+def _predict(job, run, model, settings, labels, places):
+    turn = threading.Lock()
+
     def find(image):
         data = prepare(job, image)
         with turn:
             return _infer(model, data, image.shape[:2], settings)
 
     def work(item):
-        number, picture, labels = item
-        return finish(run, written, places, number, picture, labels)
+        return finish(run, labels, places, *item)
 
     def found(rows):
         numbers = [number for number in range(len(run.pictures)) if number not in rows]
@@ -98,10 +103,9 @@ def predict(
         path_of = lambda item: run.pictures[item[0]]  # noqa: E731
         return in_threads(work, every, len(numbers), 2, path_of, run.skipped, rows.images)
 
-    turn, written = threading.Lock(), Labels(writer, save, city_ids)
     if run.extras.tile:
-        return find_all(find, run, written, 2)
-    return end(find, run, written, 2, write_rows(found, run, written))
+        return find_all(find, run, labels, 2)
+    return end(find, run, labels, 2, write_rows(found, run, labels))
 
 
 def _open_model(job, weights, engine):
