@@ -108,8 +108,9 @@ class Video:
         while self._grab():
             number, self.read = self.read, self.read + 1
             if self.live:
-                began = time.monotonic() if began is None else began
-                now = time.monotonic() - began
+                now = time.monotonic()
+                began = now if began is None else began
+                now -= began
             else:
                 now = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1e3
             if not math.isfinite(now) or now <= last:  # a container without times
