@@ -109,14 +109,15 @@ def _predict_video(run, source, target, work):
         pace = _Pace()
         try:
             _go_through(clip, rows, drawn, work, run, target.with_suffix(""), pace)
+            return _finish(clip, rows, drawn, run.extras.every, pace)
         except KeyboardInterrupt:
             if not clip.live:  # a camera has no other end
                 raise
             clip.stopped = True
+            return _finish(clip, rows, drawn, run.extras.every, pace)
         finally:
             if drawn:
                 drawn.close()
-        return _finish(clip, rows, drawn, run.extras.every, pace)
 
 
 def _go_through(clip, rows, drawn, work, run, place, pace):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def annotate(run: Run, result: Mapping[str, Any], writer: BoxWriter) -> str:
         boxes[path] = found
     target = run.output / str(run.extras.save_as)
     with new_folder(target) as folder:
-        write({"": _annotations(boxes, writer, str(target))}, str(run.extras.save_as), Output(folder))
+        write({"": _annotations(boxes, writer, target)}, str(run.extras.save_as), Output(folder))
     return str(target)
 
 
@@ -59,7 +59,7 @@ def _frames(videos) -> Iterator[tuple[Path, list[Mapping[str, Any]]]]:
 
 
 def _annotations(boxes, writer, source):
-    names = _names(list(boxes))
+    names = _names(list(boxes), source)
     pictures, rows = [], []
     for place, (path, found) in enumerate(boxes.items()):
         width, height = read_header(path).shown
@@ -73,7 +73,7 @@ def _annotations(boxes, writer, source):
     table = _inside(table, pictures)
     count = len(table)
     return Annotations(
-        source, pictures, writer.names, list(range(1, len(writer.names) + 1)),
+        str(source), pictures, writer.names, list(range(1, len(writer.names) + 1)),
         table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:], table[:, 4] * table[:, 5],
         np.zeros(count, bool), np.zeros(count, bool), np.array([f"box {n}" for n in range(1, count + 1)], object),
     )  # fmt: skip
@@ -88,12 +88,12 @@ def _inside(table, pictures):
     return result[(result[:, 4:] > 0).all(1)]
 
 
-def _names(paths):
+def _names(paths, folder):
     """A name for each picture in one folder, sub-folders spelled with underscores, each stem once."""
     taken: set[str] = set()
     names = []
-    for path, place in zip(paths, output_names(paths, "", "")):
-        parts = [part for part in PurePosixPath(place.as_posix()).parts if part not in _MEANING] or ["picture"]
+    for path, place in zip(paths, output_names(paths, folder, "")):
+        parts = [part for part in place.relative_to(folder).parts if part not in _MEANING] or ["picture"]
         stem = wanted = "_".join(parts).replace(".", "_")
         number = 2
         while stem.casefold() in taken:
