@@ -42,11 +42,16 @@ def _is_sheet(file):
 def _image_sets(listing, found):
     """{part: XML files} from ImageSets/Main; {} where there is none or its lists do not name the files."""
     by_stem = {PurePosixPath(name).stem: name for name in found}
+    for name in found:  # our own lists have sub-folders
+        parents = PurePosixPath(name).with_suffix("").parts
+        if "Annotations" in parents:
+            by_stem["/".join(parents[parents.index("Annotations") + 1 :])] = name
     parts = {}
     for name in listing.files.get(".txt", ()):
         path = PurePosixPath(name)
         if path.parts[-3:-1] == ("ImageSets", "Main") and path.stem in PARTS:
-            stems = [line.split()[0] for _, line in rows_of(listing.root / name)]
+            # a flag may follow, and a name may have spaces
+            stems = [line if line in by_stem else line.split()[0] for _, line in rows_of(listing.root / name)]
             parts.setdefault(path.stem, []).extend(by_stem[stem] for stem in stems if stem in by_stem)
     return {part: names for part, names in parts.items() if names} if "train" in parts else {}
 

@@ -36,15 +36,17 @@ def annotate(run: Run, result: Mapping[str, Any], writer: BoxWriter) -> str:
     """
     skipped = {path for path, _ in run.skipped}
     pictures = [path for path in run.pictures if path not in skipped]
-    boxes: dict[Path, list[Mapping[str, Any]]] = {path: [] for path in pictures}
+    target = run.output / str(run.extras.save_as)
+    wanted = [path.relative_to(target) for path in output_names(pictures, target, "")] if pictures else []
+    found: dict[Path, tuple[Path, list[Mapping[str, Any]]]]
+    found = {path: (name, []) for path, name in zip(pictures, wanted)}
     if result["images"]:
         for row in Rows(result["file"], 0):
-            boxes[Path(row["file_name"])].append(row)
-    for path, found in _frames(result["videos"]):
-        boxes[path] = found
-    target = run.output / str(run.extras.save_as)
+            found[Path(row["file_name"])][1].append(row)
+    for path, boxes in _frames(result["videos"]):
+        found[path] = path.relative_to(run.output).with_suffix(""), boxes
     with new_folder(target) as folder:
-        write({"": _annotations(boxes, writer, target)}, str(run.extras.save_as), Output(folder))
+        write({"": _annotations(found, writer, target)}, str(run.extras.save_as), Output(folder))
     return str(target)
 
 
@@ -58,22 +60,22 @@ def _frames(videos) -> Iterator[tuple[Path, list[Mapping[str, Any]]]]:
                 yield frame_file(folder, row["frame"], ".jpg"), row["boxes"]
 
 
-def _annotations(boxes, writer, source):
-    names = _names(list(boxes), source)
+def _annotations(found, writer, source):
+    names = _names(found)
     pictures, rows = [], []
-    for place, (path, found) in enumerate(boxes.items()):
+    for place, (path, (_, boxes)) in enumerate(found.items()):
         width, height = read_header(path).shown
         pictures.append(Picture(place + 1, names[place], width, height, path))
         rows += [
             (place, writer.names.index(one["category"]), *one["bbox"])
-            for one in found
+            for one in boxes
             if one["score"] >= writer.threshold
         ]
     table = np.array(rows, np.float64).reshape(-1, 6)
     table = _inside(table, pictures)
     count = len(table)
     return Annotations(
-        str(source), pictures, writer.names, list(range(1, len(writer.names) + 1)),
+        str(source), pictures, writer.names, writer.numbers,
         table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:], table[:, 4] * table[:, 5],
         np.zeros(count, bool), np.zeros(count, bool), np.array([f"box {n}" for n in range(1, count + 1)], object),
     )  # fmt: skip
@@ -88,13 +90,13 @@ def _inside(table, pictures):
     return result[(result[:, 4:] > 0).all(1)]
 
 
-def _names(paths, folder):
+def _names(found):
     """A name for each picture in one folder, sub-folders spelled with underscores, each stem once."""
     taken: set[str] = set()
     names = []
-    for path, place in zip(paths, output_names(paths, folder, "")):
-        parts = [part for part in place.relative_to(folder).parts if part not in _MEANING] or ["picture"]
-        stem = wanted = "_".join(parts).replace(".", "_")
+    for path, (wish, _) in found.items():
+        parts = [part for part in wish.parts if part not in _MEANING] or ["picture"]
+        stem = wanted = "_".join(parts).lstrip(".") or "picture"
         number = 2
         while stem.casefold() in taken:
             stem, number = f"{wanted}-{number}", number + 1
