@@ -1,6 +1,5 @@
 """densebone.runtime: exported models without Paddle, from their folders alone."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,11 @@ import pytest
 pytest.importorskip("onnx", reason="the models of these tests are written with it: pip install densebone[onnx]")
 
 import onnx
+from by_hand import write_model
 from PIL import Image
 
 from densebone.errors import UserError
 from densebone.runtime import Boxes, Classes, Maps, Model, Pixels
-from densebone.system.files import facts_of
 
 STEPS = [
     {"resize": {"size": [32, 64], "keep_ratio": False, "interpolation": "bilinear"}},
@@ -23,22 +22,6 @@ STEPS = [
 ]
 ONE = {"resize": 64, "crop": 64, "interpolation": "bilinear", "backend": "pil", "channels": "rgb", "mean": [0, 0, 0],
        "std": [1, 1, 1]}  # fmt: skip
-
-
-def write_model(folder: Path, nodes, inputs, outputs, card, constants=()):
-    """A folder as `densebone export` writes it, around a graph by hand."""
-    helper = onnx.helper
-    folder.mkdir(parents=True, exist_ok=True)
-    given = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in inputs.items()]
-    found = [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in outputs.items()]
-    weights = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants]
-    graph = helper.make_graph(nodes, "model", given, found, weights)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx"
-    )
-    card = {"name": "tiny", "classes": None, "files": {"model.onnx": facts_of(folder / "model.onnx")}, **card}
-    (folder / "model_card.json").write_text(json.dumps(card))
-    return folder
 
 
 def detector(folder):
