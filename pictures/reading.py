@@ -70,14 +70,18 @@ class Header:
         return self.stored[::-1] if self.turns else self.stored
 
 
-def read_header(path: str | Path) -> Header:
+def read_header(path: str | Path, limited: bool = True) -> Header:
     """Reads size, format and orientation of a picture without decoding it, in about 30 microseconds.
+
+    Args:
+        path: the file.
+        limited: as of `open_picture`.
 
     Raises:
         UserError: the file does not exist, may not be read, or is no picture.
     """
     try:
-        with open_picture(path) as image:
+        with open_picture(path, limited) as image:
             orientation = image.getexif().get(_ORIENTATION, 1) if image.format in ("JPEG", "MPO") else 1
             known = isinstance(orientation, int) and 1 <= orientation <= 8
             return Header(image.size, orientation if known else 1, image.format, image.mode)
@@ -102,24 +106,44 @@ def opencv_reads(path: str | Path) -> bool:
         raise UserError(f"{path}: {_reason(error)}") from error
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """Open a picture without decoding it. Hides Pillow's warning about large pictures; `_check_size` refuses them."""
+def open_picture(path: str | Path, limited: bool = True) -> Image.Image:
+    """Open a picture without decoding it. Hides Pillow's warning about large pictures; `_check_size` refuses them.
+
+    Args:
+        path: the file.
+        limited: whether Pillow refuses sizes of more than twice its own limit; else who decodes it looks at the size.
+    """
     if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
         kind = "a folder" if os.path.isdir(path) else "a pipe, a device or the like"
         raise UserError(f"{path}: is {kind}; give a picture file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path, formats=FORMATS)
+        with nullcontext() if limited else _without_limit():
+            return Image.open(path, formats=FORMATS)
 
 
-def _check_size(path, size, min_side):
+_limit = threading.Lock()
+
+
+@contextmanager
+def _without_limit():
+    """Within this context Pillow opens pictures of any size. It has one such setting for all threads."""
+    with _limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _check_size(path, size, min_side, most):
     """UserError for a size (width, height) in pixels that is empty, too large to decode or too small to use."""
     width, height = size
     if width < 1 or height < 1:
         raise UserError(f"{path}: the picture is empty, {width} x {height} pixels; give one that has pixels")
     given = f"{path}: {width} x {height} pixels is too"
-    if width * height > MAX_PIXELS:
-        raise UserError(f"{given} large, at most {MAX_PIXELS // 10**6} million; make it smaller")
+    if width * height > most:
+        raise UserError(f"{given} large, at most {most // 10**6} million; make it smaller")
     if min(width, height) < min_side:
         raise UserError(f"{given} small, at least {min_side} each side; give a larger picture")
 
@@ -224,7 +248,9 @@ def read_image(path: str | Path, min_side: int = 32) -> np.ndarray:
     return np.array(read_picture(path, min_side))
 
 
-def read_picture(path: str | Path, min_side: int = 32, least: tuple[int, int] | None = None) -> Image.Image:
+def read_picture(
+    path: str | Path, min_side: int = 32, least: tuple[int, int] | None = None, most: int | None = None
+) -> Image.Image:
     """Read and decode one picture, as a Pillow image, which is a copy less than an array.
 
     Gray pictures get three equal channels, palettes are looked up, CMYK and YCbCr are converted without a colour
@@ -236,18 +262,19 @@ def read_picture(path: str | Path, min_side: int = 32, least: tuple[int, int] | 
         min_side: the smallest width and height accepted, in pixels.
         least: (width, height), upright: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as
             no side becomes shorter than this. That is faster and smooths a little differently.
+        most: pixels; None takes `MAX_PIXELS`.
 
     Returns:
         The picture in RGB.
 
     Raises:
         UserError: no such file, not a picture, truncated or damaged, empty, smaller than `min_side`, larger than
-            `MAX_PIXELS`, or values that have neither 8 nor 16 bits. The message starts with the path.
+            `most`, or values that have neither 8 nor 16 bits. The message starts with the path.
     """
     path = Path(path)
     try:
-        with whole_pictures(), open_picture(path) as image:
-            _check_size(path, image.size, min_side)
+        with whole_pictures(), open_picture(path, limited=most is None) as image:
+            _check_size(path, image.size, min_side, MAX_PIXELS if most is None else most)
             if least is not None:
                 image.draft(None, least[::-1] if _is_turned(image) else least)
             image.load()
@@ -265,7 +292,7 @@ _large = threading.Lock()
 def turn_of(path: str | Path) -> Iterator[None]:
     """Within this context a thread may hold a picture. Of those with more than `LARGE` pixels one is held at a time."""
     try:
-        width, height = read_header(path).stored
+        width, height = read_header(path, limited=False).stored
         is_large = width * height > LARGE
     except UserError:  # reading it says why
         is_large = False

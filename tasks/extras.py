@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import UserError
+from ..pictures.reading import MAX_PIXELS
+from ..system.memory import free_bytes
 from .tiling import LEAST_TILE
 
+_BYTES = 24
 #: formats of annotations that predictions are written in
 SAVED_AS = ("coco", "voc", "yolo", "labelme")
 
@@ -57,6 +60,14 @@ class Extras:
             option = "--save-as" if self.save_as else "--save-crops"
             instead = "; labels/ holds label pictures, which densebone init reads" if task == "segmentation" else ""
             raise UserError(f"{option} is of boxes, and this model is for {task}{instead}; leave it out")
+
+    def most_pixels(self) -> int | None:
+        """Pixels that a picture may have: with tiles as many as memory holds, else None for the usual limit.
+
+        A pixel takes up to `_BYTES` while it is decoded, predicted on and drawn.
+        """
+        free = free_bytes() if self.tile else None
+        return None if free is None else max(MAX_PIXELS, free // _BYTES)
 
     def facts(self) -> dict[str, Any]:
         """The attributes, for the key of a journal."""

@@ -58,6 +58,10 @@ class Run:
         options = {"drawing": self.drawing, **self.extras.facts()}
         self.key = key_of(**facts, options=options)
 
+    def read(self, path: Path, min_side: int = 32) -> Image:
+        """Reads a picture; UserError as `pictures.reading.read_picture`."""
+        return read_picture(path, min_side, most=self.extras.most_pixels())
+
     @property
     def ending(self) -> str:
         """Of the files that are named after a picture, also where none is drawn."""
@@ -98,15 +102,19 @@ def begin(paths: Iterable[str], output: str | Path, drawing: str | None, extras:
     check_drawing(drawing)
     extras = extras or Extras()
     extras.check(task)
-    return Run(*inputs_to_predict(paths, output), Path(output), drawing, extras)
+    found = inputs_to_predict(paths, output, extras.most_pixels())
+    return Run(*found, Path(output), drawing, extras)
 
 
-def inputs_to_predict(paths: Iterable[str], output: str | Path) -> tuple[list[Path], list[str]]:
+def inputs_to_predict(
+    paths: Iterable[str], output: str | Path, most: int | None = None
+) -> tuple[list[Path], list[str]]:
     """The pictures and videos to predict on, of which one at least can be read. So a wrong path costs no time.
 
     Args:
         paths: files, folders (with their sub-folders), glob patterns, and cameras; see `pictures.finding.find_inputs`.
         output: the folder for the results; created where it is missing.
+        most: pixels of a picture, as `pictures.reading.read_picture` takes it.
 
     Raises:
         UserError: no picture is found or none can be read; the folder cannot be written to.
@@ -118,7 +126,7 @@ def inputs_to_predict(paths: Iterable[str], output: str | Path) -> tuple[list[Pa
     sources: list[Path | str] = [*pictures, *videos]
     for source in sources:
         try:
-            _try(source)
+            _try(source, most)
         except UserError as error:
             skipped.append((Path(source), reason_of(error, source)))
         else:
@@ -126,9 +134,9 @@ def inputs_to_predict(paths: Iterable[str], output: str | Path) -> tuple[list[Pa
     raise none_usable(skipped, "read")
 
 
-def _try(source):
+def _try(source, most):
     if isinstance(source, Path):
-        read_picture(source)
+        read_picture(source, most=most)
     elif not is_live(source):
         video.first_frame(source)
 

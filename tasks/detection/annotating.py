@@ -64,7 +64,7 @@ def _annotations(found, writer, source):
     names = _names(found)
     pictures, rows = [], []
     for place, (path, (_, boxes)) in enumerate(found.items()):
-        width, height = read_header(path).shown
+        width, height = read_header(path, limited=False).shown
         pictures.append(Picture(place + 1, names[place], width, height, path))
         rows += [
             (place, writer.names.index(one["category"]), *one["bbox"])

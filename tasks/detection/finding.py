@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from ...pictures.finding import output_names
-from ...pictures.reading import read_picture
 from ...pictures.video import Frame
 from ...system.timings import stage
 from ..journal import Journal
@@ -44,7 +43,7 @@ def find_all(find: Find, run: Run, image_ids: Sequence[Any], writer: BoxWriter, 
 
         def work(number):
             with stage("decode"):
-                picture = read_picture(run.pictures[number])
+                picture = run.read(run.pictures[number])
             boxes = find(np.asarray(picture))
             return finish(writer, run, image_ids[number], number, picture, boxes, places[number])
 

@@ -17,7 +17,6 @@ from ppdet.engine import Trainer
 
 from ...errors import UserError
 from ...pictures.finding import is_live, output_names
-from ...pictures.reading import read_picture
 from ...pictures.video import first_frame
 from ...system.processors import available_cpus
 from ...system.timings import stage
@@ -112,7 +111,7 @@ def _in_batches(trainer, run, ids, writer):
     def work(item):
         index, boxes = item
         with stage("decode to draw"):  # without a drawing too: OpenCV fills up what a truncated file lacks
-            picture = read_picture(run.pictures[index])
+            picture = run.read(run.pictures[index])
         return finish(writer, run, ids[index], index, picture, boxes, targets[index])
 
     with run.journal() as rows:

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from ...pictures.finding import check_free, output_names
-from ...pictures.reading import read_picture
 from ...pictures.video import Frame
 from ...system.timings import stage
 from ..journal import Journal
@@ -71,7 +70,7 @@ def find_all(find: Find, run: Run, labels: Labels, threads: int) -> dict[str, An
 
     def work(number):
         with stage("decode"):
-            picture = read_picture(run.pictures[number])
+            picture = run.read(run.pictures[number])
         return finish(run, labels, places, number, picture, find(np.asarray(picture)))
 
     def found(rows):

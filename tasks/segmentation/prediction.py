@@ -16,7 +16,7 @@ from PIL import Image
 
 from ...datasets.cityscapes import CLASS_NAMES, ID_OF_TRAIN_ID
 from ...errors import UserError
-from ...pictures.reading import read_picture, turn_of
+from ...pictures.reading import turn_of
 from ...system.ahead import ahead
 from ...system.timings import stage
 from ..evaluation import on_engine
@@ -122,7 +122,7 @@ def _labels_of_all(model, job, run, numbers, settings):
         path = run.pictures[number]
         with turn_of(path):
             with stage("decode"):
-                picture = read_picture(path)
+                picture = run.read(path)
             with stage("prepare"):
                 return picture, prepare(job, np.asarray(picture))
 

@@ -191,7 +191,7 @@ def test_smallest_side(tmp_path):
 
 def test_empty_picture():
     with pytest.raises(UserError, match="the picture is empty, 0 x 5"):
-        reading._check_size("a.png", (0, 5), 1)
+        reading._check_size("a.png", (0, 5), 1, reading.MAX_PIXELS)
 
 
 @pytest.mark.filterwarnings("error")

@@ -16,8 +16,9 @@ import clips
 from PIL import Image
 
 from densebone.datasets import inspection, own
-from densebone.pictures import video
+from densebone.pictures import reading, video
 from densebone.scripts import main
+from densebone.tasks import extras
 
 TABLES = "predict", "--engine", "onnxruntime", "--model"
 
@@ -249,3 +250,22 @@ def test_options_that_do_not_fit(models, tmp_path, capsys, more, words):
     scene()[0].save(tmp_path / "a.png")
     assert main([*TABLES, str(models / "pixels"), str(tmp_path / "a.png"), "-O", str(tmp_path / "out"), *more]) == 2
     assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_with_tiles_a_picture_may_be_as_large_as_memory_holds(models, tmp_path, capsys, monkeypatch):
+    """The limits, made small."""
+    picture, box = scene((900, 700))
+    picture.save(tmp_path / "large.png")
+    monkeypatch.setattr(reading, "MAX_PIXELS", 100_000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
+    arguments = [*TABLES, str(models / "squares"), str(tmp_path / "large.png"), "-O", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "large.png: is too large, at most 0 million pixels; make it smaller" in capsys.readouterr().err
+    assert main([*arguments, "--tile", "320", "--save-as", "yolo"]) == 0
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [row["bbox"] for row in rows if row["score"] > 0] == [box]
+    assert Image.MAX_IMAGE_PIXELS == 50_000
+    monkeypatch.setattr(extras, "MAX_PIXELS", 100_000)
+    monkeypatch.setattr(extras, "free_bytes", lambda: 24 * 600_000)
+    assert main([*arguments, "--tile", "320"]) == 2
+    assert "900 x 700 pixels is too large, at most 0 million; make it smaller" in capsys.readouterr().err
