@@ -18,6 +18,8 @@ import numpy as np
 
 #: the smallest side of a tile, in pixels
 LEAST_TILE = 32
+#: pixels; the coarsest maps of the networks have a cell for so many
+GRID = 32
 #: IoU, in the area that two tiles share, from which on two boxes are of one object
 SAME = 0.5
 #: share of a cut piece that lies in another box, from which on it is a piece of that object
@@ -43,21 +45,29 @@ class Tile:
 def starts(length: int, tile: int, overlap: float) -> list[int]:
     """Where tiles begin along a side: they overlap by a share at least, and the last one ends with the picture.
 
+    They begin at multiples of `GRID`, so that the cells of a network's maps lie where they do in the whole picture. For
+    that the last tile may be larger by less than `GRID`.
+
     Args:
         length: of the picture's side, in pixels.
         tile: of the tile's side; a shorter picture is one tile.
         overlap: share of the tile, from 0 to below 1.
     """
-    if length <= tile:
-        return [0]
     step = max(1, round(tile * (1 - overlap)))
-    return [*range(0, length - tile, step), length - tile]
+    grid = GRID if step >= GRID else 1
+    last = max(0, length - tile) // grid * grid
+    return [*range(0, last, step // grid * grid), last]
 
 
 def tiles_of(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[Tile]:
     """The tiles of a picture, row by row; `size` and `tile` are (width, height) in pixels."""
-    across, down = (starts(s, t, overlap) for s, t in zip(size, tile))
-    return [Tile(x, y, min(x + tile[0], size[0]), min(y + tile[1], size[1])) for y in down for x in across]
+    across, down = (_spans(s, t, overlap) for s, t in zip(size, tile))
+    return [Tile(left, top, right, bottom) for top, bottom in down for left, right in across]
+
+
+def _spans(length, tile, overlap):
+    begins = starts(length, tile, overlap)
+    return [*((start, start + tile) for start in begins[:-1]), (begins[-1], length)]
 
 
 def find_boxes_in_tiles(

@@ -21,11 +21,13 @@ from densebone.deploy.cards import read_card
 from densebone.errors import UserError
 from densebone.pictures.preparing import prepare
 from densebone.pictures.reading import read_image
+from densebone.pictures.video import Video, first_frame
 from densebone.scripts import main
 from densebone.tasks.classification import exporting
 from densebone.tasks.classification.config import load
 from densebone.tasks.classification.exporting import compare, export
 from densebone.tasks.classification.prediction import best, predict, predict_exported
+from densebone.tasks.extras import Extras
 
 IMAGENET = {**SETTINGS, "preprocessing": None, "model": {"name": "hardnet39ds"}}
 
@@ -189,3 +191,24 @@ def test_an_export_that_differs_leaves_nothing(here, tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "mine").exists()
     with pytest.raises(RuntimeError, match="returns"):
         compare(np.zeros((1, 2)), np.zeros((1, 3)))
+
+
+def test_a_video_gets_the_classes_of_its_frames(here, tmp_path):
+    pytest.importorskip("cv2")
+    import clips
+
+    clips.write(tmp_path / "clip.avi", 3, code="MJPG")
+    with Video(tmp_path / "clip.avi") as clip:
+        for frame in clip.frames():
+            Image.fromarray(frame.image).save(tmp_path / f"{frame.number}.png")
+    found = predict_exported(here / "out" / "mine", ["clip.avi", "0.png", "1.png", "2.png"], "a", top=3)
+    (video,) = found["videos"]
+    rows = [json.loads(line) for line in (tmp_path / video["file"]).read_text().splitlines()]
+    assert [(row["frame"], row["time"]) for row in rows] == [(0, 0), (1, 0.04), (2, 0.08)]
+    for row, still in zip(rows, found["pictures"]):
+        assert [one["name"] for one in row["top"]] == [one["name"] for one in still["top"]] and len(row["top"]) == 3
+        scores = [[one["score"] for one in tops["top"]] for tops in (row, still)]
+        assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+    assert first_frame(video["video"]).shape == (64, 96, 3)
+    with pytest.raises(UserError, match="a classifier takes whole pictures"):
+        predict_exported(here / "out" / "mine", "0.png", "a", extras=Extras((64, 64)))

@@ -7,6 +7,9 @@ configuration on real photographs: too long for every run (minutes each), so it 
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from PIL import Image
 
 pytest.importorskip("ppdet", reason="needs PaddleDetection: pip install densebone[detection]")
 
+from densebone.pictures.video import first_frame
 from densebone.system.packages import missing_package
 from densebone.tasks.detection.heads import unavailable
 from densebone.weights.reader import read_arrays
@@ -146,6 +150,39 @@ def test_an_engine_finds_the_same_and_its_file_is_exported(lived, sample, denseb
     for name in ("exported", "writes", "takes"):
         assert best[name] == pytest.approx(best["trained"], abs=1e-3)
     assert {row["category_id"] for row in rows["exported"]} <= {1, 3, 7, 18}
+
+
+def test_a_killed_prediction_goes_on_and_frames_get_the_boxes_of_pictures(lived, sample, densebone, tmp_path):
+    pytest.importorskip("cv2")
+    import clips
+
+    cwd, _ = lived
+    weights = ("-w", cwd / "output" / SMOKE / "model_final.pdparams")
+    common = ("predict", "-c", SMOKE, "--data", sample, *weights, "-o", "TestReader.batch_size=3")
+    pictures = sorted((sample / "train2017").glob("*.jpg"))[:7]
+    done = densebone(*common, *pictures, "-O", tmp_path / "whole")
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "densebone.scripts", *map(str, (*common, *pictures, "-O", out))]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    part = out / "predictions.json.part"
+    while process.poll() is None and (not part.is_file() or part.read_bytes().count(b"\n#") < 2):
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    done = densebone(*common, *pictures, "-O", out)
+    assert done.returncode == 0 and "pictures were done before" in done.stderr
+    for file in (tmp_path / "whole").iterdir():
+        assert (out / file.name).read_bytes() == file.read_bytes()
+    clips.write(tmp_path / "clip.mp4", 3, size=(160, 128))
+    Image.fromarray(first_frame(tmp_path / "clip.mp4")).save(tmp_path / "frame.png")
+    given = (tmp_path / "clip.mp4", tmp_path / "frame.png", "-O", tmp_path / "video")
+    assert densebone(*common, *given).returncode == 0
+    boxes = [row["bbox"] for row in json.loads((tmp_path / "video" / "predictions.json").read_text())]
+    row = json.loads((tmp_path / "video" / "clip.jsonl").read_text().splitlines()[0])
+    assert [one["bbox"] for one in row["boxes"]] == boxes and len(boxes) > 10
+    assert densebone(*common, pictures[0], "--tile", 150, "-O", tmp_path / "tiles").returncode == 0
+    assert json.loads((tmp_path / "tiles" / "predictions.json").read_text())
 
 
 def test_a_learned_condensenetv2_is_pruned_condensed_and_evaluated(sample, densebone, tmp_path):

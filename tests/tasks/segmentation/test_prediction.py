@@ -13,6 +13,8 @@ from PIL import Image
 
 from densebone.datasets import cityscapes
 from densebone.errors import UserError
+from densebone.pictures.video import Video
+from densebone.tasks.extras import Extras
 from densebone.tasks.segmentation.data import palette
 from densebone.tasks.segmentation.prediction import predict
 
@@ -57,6 +59,37 @@ def by_paddleseg(job, file, **options):
     with paddle.no_grad():
         found, _ = infer(job.builder.model, data["img"], trans_info=data["trans_info"], **options)
     return found.numpy().squeeze()
+
+
+def test_tiles_give_the_labels_of_the_whole_picture(tiny, tmp_path):
+    """Of a network that looks at the pixels around; all but the ones beside a border of a tile, which it sees cut."""
+    job, weights = tiny
+    job.dic["val_dataset"]["transforms"] = [NORMALIZE]
+    pictures(tmp_path / "in", ((330, 210),))
+    for name, extras in (("whole", None), ("tiles", Extras((96, 80), 0.25))):
+        predict(job, [str(tmp_path / "in")], tmp_path / name, weights, extras=extras)
+    whole, tiles = (np.asarray(Image.open(tmp_path / name / "labels" / "p0.png")) for name in ("whole", "tiles"))
+    assert (whole == tiles).all() and len(np.unique(whole)) == 3  # a tile sees 8 pixels more than it counts for
+
+
+def test_a_video_gets_the_labels_of_its_frames(tiny, tmp_path):
+    pytest.importorskip("cv2")
+    import clips
+
+    job, weights = tiny
+    job.dic["val_dataset"]["transforms"] = [NORMALIZE]
+    clips.write(tmp_path / "clip.avi", 6, code="MJPG")
+    with Video(tmp_path / "clip.avi") as clip:
+        for frame in clip.frames():
+            Image.fromarray(frame.image).save(tmp_path / f"{frame.number:08}.png")
+    result = predict(job, [str(tmp_path / "clip.avi")], tmp_path / "out", weights)
+    assert result["images"] == 0 and result["videos"][0]["frames"] == 6
+    predict(job, [str(path) for path in sorted(tmp_path.glob("0*.png"))], tmp_path / "pictures", weights)
+    for file in sorted((tmp_path / "pictures" / "labels").iterdir()):
+        assert (np.asarray(Image.open(file)) == np.asarray(Image.open(tmp_path / "out/labels/clip" / file.name))).all()
+    shares = [row["classes"] for row in json.loads((tmp_path / "pictures" / "predictions.json").read_text())]
+    rows = [json.loads(line) for line in (tmp_path / "out" / "clip.jsonl").read_text().splitlines()]
+    assert [row["classes"] for row in rows] == shares
 
 
 @pytest.mark.parametrize("way", [{}, WINDOW, FLIPPED], ids=["whole", "window", "flipped"])
