@@ -258,6 +258,7 @@ class DrawnVideo:
             return None
         size = self._size or self._size_of_parts()
         rate = min(max(rate, 0.1), _MOST_RATE)
+        rate = round(rate, 3 if rate < 65 else 2 if rate < 650 else 1)  # MPEG-4 counts time in at most 65535 a second
         for file, code in ((self.file, "mp4v"), (self.file.with_suffix(".mjpeg.avi"), "MJPG")):
             try:
                 self._join(file, code, rate, size)

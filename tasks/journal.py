@@ -33,6 +33,15 @@ def key_of(**facts: Any) -> str:
     return hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", text).encode()).hexdigest()
 
 
+def key_in(part: Path) -> str:
+    """The key of the journal in a file; "" where it holds none."""
+    try:
+        with open(part, "rb") as stream:
+            return str(json.loads(stream.readline()[1:])["key"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
 def stamp_of(path: str | Path) -> list[int]:
     """[bytes, time of the last change in ns] of a file; zeros where it is not there."""
     try:

@@ -23,7 +23,7 @@ from .extras import Extras
 from .journal import Journal, key_of, stamp_of
 
 #: (path, why it was left out)
-Skipped = tuple[Path, str]
+Skipped = tuple[Path | str, str]
 
 #: kinds of drawn pictures; JPEG takes a twentieth of PNG's time, and a sixth of its bytes
 DRAWINGS = ("jpg", "png")

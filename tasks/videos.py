@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..pictures.finding import is_live, output_names
-from ..pictures.video import DrawnVideo, Frame, Video
+from ..pictures.video import USUAL_RATE, DrawnVideo, Frame, Video
 from ..system.ahead import ahead
 from ..system.timings import stage
+from .journal import Journal, key_in
 from .prediction import Run, reason_of, save_drawing
 
 #: how much the time between frames may vary in a video of one rate
@@ -61,12 +62,12 @@ def predict_videos(run: Run, work: FrameWork) -> list[dict[str, Any]]:
         try:
             result, fault = _predict_video(run, source, target, work)
         except UserError as error:
-            run.skipped.append((Path(shown(source)), reason_of(error, source)))
+            run.skipped.append((shown(source), reason_of(error, source)))
             continue
         if result["frames"]:
             results.append(result)
         if fault:
-            run.skipped.append((Path(shown(source)), fault))
+            run.skipped.append((shown(source), fault))
     return results
 
 
@@ -93,9 +94,23 @@ def _places(run):
     for source in run.videos:
         if is_live(source):
             name = re.sub(r"[^A-Za-z0-9]+", "-", shown(source)).strip("-")[:80]
+            _complete(run, name)
             yield run.output / f"{name}-{now}.mp4"
         else:
             yield next(names)
+
+
+def _complete(run, name):
+    """Completes what a killed run left of a camera: all rows, and the frames in whole parts. It cannot go on."""
+    for part in sorted(run.output.glob(f"{name}-????????-??????.jsonl.part")):
+        file = part.with_suffix("")
+        rows = Journal(file, key_in(part), what=f"frames of {file.stem}")
+        if rows.images and not rows.result:
+            drawn = DrawnVideo(file.with_suffix(".mp4"))
+            _finish(file.stem, USUAL_RATE, None, rows, drawn if drawn.written else None, _Pace())
+            print(f"note: {file} is complete; an earlier run was ended before it was", file=sys.stderr)
+        rows.close()
+        part.unlink(missing_ok=True)
 
 
 def _predict_video(run, source, target, work):
@@ -107,14 +122,18 @@ def _predict_video(run, source, target, work):
             return rows.result
         drawn = DrawnVideo(target, afresh=not rows.resumed) if run.drawing else None
         pace = _Pace()
+
+        def finish():
+            return _finish(shown(source), clip.rate / run.extras.every, clip.shortfall(), rows, drawn, pace)
+
         try:
             _go_through(clip, rows, drawn, work, run, target.with_suffix(""), pace)
-            return _finish(clip, rows, drawn, run.extras.every, pace)
+            return finish()
         except KeyboardInterrupt:
             if not clip.live:  # a camera has no other end
                 raise
             clip.stopped = True
-            return _finish(clip, rows, drawn, run.extras.every, pace)
+            return finish()
         finally:
             if drawn:
                 drawn.close()
@@ -171,13 +190,14 @@ class _Pace:
         return self.most > 0 and self.most - self.least > _STEADY * self.most
 
 
-def _finish(clip, rows, drawn, every, pace):
-    source, fault, numbers = shown(clip.source), clip.shortfall(), rows.numbers()
+def _finish(source, rate, fault, rows, drawn, pace):
+    """Writes NAME.jsonl and joins the drawn frames; returns what `_predict_video` returns."""
+    numbers = rows.numbers()
     result = {"source": source, "frames": rows.images, "counted": rows.counted, "file": str(rows.file), "video": None}
     if not rows.images:
         return result, fault
     begin, end = (rows.rows_of(number)[0]["time"] for number in (numbers[0], numbers[-1]))
-    rate = _rate(clip.rate / every, rows.images, end - begin)
+    rate = _rate(rate, rows.images, end - begin)
     if drawn:
         if pace.varies:
             print(

@@ -67,7 +67,8 @@ def prepare_batch(
     Returns:
         (the batch, or None when no picture is left; [(path, reason), ...]).
     """
-    samples, faults = [], []
+    samples: list[Any] = []
+    faults: list[Skipped] = []
     for number in numbers:
         if number >= len(pictures):
             continue

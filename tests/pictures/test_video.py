@@ -164,6 +164,16 @@ def test_whole_parts_are_taken_up_and_the_rest_is_not(tmp_path, short_parts):
     assert other.written == 0 and other.finish(10) is None
 
 
+@pytest.mark.parametrize("rate", [0.5, 23.976, 29.97003, 59.94, 119.88, 387.1234, 1000])
+def test_any_rate_is_written(tmp_path, rate):
+    drawn = DrawnVideo(tmp_path / "a.mp4")
+    for number in range(8):
+        drawn.add(clips.frame(number))
+    assert drawn.finish(rate) == tmp_path / "a.mp4"
+    frames, _ = read(tmp_path / "a.mp4")
+    assert frames[-1].time == pytest.approx(7 / rate, rel=1e-3)
+
+
 def test_frames_of_another_size_are_fitted_into_the_first(tmp_path):
     drawn = DrawnVideo(tmp_path / "a.mp4")
     for size in ((96, 64), (64, 64), (192, 128), (31, 77)):

@@ -1,9 +1,14 @@
 """densebone predict on videos, in tiles, and into annotation formats; killed, and gone on with."""
 
+import contextlib
+import http.server
+import io
+import itertools
 import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -269,3 +274,61 @@ def test_with_tiles_a_picture_may_be_as_large_as_memory_holds(models, tmp_path, 
     monkeypatch.setattr(extras, "free_bytes", lambda: 24 * 600_000)
     assert main([*arguments, "--tile", "320"]) == 2
     assert "900 x 700 pixels is too large, at most 0 million; make it smaller" in capsys.readouterr().err
+
+
+class _Camera(http.server.BaseHTTPRequestHandler):
+    """A camera of the network that sends JPEGs until nobody listens."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for number in itertools.count():
+                stream = io.BytesIO()
+                Image.fromarray(clips.frame(number)).save(stream, "jpeg", quality=95)
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(stream.getvalue())}\r\n\r\n"
+                self.wfile.write(head.encode() + stream.getvalue() + b"\r\n")
+                time.sleep(0.002)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_camera_ends_with_ctrl_c_and_after_a_kill_what_it_gave_is_completed(models, tmp_path):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Camera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://me:secret@127.0.0.1:{server.server_port}/stream.mjpg"
+    command = [
+        sys.executable,
+        "-m",
+        "densebone.scripts",
+        *TABLES,
+        str(models / "squares"),
+        address,
+        "-O",
+        str(tmp_path),
+    ]
+    killed: list[str] = []
+    for end in (signal.SIGKILL, signal.SIGINT):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        parts = []
+        while process.poll() is None and not any(
+            part.read_bytes().count(b"\n#") > 220 for part in parts if part.exists()
+        ):
+            parts = [part for part in tmp_path.glob("*.part") if part.name not in killed]
+            time.sleep(0.01)
+        killed = [part.name for part in parts]
+        process.send_signal(end)
+        printed, notes = process.communicate()
+        assert "secret" not in printed + notes
+        time.sleep(1.01)  # the next one has another second in its name
+    server.shutdown()
+    assert process.returncode == 0 and "is complete; an earlier run was ended before it was" in notes
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".jsonl", ".jsonl", ".mp4", ".mp4"]
+    for file in tmp_path.glob("*.jsonl"):
+        assert file.name.startswith("http-127-0-0-1-") and "secret" not in file.read_text()
+        rows = lines(file)
+        assert [row["frame"] for row in rows] == list(range(len(rows))) and len(rows) > 220
+        with video.Video(file.with_suffix(".mp4")) as drawn:
+            assert len(list(drawn.frames())) in (200, len(rows))
