@@ -12,7 +12,7 @@ import numpy as np
 from ...datasets.annotations import Annotations, Picture
 from ...datasets.conversion import write
 from ...datasets.formats.writing import Output
-from ...pictures.finding import output_names
+from ...pictures.finding import EXTENSIONS, output_names
 from ...pictures.reading import read_header
 from ...system.folders import new_folder
 from ..prediction import Rows, Run
@@ -42,22 +42,24 @@ def annotate(run: Run, result: Mapping[str, Any], writer: BoxWriter) -> str:
     found = {path: (name, []) for path, name in zip(pictures, wanted)}
     if result["images"]:
         for row in Rows(result["file"], 0):
-            found[Path(row["file_name"])][1].append(row)
-    for path, boxes in _frames(result["videos"]):
+            if row["score"] >= writer.threshold:
+                found[Path(row["file_name"])][1].append(row)
+    for path, boxes in _frames(result["videos"], writer.threshold):
         found[path] = path.relative_to(run.output).with_suffix(""), boxes
     with new_folder(target) as folder:
         write({"": _annotations(found, writer, target)}, str(run.extras.save_as), Output(folder))
     return str(target)
 
 
-def _frames(videos) -> Iterator[tuple[Path, list[Mapping[str, Any]]]]:
+def _frames(videos, threshold) -> Iterator[tuple[Path, list[Mapping[str, Any]]]]:
     """(the file of a frame, its boxes) of all videos."""
     for one in videos:
         folder = frames_folder(Path(one["file"]).with_suffix(""))
         with open(one["file"], encoding="utf-8") as stream:
             for line in stream:
                 row = json.loads(line)
-                yield frame_file(folder, row["frame"], ".jpg"), row["boxes"]
+                boxes = [one for one in row["boxes"] if one["score"] >= threshold]
+                yield frame_file(folder, row["frame"], ".jpg"), boxes
 
 
 def _annotations(found, writer, source):
@@ -66,11 +68,7 @@ def _annotations(found, writer, source):
     for place, (path, (_, boxes)) in enumerate(found.items()):
         width, height = read_header(path, limited=False).shown
         pictures.append(Picture(place + 1, names[place], width, height, path))
-        rows += [
-            (place, writer.names.index(one["category"]), *one["bbox"])
-            for one in boxes
-            if one["score"] >= writer.threshold
-        ]
+        rows += [(place, writer.names.index(one["category"]), *one["bbox"]) for one in boxes]
     table = np.array(rows, np.float64).reshape(-1, 6)
     table = _inside(table, pictures)
     count = len(table)
@@ -96,10 +94,12 @@ def _names(found):
     names = []
     for path, (wish, _) in found.items():
         parts = [part for part in wish.parts if part not in _MEANING] or ["picture"]
-        stem = wanted = "_".join(parts).lstrip(".") or "picture"
+        plain = "".join(c if c.isprintable() else "_" for c in "_".join(parts))
+        stem = wanted = plain.lstrip(".") or "picture"
         number = 2
         while stem.casefold() in taken:
             stem, number = f"{wanted}-{number}", number + 1
         taken.add(stem.casefold())
-        names.append(f"{stem}{path.suffix}")
+        suffix = path.suffix if path.suffix.lower() in EXTENSIONS else ".png"  # readers go by it, decoders do not
+        names.append(f"{stem}{suffix}")
     return names

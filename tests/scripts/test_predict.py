@@ -173,7 +173,16 @@ def many(tmp_path):
     """Pictures of several folders, some of one name, and a video."""
     known = {}
     for number, name in enumerate(
-        ["a/x.png", "b/x.png", "a/images/x.png", "a/x.jpg", "c d/my picture.v2.png", "A.png"]
+        [
+            "a/x.png",
+            "b/x.png",
+            "a/images/x.png",
+            "a/x.jpg",
+            "c d/my picture.v2.png",
+            "A.png",
+            "li\ne.png",
+            "b\udce9.png",
+        ]
     ):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,7 +226,7 @@ def test_boxes_become_annotations_that_are_read_again(models, many, tmp_path, fo
     assert [frame.name for frame in frames] == ["00000000.jpg", "00000010.jpg", "00000020.jpg"]
     for number, frame in zip((0, 10, 20), frames):
         assert dict(found[frame.resolve()])["red"] == pytest.approx(square(number), abs=2.5)
-    assert len(list((out / form).rglob("*.[pj][np]g"))) == 10  # the one without a box too
+    assert len(list((out / form).rglob("*.[pj][np]g"))) == 12  # the one without a box too
     _, faults = inspection.inspect(out / form)
     assert not [fault for fault in faults if fault.level == "stops"]
     crops = [path.relative_to(out / "crops").as_posix() for path in (out / "crops").rglob("*.jpg")]
