@@ -25,6 +25,7 @@ from ..errors import UserError
 from ..system.files import atomic_path
 
 Row = Mapping[str, Any]
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def key_of(**facts: Any) -> str:
@@ -74,7 +75,7 @@ class Journal:
         self.images = self.counted = self.resumed = 0
         self.result: Any = None
         self._stamp = stamp
-        self._starts, self._ends = array("q"), array("q")
+        self._starts, self._ends, self._rows = array("q"), array("q"), array("q")
         try:
             self._stream = open(self.part, "a+b")  # noqa: SIM115 - `close` closes it
         except OSError as error:
@@ -114,7 +115,7 @@ class Journal:
             first = 0
             for number, count, stamp, counted in entries:
                 if self._stamp(number) == stamp:
-                    self._note(number, lines[first], lines[first + count], counted)
+                    self._note(number, lines[first], lines[first + count], counted, count)
                 first += count
             whole, lines = place, [place]
         return whole
@@ -122,12 +123,13 @@ class Journal:
     def __contains__(self, number: int) -> bool:
         return number < len(self._starts) and self._starts[number] >= 0
 
-    def _note(self, number, start, end, counted):
+    def _note(self, number, start, end, counted, rows):
         while len(self._starts) <= number:
             self._starts.append(-1)
             self._ends.append(-1)
+            self._rows.append(0)
         self.images += self._starts[number] < 0
-        self._starts[number], self._ends[number] = start, end
+        self._starts[number], self._ends[number], self._rows[number] = start, end, rows
         self.counted += counted
 
     def _write(self, data):
@@ -144,11 +146,11 @@ class Journal:
         spans, marks, place = [], [], self._stream.tell()
         for number, rows, counted in entries:
             # a file name that is not UTF-8 becomes JSON escapes
-            lines = [json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n" for row in rows]
-            texts += lines
-            end = place + sum(map(len, lines))
-            spans.append((number, place, end, counted))
-            marks.append([number, len(lines), self._stamp(number), counted])
+            text = "".join(f"{_encode(row)}\n" for row in rows).encode("utf-8", "backslashreplace")
+            texts.append(text)
+            end = place + len(text)
+            spans.append((number, place, end, counted, len(rows)))
+            marks.append([number, len(rows), self._stamp(number), counted])
             place = end
         self._write(b"".join([*texts, f"# {json.dumps(marks)}\n".encode()]))
         for span in spans:
@@ -173,16 +175,15 @@ class Journal:
         """
         count = 0
         with atomic_path(self.file) as temporary, open(self.part, "rb") as source, open(temporary, "wb") as target:
-            for start, end in zip(self._starts, self._ends):
+            for start, end, rows in zip(self._starts, self._ends, self._rows):
                 if start < 0:
                     continue
                 source.seek(start)
-                for line in source.read(end - start).splitlines():
-                    if as_list:
-                        target.write((b",\n" if count else b"[\n") + line)
-                    else:
-                        target.write(line + b"\n")
-                    count += 1
+                data = source.read(end - start)
+                if as_list and data:
+                    data = (b",\n" if count else b"[\n") + data[:-1].replace(b"\n", b",\n")
+                target.write(data)
+                count += rows
             if as_list:
                 target.write(b"\n]\n" if count else b"[]\n")
         self.result = result
