@@ -190,8 +190,8 @@ def _agreement_table(rows):
     )
     return (
         f"Top-1 classes on {rows[0]['pictures']} generated pictures. The convolutions have random weights. The "
-        "classifiers were fitted to the 100 scenes that the pictures show; other pictures of the scenes calibrated the 8 bits, on "
-        "OpenVINO. The logits' difference is its root mean square over their standard deviation "
+        "classifiers were fitted to the 100 scenes that the pictures show; other pictures of the scenes calibrated the "
+        "8 bits, on OpenVINO. The logits' difference is its root mean square over their standard deviation "
         f"(`benchmarks/precision_agreement.py`).{emulated * rows[0]['emulated']}\n\n" + "\n".join(lines) + "\n"
     )
 
