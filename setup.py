@@ -16,6 +16,7 @@ FOLDERS = (
     "reports",
     "runtime",
     "scripts",
+    "serving",
     "system",
     "tasks",
     "training",
@@ -27,5 +28,10 @@ setup(
     package_dir={"densebone": "."},
     packages=["densebone"]
     + [f"densebone.{name}" for name in find_namespace_packages(include=[p for f in FOLDERS for p in (f, f"{f}.*")])],
-    package_data={"": ["*.yml"], "densebone.reports": ["page.*"], "densebone": ["py.typed", "*.pyi"]},
+    package_data={
+        "": ["*.yml"],
+        "densebone.reports": ["page.*"],
+        "densebone.serving": ["page/*"],
+        "densebone": ["py.typed", "*.pyi"],
+    },
 )

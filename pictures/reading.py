@@ -4,6 +4,7 @@ An array shows a picture as it is meant to be seen: upright (EXIF orientation), 
 per channel, RGB. Colour profiles are ignored, as PaddleDetection and PaddleSeg ignore them.
 """
 
+import io
 import os
 import stat
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -106,14 +108,14 @@ def opencv_reads(path: str | Path) -> bool:
         raise UserError(f"{path}: {_reason(error)}") from error
 
 
-def open_picture(path: str | Path, limited: bool = True) -> Image.Image:
+def open_picture(path: str | Path | BinaryIO, limited: bool = True) -> Image.Image:
     """Open a picture without decoding it. Hides Pillow's warning about large pictures; `_check_size` refuses them.
 
     Args:
         path: the file.
         limited: whether Pillow refuses sizes of more than twice its own limit; else who decodes it looks at the size.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
+    if isinstance(path, (str, Path)) and not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
         kind = "a folder" if os.path.isdir(path) else "a pipe, a device or the like"
         raise UserError(f"{path}: is {kind}; give a picture file")
     with warnings.catch_warnings():
@@ -136,6 +138,10 @@ def _without_limit():
             Image.MAX_IMAGE_PIXELS = before
 
 
+class TooLarge(UserError):
+    """A picture of more pixels than are decoded."""
+
+
 def _check_size(path, size, min_side, most):
     """UserError for a size (width, height) in pixels that is empty, too large to decode or too small to use."""
     width, height = size
@@ -143,7 +149,7 @@ def _check_size(path, size, min_side, most):
         raise UserError(f"{path}: the picture is empty, {width} x {height} pixels; give one that has pixels")
     given = f"{path}: {width} x {height} pixels is too"
     if width * height > most:
-        raise UserError(f"{given} large, at most {most // 10**6} million; make it smaller")
+        raise TooLarge(f"{given} large, at most {most / 10**6:g} million; make it smaller")
     if min(width, height) < min_side:
         raise UserError(f"{given} small, at least {min_side} each side; give a larger picture")
 
@@ -272,17 +278,41 @@ def read_picture(
             `most`, or values that have neither 8 nor 16 bits. The message starts with the path.
     """
     path = Path(path)
+    return _decoded(path, path, min_side, most, least)
+
+
+def decode_picture(data: bytes, name: str = "the picture", max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decodes the bytes of a picture file as `read_picture` does.
+
+    Args:
+        data: the whole file.
+        name: what error messages call the picture.
+        max_pixels: the largest number of pixels that is decoded.
+
+    Returns:
+        The picture in RGB.
+
+    Raises:
+        TooLarge: it has more than `max_pixels`.
+        UserError: as `read_picture`.
+    """
+    return _decoded(name, io.BytesIO(data), 1, max_pixels)
+
+
+def _decoded(name, source, min_side, most, least=None):
     try:
-        with whole_pictures(), open_picture(path, limited=most is None) as image:
-            _check_size(path, image.size, min_side, MAX_PIXELS if most is None else most)
+        with whole_pictures(), open_picture(source, limited=most is None) as image:
+            _check_size(name, image.size, min_side, MAX_PIXELS if most is None else most)
             if least is not None:
                 image.draft(None, least[::-1] if _is_turned(image) else least)
             image.load()
-            return to_rgb(path, image)
+            return to_rgb(name, image)
     except UserError:
         raise
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"{name}: {_reason(error)}") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... on damaged data
-        raise UserError(f"{path}: {_reason(error)}") from error
+        raise UserError(f"{name}: {_reason(error)}") from error
 
 
 _large = threading.Lock()

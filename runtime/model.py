@@ -21,7 +21,7 @@ from ..pictures.resizing import resize
 from ..pictures.steps import Prepared, check_steps, prepare
 from ..system.timings import stage
 from .results import Boxes, Classes, Maps, Pixels
-from .sessions import open_session
+from .sessions import Tensor, open_session
 
 CARD = "model_card.json"
 Picture = str | os.PathLike | np.ndarray | Image.Image
@@ -81,6 +81,12 @@ class Model:
             self._image = next(iter(self._session.inputs))
 
     @property
+    def tensors(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The network's inputs and outputs as the file declares them."""
+        inputs, outputs = self._session.tensors
+        return inputs, outputs
+
+    @property
     def description(self) -> str:
         """Model and engine, as a person reads it."""
         return f"{self.card['name']} on {self._session.description}"
@@ -103,7 +109,7 @@ class Model:
                 raise UserError("no pictures were given; give at least one")
             return list(self.each(pictures, len(pictures)))
         one: Any = pictures
-        return self._run([self.prepare(one)])[0]
+        return self.find([self.prepare(one)])[0]
 
     def each(self, pictures: Iterable[Picture], batch: int = 8) -> Iterator[Found]:
         """Yields what is found on each picture, in their order; up to `batch` of one size run together."""
@@ -111,11 +117,11 @@ class Model:
         for picture in pictures:
             ready = self.prepare(picture)
             if waiting and (len(waiting) >= self._most(batch) or ready[0].image.shape != waiting[0][0].image.shape):
-                yield from self._run(waiting)
+                yield from self.find(waiting)
                 waiting = []
             waiting.append(ready)
         if waiting:
-            yield from self._run(waiting)
+            yield from self.find(waiting)
 
     def submit(self, picture: Picture) -> Future:
         """Starts on a picture in another thread; `result()` of what is returned waits for it."""
@@ -169,7 +175,12 @@ class Model:
         fixed = self._session.inputs[self._image][0]
         return fixed or batch
 
-    def _run(self, batch):
+    def find(self, batch: Sequence[tuple[Prepared, tuple[int, int]]]) -> list[Found]:
+        """What is found on pictures of one size that `prepare` made ready.
+
+        Raises:
+            UserError: the model takes another number of pictures at once.
+        """
         fixed = self._session.inputs[self._image][0]
         if fixed and len(batch) != fixed:
             raise UserError(f"this model takes {fixed} pictures at once, not {len(batch)}; export it for any number")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,19 @@ from ..system.processors import available_cpus
 
 #: engine -> the files that it reads, the fastest first
 ENGINES = {"openvino": ("model.xml", "model.onnx"), "onnxruntime": ("model.onnx",)}
+
+#: ONNX Runtime's names of types that are not NumPy's
+_DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"} | {
+    f"tensor({name})": name for name in ("int64", "int32", "uint8", "int8", "uint16", "bool", "float16")
+}
+
+
+class Tensor(NamedTuple):
+    """What a network takes or returns: its name, NumPy's name of the type, and the sides, None for any."""
+
+    name: str
+    dtype: str
+    shape: list[int | None]
 
 
 class OnnxRuntime:
@@ -37,6 +50,10 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self.inputs = {one.name: _shape(one.shape) for one in self._session.get_inputs()}
         self.outputs = [one.name for one in self._session.get_outputs()]
+        self.tensors = [
+            [Tensor(one.name, _DTYPES.get(one.type, one.type), _shape(one.shape)) for one in side]
+            for side in (self._session.get_inputs(), self._session.get_outputs())
+        ]
         self.description = f"ONNX Runtime {onnxruntime.__version__}"
 
     def __call__(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -57,11 +74,12 @@ class OpenVINO:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
         self._model = openvino.Core().compile_model(str(file), "CPU", settings)
         self._free: deque[Any] = deque()
-        self.inputs = {
-            one.any_name: [None if side.is_dynamic else side.get_length() for side in one.partial_shape]
-            for one in self._model.inputs
-        }
-        self.outputs = [min(one.names, default="") for one in self._model.outputs]
+        self.tensors = [
+            [Tensor(name(one), str(one.element_type.to_dtype()), _sides(one.partial_shape)) for one in side]
+            for side, name in ((self._model.inputs, lambda one: one.any_name), (self._model.outputs, _first_name))
+        ]
+        self.inputs = {one.name: one.shape for one in self.tensors[0]}
+        self.outputs = [one.name for one in self.tensors[1]]
         self.description = f"OpenVINO {openvino.__version__.partition('-')[0]}"
 
     def __call__(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -73,6 +91,14 @@ class OpenVINO:
         found = request.infer(dict(feed), share_inputs=False)
         self._free.append(request)
         return [found[one] for one in self._model.outputs]
+
+
+def _first_name(output):
+    return min(output.names, default="")
+
+
+def _sides(shape):
+    return [None if side.is_dynamic else side.get_length() for side in shape]
 
 
 def _shape(shape):

@@ -27,6 +27,7 @@ COMMANDS = {
     "eval": "evaluate trained weights",
     "predict": "predict on pictures and draw the result",
     "export": "write an inference model and check it",
+    "serve": "answer requests over HTTP with exported models",
     "browse": "draw training pictures as the network sees them, on a sheet",
     "weights": "list, download, verify and convert published weights",
     "condense": "turn trained weights of CondenseNetV2's learned form into the condensed form",

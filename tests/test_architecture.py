@@ -22,6 +22,7 @@ FLOORS = {
     "pictures": "system",
     "runtime": "pictures system",
     "reports": "pictures system",
+    "serving": "runtime pictures system",
     "backbones": "system",
     "necks": "backbones system",
     "weights": "backbones pictures system",
@@ -37,7 +38,9 @@ FLOORS = {
         "runtime reports deploy training integrations profiling engines registry necks backbones weights datasets "
         "pictures system"
     ),
-    "scripts": "runtime tasks deploy features profiling engines registry backbones weights datasets pictures system",
+    "scripts": (
+        "serving runtime tasks deploy features profiling engines registry backbones weights datasets pictures system"
+    ),
 }
 LINES, FUNCTION_LINES, COPIED_LINES = 400, 60, 10
 # file -> why it may be longer

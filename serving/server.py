@@ -1,0 +1,237 @@
+"""The server: its socket, its connections, and how it stops without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..errors import UserError
+from ..system.quiet import drop_records
+from .access import Access, Gate
+from .answers import Choice
+from .application import Service, application
+from .batching import Queue
+from .bodies import Bodies
+from .metrics import Metrics
+from .models import open_models
+from .settings import Limits
+
+#: seconds in which a stopping server still takes what is on its way to it
+_LAST_CALL = 0.3
+# what uvicorn says of clients' mistakes, a line each: the metrics count them
+_RECORDS = ("Invalid HTTP request", "Unsupported upgrade", "No supported WebSocket", "Exceeded concurrency")
+
+
+def serve(
+    folders: Sequence[str],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    key: str | None = None,
+    choice: Choice | None = None,
+    limits: Limits | None = None,
+    options: Mapping[str, Any] | None = None,
+    verbose: bool = False,
+) -> int:
+    """Serves exported models until SIGTERM or Ctrl-C; a second one does not wait for requests to end.
+
+    Args:
+        folders: FOLDER or NAME=FOLDER, see `models.open_models`.
+        host: the address to listen at. Only this machine reaches the default.
+        port: 0 takes one that is free.
+        key: that requests must name; None asks for none.
+        choice: threshold and top of requests that do not say.
+        limits: of clients.
+        options: of `runtime.Model`: engine, threads, precision.
+        verbose: print a line for every request.
+
+    Returns:
+        0, once every request that was taken is answered.
+
+    Raises:
+        UserError: the address or port cannot be used; as `models.open_models`.
+    """
+    limits = limits or Limits()
+    listener = _listen(host, port)
+    metrics = Metrics()
+    models = open_models(folders, {**(options or {}), "streams": limits.workers})
+    queue = Queue(limits, metrics)
+    service = Service(models, queue, Bodies(limits), limits, metrics, choice or Choice())
+    metrics.watch("queue_pictures", "pictures that wait", lambda: len(queue))
+    metrics.watch("held_bytes", "bodies of requests in memory", lambda: service.bodies.held)
+    local = _is_loopback(listener)
+    app = Gate(application(service), Access(key, local), metrics, lambda: not service.ready)
+    _log(verbose)
+    server = _Server(_config(app, limits), service)
+    where, port = listener.getsockname()[:2]
+    address = f"http://{f'[{where}]' if ':' in where else where}:{port}"
+    for served in models.values():
+        print(f"{served.name}: {served.task or 'maps'}, {served.model.description.rpartition(' on ')[2]}")
+    print(f"serving on {address}; Ctrl-C stops", flush=True)
+    if not local and key is None:
+        print(f"note: everybody who reaches {address} may use it; --api-key-file asks for a key", file=sys.stderr)
+    server.run(sockets=[listener])
+    print(f"stopped after {server.server_state.total_requests} requests", flush=True)
+    return 0
+
+
+def _listen(host, port):
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port is {port}; a number from 0 to 65535 is expected")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(1024)  # a second server on this port is told now, before it opens its models
+    except OSError as error:
+        reason = "it is in use" if error.errno == 98 else error.strerror or error
+        raise UserError(f"cannot listen at {host}, port {port} ({reason}); give another --host or --port") from error
+    return listener
+
+
+def _is_loopback(listener):
+    return ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _log(verbose):
+    logger = logging.getLogger("uvicorn.error")
+    drop_records(logger, *_RECORDS)
+    if verbose:
+        access = logging.getLogger("uvicorn.access")
+        access.addHandler(logging.StreamHandler())
+        access.setLevel(logging.INFO)
+        access.propagate = False
+
+
+def _config(app, limits):
+    return uvicorn.Config(
+        app, http=_connections(limits), ws="none", lifespan="off", loop="asyncio", log_config=None,
+        server_header=False, proxy_headers=False, limit_concurrency=limits.connections,
+        timeout_keep_alive=round(limits.timeout), timeout_graceful_shutdown=max(1, round(limits.grace)), backlog=1024,
+    )  # fmt: skip
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's, but a stopped server answers what is on its way, and its exit status is its own."""
+
+    def __init__(self, config: uvicorn.Config, service: Service):
+        super().__init__(config)
+        self.service = service
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Within this context the first SIGTERM or Ctrl-C ends the server in order, and a second one at once."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._end) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end(self, *_: Any) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes what is on its way, closes the port, answers everything, and ends.
+
+        From now on every answer ends its connection, so clients come anew; soon nobody is there to let them in.
+        """
+        self.service.ready = False
+        await self._pause(_LAST_CALL)
+        for server in self.servers:
+            server.close()
+        # a client that was let in just now has not said anything yet; it is not shut out
+        for _ in range(10):
+            if self.server_state.connections:
+                await self._pause(_LAST_CALL / 10)
+        await super().shutdown(sockets)
+        await asyncio.to_thread(self.service.queue.close, 0 if self.force_exit else self.service.limits.grace)
+
+    async def _pause(self, seconds):
+        if not self.force_exit:
+            await asyncio.sleep(seconds)
+
+
+def _connections(limits):
+    """A class of connections that end when their client is too slow."""
+
+    class Connection(HttpToolsProtocol):
+        """One client's connection."""
+
+        _arrival: Any = None
+        _leaving: Any = None
+
+        def connection_made(self, transport: Any) -> None:
+            """A client came: its first request has to be here in time."""
+            super().connection_made(transport)
+            self._expect(limits.timeout)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """The client is gone."""
+            for timer in (self._arrival, self._leaving):
+                if timer is not None:
+                    timer.cancel()
+            super().connection_lost(exc)
+
+        def on_message_begin(self) -> None:
+            """The first byte of a request."""
+            super().on_message_begin()
+            if self._arrival is None:
+                self._expect(limits.timeout)
+
+        def on_headers_complete(self) -> None:
+            """The head of a request is here: the application waits for its body, and says so when it is late."""
+            self._expect(limits.timeout + 1)
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            """A whole request is here."""
+            super().on_message_complete()
+            self._arrival.cancel()
+            self._arrival = None
+
+        def _expect(self, seconds: float) -> None:
+            if self._arrival is not None:
+                self._arrival.cancel()
+            self._arrival = self.loop.call_later(seconds, self._late)
+
+        def _late(self) -> None:
+            if self.cycle is None or self.cycle.response_complete:
+                self.send_400_response("", 408, f"the request did not arrive within {limits.timeout:g} s")
+            else:
+                self.transport.abort()
+
+        def send_400_response(self, msg: str, status: int = 400, reason: str = "this is no HTTP request") -> None:
+            """Answers what is no request, and ends the connection."""
+            body = msgspec.json.encode({"error": reason})
+            head = f"HTTP/1.1 {status} Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            self.transport.close()
+            self.app.metrics.request("other", status, 0.0)
+
+        def pause_writing(self) -> None:
+            """The client does not take its answer."""
+            super().pause_writing()
+            self._leaving = self.loop.call_later(limits.timeout, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            """It does again."""
+            super().resume_writing()
+            if self._leaving is not None:
+                self._leaving.cancel()
+                self._leaving = None
+
+    return Connection
