@@ -87,7 +87,7 @@ benchmark: $(READY) $(PEERS_READY)
 
 # mypy wants a folder of the package's name.
 ROOMS = backbones datasets deploy engines errors features integrations necks pictures profiling registry reports runtime scripts \
-	system tasks training weights
+	serving system tasks training weights
 
 lint: $(READY)
 	$(BIN)/ruff check .

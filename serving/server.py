@@ -168,6 +168,8 @@ class _Server(uvicorn.Server):
 def _connections(limits):
     """A class of connections that end when their client is too slow."""
 
+    nonsense = "this is no HTTP request, or the body of the one before is longer than its content-length says"
+
     class Connection(HttpToolsProtocol):
         """One client's connection."""
 
@@ -214,7 +216,7 @@ def _connections(limits):
             else:
                 self.transport.abort()
 
-        def send_400_response(self, msg: str, status: int = 400, reason: str = "this is no HTTP request") -> None:
+        def send_400_response(self, msg: str, status: int = 400, reason: str = nonsense) -> None:
             """Answers what is no request, and ends the connection."""
             body = msgspec.json.encode({"error": reason})
             head = f"HTTP/1.1 {status} Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"

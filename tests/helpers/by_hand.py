@@ -1,30 +1,10 @@
 """Exported models whose graphs are written by hand, so that what they find is known."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import onnx
-
-from densebone.system.files import facts_of
+from exported import write_model
 
 PLAIN = [{"normalize": {"mean": [0, 0, 0], "std": [1, 1, 1], "scale": 255}}]
-
-
-def write_model(folder: Path, nodes, inputs, outputs, card, constants=()):
-    """A folder as `densebone export` writes it, around a graph by hand."""
-    helper = onnx.helper
-    folder.mkdir(parents=True, exist_ok=True)
-    given = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in inputs.items()]
-    found = [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in outputs.items()]
-    weights = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants]
-    graph = helper.make_graph(nodes, "model", given, found, weights)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx"
-    )
-    card = {"name": "tiny", "classes": None, "files": {"model.onnx": facts_of(folder / "model.onnx")}, **card}
-    (folder / "model_card.json").write_text(json.dumps(card))
-    return folder
 
 
 def square_detector(folder, classes=("red", "blue")):
