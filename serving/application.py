@@ -171,18 +171,23 @@ async def _outcome(request: Request, futures: Sequence[Future]) -> list[Any]:
         Refused: a job was.
         Gone: the client hung up.
     """
-    every = asyncio.gather(*[asyncio.wrap_future(future) for future in futures])
+    waiting = [asyncio.wrap_future(future) for future in futures]
     watch = asyncio.ensure_future(_hung_up(request))
+    left: set[asyncio.Future] = set(waiting)
     try:
-        await asyncio.wait([every, watch], return_when=asyncio.FIRST_COMPLETED)
-        if not every.done():
-            raise Gone
-        return every.result()
+        while left:
+            done, _ = await asyncio.wait({*left, watch}, return_when=asyncio.FIRST_COMPLETED)
+            left -= done
+            if watch in done and left:
+                raise Gone
+            for one in done - {watch}:
+                one.result()
+        return [one.result() for one in waiting]
     finally:
-        for one in (watch, every):
-            one.cancel()
-        for future in futures:
-            future.cancel()  # those behind one that was refused
+        watch.cancel()
+        for one in waiting:
+            if not one.cancel() and not one.cancelled():
+                one.exception()  # else asyncio writes about those behind one that was refused
 
 
 async def _hung_up(request):

@@ -117,13 +117,18 @@ class Queue:
         return [job.future for job in jobs]
 
     def close(self, seconds: float) -> None:
-        """Takes no more jobs, and waits until those that it took are done, at most so long."""
+        """Takes no more jobs, and does those that it took. After so many seconds those that still wait are dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+        with self._changed:
+            for job in self._waiting:
+                job.future.cancel()
+        for thread in self._threads:  # Python must not end under a thread that computes
+            thread.join()
 
     def _work(self):
         while batch := self._take():

@@ -107,6 +107,7 @@ def _is_loopback(listener):
 def _log(verbose):
     logger = logging.getLogger("uvicorn.error")
     drop_records(logger, *_RECORDS)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # so does the reader of forms
     if verbose:
         access = logging.getLogger("uvicorn.access")
         access.addHandler(logging.StreamHandler())
@@ -151,14 +152,28 @@ class _Server(uvicorn.Server):
         """
         self.service.ready = False
         await self._pause(_LAST_CALL)
-        for server in self.servers:
-            server.close()
+        await self._close_port(sockets or [])
         # a client that was let in just now has not said anything yet; it is not shut out
         for _ in range(10):
             if self.server_state.connections:
                 await self._pause(_LAST_CALL / 10)
         await super().shutdown(sockets)
         await asyncio.to_thread(self.service.queue.close, 0 if self.force_exit else self.service.limits.grace)
+
+    async def _close_port(self, listeners):
+        """Closes the port, and lets in who waits there: the system has told them already that they are connected."""
+        loop, state = asyncio.get_running_loop(), self.lifespan.state
+        waiting = []
+        for listener in listeners:
+            with contextlib.suppress(OSError):  # nobody is left
+                while True:
+                    waiting.append(listener.accept()[0])
+        for server in self.servers:
+            server.close()
+        for one in waiting:
+            await loop.connect_accepted_socket(
+                lambda: self.config.http_protocol_class(self.config, self.server_state, state, _loop=loop), one
+            )
 
     async def _pause(self, seconds):
         if not self.force_exit:
