@@ -55,6 +55,7 @@ function choose() {
 async function look(given) {
   file = given;
   const number = ++asked;
+  URL.revokeObjectURL(at("picture").src);
   at("picture").src = URL.createObjectURL(given);
   at("drop").hidden = true;
   at("shown").hidden = at("another").hidden = false;
@@ -97,6 +98,7 @@ function draw() {
 function drawBoxes(objects) {
   at("boxes").setAttribute("viewBox", `0 0 ${shown.width} ${shown.height}`);
   at("boxes").setAttribute("preserveAspectRatio", "none");
+  const size = (13 * shown.width) / at("shown").clientWidth; // 13 pixels of the screen
   const groups = objects.map((one) => {
     const [left, top, right, bottom] = one.box;
     const group = document.createElementNS(SVG, "g");
@@ -104,9 +106,11 @@ function drawBoxes(objects) {
     const sides = { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) };
     for (const [name, value] of Object.entries(sides)) rect.setAttribute(name, value);
     rect.setAttribute("stroke", colour(one.label));
-    const title = document.createElementNS(SVG, "title");
-    title.textContent = `${one.name} ${one.score.toFixed(2)}`;
-    group.append(rect, title);
+    const text = document.createElementNS(SVG, "text");
+    text.textContent = `${one.name} ${one.score.toFixed(2)}`;
+    const place = { x: left + size / 3, y: Math.max(top, 0) + 1.2 * size, "font-size": size };
+    for (const [name, value] of Object.entries(place)) text.setAttribute(name, value);
+    group.append(rect, text);
     return group;
   });
   at("boxes").replaceChildren(...groups);
@@ -180,5 +184,7 @@ at("drop").addEventListener("keydown", (event) => {
 at("model").addEventListener("change", choose);
 at("slider").addEventListener("input", draw);
 at("another").addEventListener("click", another);
+addEventListener("resize", draw);
+at("picture").addEventListener("load", draw);
 at("key").addEventListener("change", load);
 load();
