@@ -5,6 +5,7 @@
     densebone export -c ssd_hardnet68_300_150e_coco -O output_inference --check picture.jpg
     densebone export -c fchardnet70_cityscapes_1024x1024_90k --input-size 1024 2048 --format paddle onnx
     densebone export -c hardnet68_150e_imagenet -w hardnet68.official
+    densebone export -c birds/config.yml --format onnx --triton models
 
 A classifier comes with model_card.json, so that `densebone predict --model FOLDER` can use it. docs/export.md says
 which formats hold which models.
@@ -22,9 +23,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if (arguments.model is None) == (arguments.config is None):
         raise UserError("give a MODEL of densebone list, or a configuration with -c; one of them")
-    if arguments.model is not None:
-        _export_model(arguments)
-        return 0
+    if arguments.triton is not None:
+        from ..deploy.triton import check_repository
+
+        check_repository(arguments.triton, arguments.format)
+    folder = _export_model(arguments) if arguments.model is not None else _export_job(arguments)
+    if arguments.triton is not None:
+        from ..deploy.triton import write_repository
+
+        written = write_repository(folder, arguments.triton)
+        options.print_lines(f"  triton    {place}, for tritonserver --model-repository" for place in written)
+    return 0
+
+
+def _export_job(arguments: Namespace) -> str:
+    """Exports what a configuration describes; returns the folder."""
     for name in ("batch", "random"):
         if getattr(arguments, name):
             raise UserError(f"--{name} is for a MODEL, not for a configuration; leave it out")
@@ -33,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     exporting = task.part("exporting")
     result = exporting.export(job, arguments.output, arguments.weights, arguments.check, arguments.format, **settings)
     options.print_lines(exporting.describe(result))
-    return 0
+    return result["folder"]
 
 
 def _parser() -> ArgumentParser:
@@ -65,6 +78,9 @@ def _parser() -> ArgumentParser:
         "--with-preprocessing", action="store_true",
         help="detection: write files that take a picture as it is too, any size, uint8 (H, W, 3) in RGB",
     )  # fmt: skip
+    parser.add_argument(
+        "--triton", metavar="DIR", help="write the ONNX file to a model repository of Triton Inference Server too"
+    )
     options.add_task_options(parser, "export")
     group = parser.add_argument_group("with MODEL")
     group.add_argument("--batch", type=int, metavar="N", help="pictures at a time; default: any number")
@@ -72,7 +88,8 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _export_model(arguments: Namespace) -> None:
+def _export_model(arguments: Namespace) -> str:
+    """Exports a model of the registry; returns the folder."""
     from ..datasets.imagenet import NAMES
     from ..deploy.export import describe_formats, export_model
 
@@ -86,3 +103,4 @@ def _export_model(arguments: Namespace) -> None:
         arguments.input_size, arguments.batch, arguments.int8, NAMES, arguments.int8_layers,
     )  # fmt: skip
     options.print_lines([f"exported to {report['folder']}", *describe_formats(report)])
+    return report["folder"]
