@@ -12,9 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..errors import UserError
 from ..system.quiet import drop_records
@@ -23,6 +21,7 @@ from .answers import Choice
 from .application import Service, application
 from .batching import Queue
 from .bodies import Bodies
+from .connections import Connection
 from .metrics import Metrics
 from .models import open_models
 from .settings import Limits
@@ -117,9 +116,9 @@ def _log(verbose):
 
 def _config(app, limits):
     return uvicorn.Config(
-        app, http=_connections(limits), ws="none", lifespan="off", loop="asyncio", log_config=None,
+        app, http=Connection, ws="none", lifespan="off", loop="asyncio", log_config=None,
         server_header=False, proxy_headers=False, limit_concurrency=limits.connections,
-        timeout_keep_alive=round(limits.timeout), timeout_graceful_shutdown=max(1, round(limits.grace)), backlog=1024,
+        timeout_keep_alive=limits.timeout, timeout_graceful_shutdown=max(1, round(limits.grace)), backlog=1024,
     )  # fmt: skip
 
 
@@ -178,77 +177,3 @@ class _Server(uvicorn.Server):
     async def _pause(self, seconds):
         if not self.force_exit:
             await asyncio.sleep(seconds)
-
-
-def _connections(limits):
-    """A class of connections that end when their client is too slow."""
-
-    nonsense = "this is no HTTP request, or the body of the one before is longer than its content-length says"
-
-    class Connection(HttpToolsProtocol):
-        """One client's connection."""
-
-        _arrival: Any = None
-        _leaving: Any = None
-
-        def connection_made(self, transport: Any) -> None:
-            """A client came: its first request has to be here in time."""
-            super().connection_made(transport)
-            self._expect(limits.timeout)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            """The client is gone."""
-            for timer in (self._arrival, self._leaving):
-                if timer is not None:
-                    timer.cancel()
-            super().connection_lost(exc)
-
-        def on_message_begin(self) -> None:
-            """The first byte of a request."""
-            super().on_message_begin()
-            if self._arrival is None:
-                self._expect(limits.timeout)
-
-        def on_headers_complete(self) -> None:
-            """The head of a request is here: the application waits for its body, and says so when it is late."""
-            self._expect(limits.timeout + 1)
-            super().on_headers_complete()
-
-        def on_message_complete(self) -> None:
-            """A whole request is here."""
-            super().on_message_complete()
-            self._arrival.cancel()
-            self._arrival = None
-
-        def _expect(self, seconds: float) -> None:
-            if self._arrival is not None:
-                self._arrival.cancel()
-            self._arrival = self.loop.call_later(seconds, self._late)
-
-        def _late(self) -> None:
-            if self.cycle is None or self.cycle.response_complete:
-                self.send_400_response("", 408, f"the request did not arrive within {limits.timeout:g} s")
-            else:
-                self.transport.abort()
-
-        def send_400_response(self, msg: str, status: int = 400, reason: str = nonsense) -> None:
-            """Answers what is no request, and ends the connection."""
-            body = msgspec.json.encode({"error": reason})
-            head = f"HTTP/1.1 {status} Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-            self.transport.close()
-            self.app.metrics.request("other", status, 0.0)
-
-        def pause_writing(self) -> None:
-            """The client does not take its answer."""
-            super().pause_writing()
-            self._leaving = self.loop.call_later(limits.timeout, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            """It does again."""
-            super().resume_writing()
-            if self._leaving is not None:
-                self._leaving.cancel()
-                self._leaving = None
-
-    return Connection
