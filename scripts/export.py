@@ -15,7 +15,11 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from ..errors import UserError
+from ..tasks.task import task_of
 from . import options
+
+#: options for formats of programs for telephones -> what runs them
+MOBILE = {"mnn": "MNN", "ncnn": "ncnn", "tflite": "TensorFlow Lite (LiteRT)"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,11 +27,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if (arguments.model is None) == (arguments.config is None):
         raise UserError("give a MODEL of densebone list, or a configuration with -c; one of them")
+    mobile = [name for name in MOBILE if getattr(arguments, name)]
     if arguments.triton is not None:
         from ..deploy.triton import check_repository
 
         check_repository(arguments.triton, arguments.format)
-    folder = _export_model(arguments) if arguments.model is not None else _export_job(arguments)
+    if mobile:
+        from ..deploy.mobile import check_mobile
+
+        check_mobile(mobile, arguments.format)
+    folder = _export_model(arguments) if arguments.model is not None else _export_job(arguments, mobile)
+    if mobile:
+        from ..deploy.mobile import describe_mobile, write_mobile
+
+        options.print_lines(describe_mobile(write_mobile(folder, mobile, arguments.input_size)))
     if arguments.triton is not None:
         from ..deploy.triton import write_repository
 
@@ -36,11 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _export_job(arguments: Namespace) -> str:
+def _export_job(arguments: Namespace, mobile: Sequence[str]) -> str:
     """Exports what a configuration describes; returns the folder."""
     for name in ("batch", "random"):
         if getattr(arguments, name):
             raise UserError(f"--{name} is for a MODEL, not for a configuration; leave it out")
+    if mobile and (kind := task_of(options.find_config(arguments.config)).name) != "classification":
+        raise UserError(f"--{mobile[0]} is for a MODEL and for classification, and this is {kind}; leave it out")
     task, job = options.open_job(arguments)
     settings = options.task_options(arguments, "export", task, job)
     exporting = task.part("exporting")
@@ -81,6 +96,8 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--triton", metavar="DIR", help="write the ONNX file to a model repository of Triton Inference Server too"
     )
+    for name, engine in MOBILE.items():
+        parser.add_argument(f"--{name}", action="store_true", help=f"MODEL, classification: write it for {engine} too")
     options.add_task_options(parser, "export")
     group = parser.add_argument_group("with MODEL")
     group.add_argument("--batch", type=int, metavar="N", help="pictures at a time; default: any number")
