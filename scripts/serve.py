@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"{error.name} is not installed; pip install 'densebone[serve]'") from error
     if not 0 <= arguments.threshold <= 1:
         raise UserError(f"--threshold is {arguments.threshold}; it must be from 0 to 1")
+    if arguments.top < 1:
+        raise UserError(f"--top is {arguments.top}; it must be 1 or more")
     limits = Limits(
         arguments.workers, arguments.batch, arguments.wait / 1000, arguments.queue, int(arguments.body * MEGA),
         int(arguments.memory * MEGA), int(arguments.pixels * MEGA), arguments.connections, arguments.timeout,
@@ -38,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     engine = {"engine": arguments.engine, "threads": arguments.threads, "precision": arguments.precision}
     return serve(
-        arguments.folders, arguments.host, arguments.port, _key(arguments), Choice(arguments.threshold, arguments.top),
-        limits, engine, arguments.verbose,
+        arguments.folders, arguments.host, arguments.port, _key(arguments), arguments.allow_host,
+        Choice(arguments.threshold, arguments.top), limits, engine, arguments.verbose,
     )  # fmt: skip
 
 
@@ -53,6 +55,10 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (8000)")
     parser.add_argument("--api-key-file", metavar="FILE", help=f"requests must name the key in this file; or set {KEY}")
+    parser.add_argument(
+        "--allow-host", metavar="NAME", action="append", default=[],
+        help="answer to this name too, which a proxy on this machine passes on; repeatable",
+    )  # fmt: skip
     parser.add_argument("--threshold", type=float, default=0.5, help="boxes of a lower score are left out (0.5)")
     parser.add_argument("--top", type=int, default=5, help="classes that a classifier returns (5)")
     group = parser.add_argument_group("speed")

@@ -37,10 +37,12 @@ class Access:
         key: that requests must name; None asks for none.
         local: whether only programs of this machine reach the server. Then its name must be one of this machine's,
             so that a web page cannot reach it under a name of its own.
+        hosts: further names that it answers to, such as those that a proxy on this machine passes on.
     """
 
     key: str | None = None
     local: bool = True
+    hosts: tuple[str, ...] = ()
 
 
 class Gate:
@@ -95,18 +97,18 @@ class Gate:
     def _foreign(self, headers):
         """Why a request comes from a web page of somebody else; None when it does not."""
         host = headers.get("host", "")
-        if self.access.local and not _is_local(host):
-            return "this server answers to localhost and 127.0.0.1 alone; start it with --host for other names"
+        if self.access.local and not _is_local(host, self.access.hosts):
+            return "this server answers to localhost and 127.0.0.1 alone; start it with --allow-host for another name"
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return "requests from pages of other servers are not answered"
         return None
 
 
-def _is_local(host):
+def _is_local(host, others):
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ip_address(name).is_loopback
+        return name in ("localhost", *others) or ip_address(name).is_loopback
     except ValueError:
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -37,6 +38,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     key: str | None = None,
+    hosts: Sequence[str] = (),
     choice: Choice | None = None,
     limits: Limits | None = None,
     options: Mapping[str, Any] | None = None,
@@ -49,6 +51,7 @@ def serve(
         host: the address to listen at. Only this machine reaches the default.
         port: 0 takes one that is free.
         key: that requests must name; None asks for none.
+        hosts: names beside those of this machine that the server answers to while only this machine reaches it.
         choice: threshold and top of requests that do not say.
         limits: of clients.
         options: of `runtime.Model`: engine, threads, precision.
@@ -69,7 +72,12 @@ def serve(
     metrics.watch("queue_pictures", "pictures that wait", lambda: len(queue))
     metrics.watch("held_bytes", "bodies of requests in memory", lambda: service.bodies.held)
     local = _is_loopback(listener)
-    app = Gate(application(service), Access(key, local), metrics, lambda: not service.ready)
+    app = Gate(
+        application(service),
+        Access(key, local, tuple(name.lower() for name in hosts)),
+        metrics,
+        lambda: not service.ready,
+    )
     _log(verbose)
     server = _Server(_config(app, limits), service)
     where, port = listener.getsockname()[:2]
@@ -94,7 +102,7 @@ def _listen(host, port):
         listener.bind(place)
         listener.listen(1024)  # a second server on this port is told now, before it opens its models
     except OSError as error:
-        reason = "it is in use" if error.errno == 98 else error.strerror or error
+        reason = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or error
         raise UserError(f"cannot listen at {host}, port {port} ({reason}); give another --host or --port") from error
     return listener
 

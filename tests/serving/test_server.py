@@ -26,7 +26,20 @@ from densebone.runtime import Model
 from densebone.scripts import main
 
 KEY = "a-key"
-LIMITS = ("--body", "0.3", "--pixels", "0.1", "--queue", "6", "--timeout", "2", "--connections", "40")
+LIMITS = (
+    "--body",
+    "0.3",
+    "--pixels",
+    "0.1",
+    "--queue",
+    "6",
+    "--timeout",
+    "2",
+    "--connections",
+    "40",
+    "--allow-host",
+    "Proxy.example",
+)
 BEARER = {"authorization": f"Bearer {KEY}"}
 
 
@@ -202,6 +215,7 @@ def test_the_key(server):
 def test_pages_of_other_servers_are_kept_out(server):
     assert server.ask("GET", "/models", headers={"host": "evil.example"})[0] == 403
     assert server.ask("POST", "/predict/det", DATA, {"origin": "http://evil.example"})[0] == 403
+    assert server.ask("GET", "/models", headers={"host": "proxy.example"})[0] == 200
     own = f"127.0.0.1:{server.port}"
     assert server.ask("POST", "/predict/det", DATA, {"host": own, "origin": f"http://{own}"})[0] == 200
     _, headers, page = server.ask("GET", "/")
