@@ -6,7 +6,7 @@
 
 The folders are those of `densebone export --format onnx` (or openvino). Only this machine reaches the server, unless
 --host says otherwise. Ctrl-C or SIGTERM stops it once every request that it took is answered. docs/serving.md has the
-requests, the limits and the metrics.
+requests, the limits and the metrics. -v prints a line for every request.
 """
 
 import os

@@ -237,19 +237,21 @@ def test_many_clients_at_once(server):
     assert statuses == [200] * 30
 
 
-def test_neither_paddle_nor_a_toolkit_is_imported(folder, tmp_path):
+def test_neither_paddle_nor_a_toolkit_is_imported_and_nothing_is_called(folder, tmp_path):
     code = f"""
-import sys, threading
+import sys
+connected = []
+sys.addaudithook(lambda event, what: connected.append(what) if event == "socket.connect" else None)
 from densebone.serving import server
 from densebone.scripts import main
 server._Server.run = lambda self, sockets: None  # all but waiting for clients
 main(["serve", {str(folder / "det")!r}, "--port", "0", "--engine", "onnxruntime"])
 foreign = {{"paddle", "ppdet", "paddleseg", "matplotlib", "cv2", "torch", "pandas", "scipy", "onnx"}}
-print(sorted(foreign & set(sys.modules)))
+print(sorted(foreign & set(sys.modules)), connected)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]", done.stdout
+    assert done.stdout.splitlines()[-1] == "[] []", done.stdout
 
 
 def test_what_cannot_be_served(server, folder, tmp_path, capsys):
