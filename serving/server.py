@@ -64,32 +64,32 @@ def serve(
         UserError: the address or port cannot be used; as `models.open_models`.
     """
     limits = limits or Limits()
-    listener = _listen(host, port)
-    metrics = Metrics()
-    models = open_models(folders, {**(options or {}), "streams": limits.workers})
-    queue = Queue(limits, metrics)
-    service = Service(models, queue, Bodies(limits), limits, metrics, choice or Choice())
-    metrics.watch("queue_pictures", "pictures that wait", lambda: len(queue))
-    metrics.watch("held_bytes", "bodies of requests in memory", lambda: service.bodies.held)
-    local = _is_loopback(listener)
-    app = Gate(
-        application(service),
-        Access(key, local, tuple(name.lower() for name in hosts)),
-        metrics,
-        lambda: not service.ready,
-    )
-    _log(verbose)
-    server = _Server(_config(app, limits), service)
-    where, port = listener.getsockname()[:2]
-    address = f"http://{f'[{where}]' if ':' in where else where}:{port}"
-    for served in models.values():
-        print(f"{served.name}: {served.task or 'maps'}, {served.model.description.rpartition(' on ')[2]}")
-    print(f"serving on {address}; Ctrl-C stops", flush=True)
-    if not local and key is None:
-        print(f"note: everybody who reaches {address} may use it; --api-key-file asks for a key", file=sys.stderr)
-    server.run(sockets=[listener])
+    with _listen(host, port) as listener:
+        models = open_models(folders, {**(options or {}), "streams": limits.workers})
+        service = _service(models, limits, choice or Choice())
+        local = _is_loopback(listener)
+        access = Access(key, local, tuple(name.lower() for name in hosts))
+        app = Gate(application(service), access, service.metrics, lambda: not service.ready)
+        _log(verbose)
+        server = _Server(_config(app, limits), service)
+        where, port = listener.getsockname()[:2]
+        address = f"http://{f'[{where}]' if ':' in where else where}:{port}"
+        for served in models.values():
+            print(f"{served.name}: {served.task or 'maps'}, {served.model.description.rpartition(' on ')[2]}")
+        print(f"serving on {address}; Ctrl-C stops", flush=True)
+        if not local and key is None:
+            print(f"note: everybody who reaches {address} may use it; --api-key-file asks for a key", file=sys.stderr)
+        server.run(sockets=[listener])
     print(f"stopped after {server.server_state.total_requests} requests", flush=True)
     return 0
+
+
+def _service(models, limits, choice):
+    metrics = Metrics()
+    service = Service(models, Queue(limits, metrics), Bodies(limits), limits, metrics, choice)
+    metrics.watch("queue_pictures", "pictures that wait", lambda: len(service.queue))
+    metrics.watch("held_bytes", "bodies of requests in memory", lambda: service.bodies.held)
+    return service
 
 
 def _listen(host, port):

@@ -1,6 +1,7 @@
 """A server as users start it: one process answers all tests of this file."""
 
 import base64
+import contextlib
 import gzip
 import io
 import json
@@ -176,7 +177,28 @@ def answer(connection):
 HEAD = f"POST /predict/det HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\ncontent-length: {{}}\r\n\r\n"
 
 
+def deaf(server):
+    """A client that asks and asks, and does not read; (its connection, how long all answers would be)."""
+    page = b"GET /page.js HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    connection.setblocking(False)
+    return connection, connection.send(page * 4000) // len(page) * len(server.ask("GET", "/page.js")[2])
+
+
+def all_of(connection):
+    """How many bytes come before the other side ends the connection."""
+    connection.settimeout(30)
+    total = 0
+    with connection, contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(1 << 20):
+            total += len(piece)
+    return total
+
+
 def test_clients_that_break_off_dawdle_or_say_nonsense(server):
+    silent, wanted = deaf(server)
     slow = connected(server, HEAD.format(len(DATA)).encode() + cut(DATA))
     idle = connected(server, b"POST /predict/det HT")
     gone = connected(server, HEAD.format(len(DATA)).encode() + cut(DATA))
@@ -192,6 +214,7 @@ def test_clients_that_break_off_dawdle_or_say_nonsense(server):
     slow_answer, idle_answer = answer(slow), answer(idle)
     assert slow_answer.startswith(b"HTTP/1.1 408") and b"the body did not arrive within 2 s" in slow_answer
     assert idle_answer.startswith(b"HTTP/1.1 408") and b"the request did not arrive within 2 s" in idle_answer
+    assert wanted > 10_000_000 and all_of(silent) < wanted
     assert server.json("POST", "/predict/det", DATA)[0] == 200
 
 
