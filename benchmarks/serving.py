@@ -19,6 +19,8 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
 LOOP = """
 import sys, time
 from densebone.runtime import Model
@@ -70,17 +72,20 @@ def _serve(arguments, bodies):
     engine = ["--engine", arguments.engine] if arguments.engine else []
     command = [sys.executable, "-m", "densebone.scripts", "serve", f"model={arguments.folder}", *options, *engine]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = psutil.Process(server.pid)
     try:
         address = next(found[1] for line in server.stdout if (found := re.search(r"//(\S+);", line)))
-        _load(address, bodies, 40, 4)
+        _load(address, bodies, 200, arguments.clients)
+        before = process.memory_info().rss
         seconds, times, errors = _load(address, bodies, arguments.requests, arguments.clients)
+        memory = process.memory_info().rss
     finally:
         server.terminate()
         server.communicate(timeout=60)
     cuts = statistics.quantiles(times, n=100)
     return {
         "rate": len(times) / seconds, "errors": errors, "p50": cuts[49], "p95": cuts[94], "p99": cuts[98],
-        "exit": server.returncode,
+        "exit": server.returncode, "MB": memory / 1e6, "MB more": (memory - before) / 1e6,
     }  # fmt: skip
 
 
