@@ -32,6 +32,8 @@ def by_ncnn(image: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
     import ncnn
 
     network = ncnn.Net()
+    for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+        setattr(network.opt, f"use_{name}", False)  # the file has 32 bits; by itself ncnn rounds to 16
     network.load_param("model.ncnn.param")
     network.load_model("model.ncnn.bin")
     extractor = network.create_extractor()
