@@ -63,8 +63,8 @@ def write_mobile(
         By name: file, megabytes, difference (the largest from ONNX Runtime, in standard deviations of the output).
 
     Raises:
-        UserError, before anything is written: the network takes any size and `size` is None; it has more than one input, or outputs that are no
-            floating-point numbers; the converter cannot convert it, or converts it wrongly.
+        UserError: the network takes any size and `size` is None; it has more than one input, or outputs that are no
+            floating-point numbers; a converter cannot convert it, or converts it wrongly. Nothing is written then.
     """
     folder = Path(folder)
     report = {}
@@ -78,9 +78,10 @@ def write_mobile(
             difference = _difference(name, work, image, expected)
             megabytes = sum((work / f"model{end}").stat().st_size for end in FILES[name]) / 1e6
             report[name] = {"file": f"model{FILES[name][0]}", "megabytes": megabytes, "difference": difference}
-        for name, end in [(name, end) for name in names for end in FILES[name]]:
-            with atomic_path(folder / f"model{end}") as place:
-                shutil.copyfile(Path(temporary) / name / f"model{end}", place)
+        for name in names:
+            for end in FILES[name]:
+                with atomic_path(folder / f"model{end}") as place:
+                    shutil.copyfile(Path(temporary) / name / f"model{end}", place)
     card = folder / FILE
     if card.is_file():
         write_card(json.loads(card.read_text(encoding="utf-8")), folder)  # it lists the files
