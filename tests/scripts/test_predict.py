@@ -282,7 +282,7 @@ def test_with_tiles_a_picture_may_be_as_large_as_memory_holds(models, tmp_path, 
     monkeypatch.setattr(extras, "MAX_PIXELS", 100_000)
     monkeypatch.setattr(extras, "free_bytes", lambda: 24 * 600_000)
     assert main([*arguments, "--tile", "320"]) == 2
-    assert "900 x 700 pixels is too large, at most 0 million; make it smaller" in capsys.readouterr().err
+    assert "900 x 700 pixels is too large, at most 0.6 million; make it smaller" in capsys.readouterr().err
 
 
 class _Camera(http.server.BaseHTTPRequestHandler):

@@ -57,7 +57,7 @@ def test_the_model_takes_any_size_and_number_of_pictures(tiny, tmp_path):
     job, weights = tiny
     result = export(job, tmp_path / "out", weights)
     folder = tmp_path / "out" / "tiny"
-    assert result == {"folder": str(folder), "pixels": 32 * 64, "agreement": 1.0, "formats": {}}
+    assert result == {"folder": str(folder), "pixels": 32 * 64, "agreement": 1.0, "formats": {}, "int8": None}
     random = np.random.default_rng(0)
     for shape in ((1, 3, 32, 64), (2, 3, 96, 160), (3, 3, 50, 35)):
         x = random.normal(size=shape).astype("float32")
