@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 #: precision -> allowed difference from Paddle, in standard deviations of the output. Of fp32 the largest: rounding
-#: alone gives a tenth of this. Of bf16 and int8 the root mean square; trained networks have below 0.1.
-TOLERANCES = {"fp32": 1e-4, "bf16": 0.25, "int8": 0.5}
+#: alone gives a thirtieth of this, for some random weights a third. Of bf16 and int8 the root mean square; trained
+#: networks have below 0.1.
+TOLERANCES = {"fp32": 3e-4, "bf16": 0.25, "int8": 0.5}
 #: for integer outputs such as classes: the share of values that may differ, where two classes score nearly the same
 UNEQUAL = 1e-3
 
