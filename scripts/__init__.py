@@ -35,7 +35,8 @@ COMMANDS = {
     "sample-data": "write a small data set to try things on",
     "run": "run an unmodified script of a toolkit with densebone's names registered",
     "compat": "try every head of the toolkits on every backbone, or print the configuration of a pair",
-    "doctor": "versions, toolkits, registered names and repairs",
+    "doctor": "versions, GPUs, toolkits, registered names and repairs",
+    "completion": "a script that lets Tab complete all this: bash, zsh, fish",
 }
 
 

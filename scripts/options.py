@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,27 @@ from ..tasks.task import TASKS, Job, Task, task_of
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
+# the arguments with which a command shows its parser and does nothing
+_DESCRIBE: tuple[str, ...] = ("--describe",)
+
+
+class _Described(Exception):
+    """Carries a command's parser out of its `main`."""
+
+    def __init__(self, parser: ArgumentParser) -> None:
+        super().__init__(parser.prog)
+        self.parser = parser
+
+
+def parser_of(main: Callable[[Sequence[str]], int]) -> ArgumentParser:
+    """The parser of a command, given its `main`, which must pass its arguments to `parse_args` as they are."""
+    try:
+        main(_DESCRIBE)
+    except _Described as described:
+        return described.parser
+    raise RuntimeError(f"{main.__module__} does not show its parser")
+
+
 class _Parser(ArgumentParser):
     """A parser whose options with any number of values leave a path behind them to the command.
 
@@ -28,6 +49,8 @@ class _Parser(ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's."""
+        if args is _DESCRIBE:
+            raise _Described(self)
         given = [*(sys.argv[1:] if args is None else args)]
         return super().parse_args(_paths_first(given) if self._takes_paths() else given, namespace)
 
