@@ -1,16 +1,22 @@
-"""Print versions, which file each toolkit is imported from, the registered names and the repairs in force.
+"""Print versions, the GPUs and whether Paddle fits them, the toolkits, the registered names and the repairs in force.
 
 densebone doctor
+densebone doctor --json    # the same for programs, and for a report of a fault
+
+The exit status is 1 when Paddle cannot be imported.
 """
 
 import importlib
 import importlib.metadata
+import json
 import platform
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from contextlib import redirect_stdout
+from typing import Any, NamedTuple
 
-from ..system import reports
+from ..system import gpus, reports
+from ..system.packages import paddle_version
 from . import options
 
 PACKAGES = (
@@ -42,44 +48,79 @@ TOOLKITS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 1 when Paddle cannot be imported."""
-    options.plain_parser("doctor", __doc__).parse_args(argv)
+    parser = options.plain_parser("doctor", __doc__)
+    parser.add_argument("--json", action="store_true", help="print all of it as one JSON object")
+    as_json = parser.parse_args(argv).json
+    with redirect_stdout(sys.stderr):  # where a toolkit that is imported may print
+        facts, lines = _examine()
+    print(json.dumps(facts, indent=1) if as_json else "\n".join(lines))
+    return 1 if facts["paddle"]["error"] else 0
+
+
+def _examine() -> tuple[dict[str, Any], list[str]]:
+    """What there is to know, for programs and as lines."""
     from .. import __version__
 
-    print(f"densebone {__version__}, Python {sys.version.split()[0]}, {platform.platform()}")
-    for name in PACKAGES:
-        try:
-            print(f"  {name:18} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            print(f"  {name:18} not installed")
-    print(f"reports of engines: {reports.describe()}")
+    facts: dict[str, Any] = {
+        "densebone": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "reports": reports.describe(),
+    }
+    lines = [f"densebone {__version__}, Python {facts['python']}, {facts['platform']}"]
+    lines += [f"  {name:18} {version or 'not installed'}" for name, version in facts["packages"].items()]
+    lines.append(f"reports of engines: {facts['reports']}")
     imported = {toolkit: _import(toolkit.heaviest) for toolkit in TOOLKITS}  # before Paddle: Paddle 2.6 needs that
     paddle = _import("paddle")
     if isinstance(paddle, Exception):
-        print(f"Paddle cannot be imported: {_line(paddle)}\n  pip install paddlepaddle (CPU), or a GPU build")
-        return 1
-    gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
-    print(f"Paddle: {paddle.__file__}, {f'{gpus} GPUs' if gpus else 'CPU'}")
+        facts["paddle"] = {"file": None, "version": None, "error": _line(paddle)}
+        return facts, [
+            *lines, f"Paddle cannot be imported: {_line(paddle)}", "  pip install paddlepaddle (CPU), or a GPU build",
+        ]  # fmt: skip
     from ..registry import list_models
 
-    print(f"models: {', '.join(list_models())}")
+    survey = gpus.survey()
+    facts["paddle"] = {"file": paddle.__file__, "version": paddle_version(), "error": None}
+    facts |= {"gpus": survey.facts(), "models": list_models(), "toolkits": []}
+    count = len(survey.seen)
+    where = f"{count} GPU{'s' * (count > 1)}" if count else "CPU"
+    lines.append(f"Paddle: {paddle.__file__}, {where}")
+    lines += [*survey.describe(), f"models: {', '.join(facts['models'])}"]
     for toolkit, package in imported.items():
-        _report(toolkit, package)
-    return 0
+        found, said = _toolkit(toolkit, package)
+        facts["toolkits"].append(found)
+        lines += said
+    return facts, lines
 
 
-def _report(toolkit, package):
-    """Prints what densebone does in a toolkit; `package` is the toolkit's package, or why it cannot be imported."""
+def _toolkit(toolkit: Toolkit, package: Any) -> tuple[dict[str, Any], list[str]]:
+    """What densebone does in a toolkit; `package` is the toolkit's package, or why it cannot be imported."""
+    facts: dict[str, Any] = {"title": toolkit.title, "file": None, "error": None}
     if isinstance(package, Exception):
-        print(f'{toolkit.title}: cannot be imported ({_line(package)})\n  pip install "densebone[{toolkit.extra}]"')
-        return
+        facts["error"] = _line(package)
+        return facts, [
+            f"{toolkit.title}: cannot be imported ({facts['error']})", f'  pip install "densebone[{toolkit.extra}]"',
+        ]  # fmt: skip
     adapter = importlib.import_module(f"..integrations.{toolkit.adapter}", __package__)
     compat = importlib.import_module(f"..integrations.compat.{toolkit.adapter}", __package__)
-    print(f"{toolkit.title}: {package.__file__}")
-    print(f"  registered: {', '.join(adapter.__all__)}")
-    repairs = compat.in_force()
-    print(f"  repairs in force: {len(repairs) or 'none needed'}")
-    for repair in repairs:
-        print(f"    {repair.name:24} {repair.why}: {_line(repair.symptom)}")
+    facts["file"], facts["registered"] = package.__file__, list(adapter.__all__)
+    facts["repairs"] = [
+        {"name": one.name, "why": str(one.why), "symptom": _line(one.symptom)} for one in compat.in_force()
+    ]
+    return facts, [
+        f"{toolkit.title}: {facts['file']}",
+        f"  registered: {', '.join(facts['registered'])}",
+        f"  repairs in force: {len(facts['repairs']) or 'none needed'}",
+        *(f"    {one['name']:24} {one['why']}: {one['symptom']}" for one in facts["repairs"]),
+    ]
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _import(name):

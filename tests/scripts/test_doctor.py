@@ -1,10 +1,14 @@
-"""`densebone doctor` shows both toolkits, or why one is not there."""
+"""`densebone doctor` shows both toolkits, or why one is not there, and the GPUs; for people and for programs."""
 
 import importlib
+import json
 
 import pytest
 
+from densebone.registry import list_models
 from densebone.scripts import doctor
+from densebone.system import gpus
+from densebone.system.fatbins import Code
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,44 @@ def test_a_toolkit_that_is_not_there(capsys, monkeypatch):
     assert capsys.readouterr().out.endswith(
         "PaddleGone: cannot be imported (No module named 'paddlegone')\n  pip install \"densebone[ghosts]\"\n"
     )
+
+
+H200 = gpus.Gpu("NVIDIA H200", (9, 0), 139 << 30)
+
+
+def test_the_same_facts_for_programs(capsys, monkeypatch):
+    gone = doctor.Toolkit("PaddleGone", "paddlegone.core", "paddlegone", "ghosts")
+    monkeypatch.setattr(doctor, "TOOLKITS", [gone])
+    code = Code(((6, 1), (8, 6)))
+    monkeypatch.setattr(gpus, "survey", lambda: gpus.Survey("550.1", (H200,), (H200,), "11.8", "8.6.0", code))
+
+    assert doctor.main(["--json"]) == 0
+
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["packages"].keys() == set(doctor.PACKAGES)
+    assert facts["paddle"]["error"] is None and facts["models"] == list_models()
+    assert facts["gpus"]["code_for"] == ["6.1", "8.6"]
+    assert facts["gpus"]["seen_by_paddle"] == [
+        {"name": "NVIDIA H200", "compute_capability": "9.0", "memory_bytes": 139 << 30, "fits": False}
+    ]
+    assert facts["toolkits"] == [{"title": "PaddleGone", "file": None, "error": "No module named 'paddlegone'"}]
+    assert doctor.main([]) == 0
+    assert "GPU 0: NVIDIA H200, compute capability 9.0, 139 GiB: does NOT fit" in capsys.readouterr().out
+
+
+def test_without_paddle(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "TOOLKITS", [])
+    monkeypatch.setattr(doctor, "_import", lambda name: ModuleNotFoundError("No module named 'paddle'"))
+    assert doctor.main(["--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["paddle"]["error"] == "No module named 'paddle'"
+    assert doctor.main([]) == 1
+    assert "Paddle cannot be imported: No module named 'paddle'" in capsys.readouterr().out
+
+
+def test_nothing_of_a_toolkit_gets_among_the_facts(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "TOOLKITS", [])
+    found = doctor._import
+    monkeypatch.setattr(doctor, "_import", lambda name: print("a toolkit's greeting") or found(name))
+    assert doctor.main(["--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["toolkits"] == [] and "greeting" in shown.err
