@@ -1,7 +1,7 @@
 """For which GPUs a library holds code: the headers of the fat binaries that NVIDIA's compiler leaves in it.
 
-A fat binary is a header and entries. An entry holds the code of one kernel file for one architecture. Machine code runs on
-GPUs of its major version, from its minor version on. PTX runs on any later GPU, whose driver compiles it.
+A fat binary is a header and entries. An entry holds the code of one kernel file for one architecture. Machine code
+runs on GPUs of its major version, from its minor version on. PTX runs on any later GPU, whose driver compiles it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,56 @@
+"""The files around the package name the same versions, and things that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import densebone
+
+ROOT = Path(__file__).parents[1]
+FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
+
+
+def text(name):
+    return (ROOT / name).read_text()
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load(text("CITATION.cff"))
+    assert (citation["title"], citation["version"]) == ("densebone", densebone.__version__)
+    notice = " ".join(text("NOTICE").split())
+    assert [one["title"] for one in citation["references"] if one["title"] not in notice] == []
+
+
+def test_the_commit_hooks_have_the_linter_of_make_lint():
+    (repository,) = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
+    assert f"ruff=={repository['rev'].removeprefix('v')}\n" in text("constraints.txt")
+    assert [hook["id"] for hook in repository["hooks"]] == ["ruff-check", "ruff-format"]
+
+
+def test_the_images_have_the_paddle_of_make():
+    (default,) = re.findall(r"^PADDLE \?= (.*)$", text("Makefile"), flags=re.M)
+    assert re.findall(r"^ARG PADDLE=(.*)$", text("Dockerfile"), flags=re.M) == [default] * 2
+
+
+def test_the_images_install_extras_that_exist():
+    extras = set(re.findall(r"^(\w+) = \[", text("pyproject.toml"), flags=re.M))
+    named = re.findall(r'"/src\[([\w,]+)\]"', text("Dockerfile"))
+    assert len(named) == 2 and all(set(one.split(",")) <= extras for one in named)
+
+
+def test_the_workflow_runs_what_ci_runs():
+    jobs = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]
+    (job,) = jobs.values()
+    assert [step["run"] for step in job["steps"] if step.get("run", "").startswith(".")] == [".ci/run"]
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.stem != "config"], ids=lambda form: form.stem)
+def test_forms_for_issues_are_complete(form):
+    content = yaml.safe_load(form.read_text())
+    assert {"name", "description", "body"} <= set(content)
+    fields = [part for part in content["body"] if part["type"] != "markdown"]
+    assert len({field["id"] for field in fields}) == len(fields) >= 2
+    assert all(field["attributes"]["label"] for field in fields)
