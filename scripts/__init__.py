@@ -36,6 +36,7 @@ COMMANDS = {
     "run": "run an unmodified script of a toolkit with densebone's names registered",
     "compat": "try every head of the toolkits on every backbone, or print the configuration of a pair",
     "doctor": "versions, GPUs, toolkits, registered names and repairs",
+    "gpu-check": "try on a GPU what differs there, in ten minutes",
     "completion": "a script that lets Tab complete all this: bash, zsh, fish",
 }
 
