@@ -36,22 +36,27 @@ COMMANDS = {
     "run": "run an unmodified script of a toolkit with densebone's names registered",
     "compat": "try every head of the toolkits on every backbone, or print the configuration of a pair",
     "doctor": "versions, GPUs, toolkits, registered names and repairs",
-    "gpu-check": "try on a GPU what differs there, in ten minutes",
+    "gpu-check": "try on a GPU what differs there",
     "completion": "a script that lets Tab complete all this: bash, zsh, fish",
+}
+#: exit status -> what it means; docs/commands.md says more
+STATUSES = {
+    0: "all done",
+    1: "done in part, or faults were found",
+    2: "not done, and one line says why",
+    130: "Ctrl-C",
+    141: "nobody reads the output",
+    143: "SIGTERM",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command.
-
-    Returns:
-        The exit status: 2 for a user's mistake, which is printed in one line; 130 after Ctrl-C; 143 after
-        SIGTERM; 141 when nobody reads the output any more; else the command's.
-    """
+    """Runs a command; returns the exit status, one of `STATUSES`. That of `run` is the script's."""
     argv = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a command here, once it was imported
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: densebone COMMAND ...   (densebone COMMAND --help tells more)\n")
         print("\n".join(f"  {name:12} {what}" for name, what in COMMANDS.items()))
+        print("\nexit status:\n" + "\n".join(f"  {status:<12} {what}" for status, what in STATUSES.items()))
         return 0 if argv else 2
     if argv[0] == "--version":
         from .. import __version__

@@ -1,6 +1,6 @@
 """Try on a GPU what differs there: kernels, mixed precision, batches, several GPUs, and each task from data to export.
 
-    densebone gpu-check                          # about ten minutes; a line for each step
+    densebone gpu-check                          # a line for each step
     densebone gpu-check --only kernels precision
     densebone gpu-check --dry-run                # the same steps on the CPU, smaller: it says nothing about a GPU
 

@@ -20,6 +20,8 @@ import numpy as np
 
 #: the share of the output's standard deviation by which two devices may differ in float32, and with TF32
 EXACT, ROUNDED = 3e-4, 2e-2
+#: a network of each family
+FAMILIES = ("hardnet39ds", "hardnet68", "peleenet", "condensenetv2_a")
 _STEPS = 12
 # task -> the layout of its sample data, the configuration, the folder of its pictures, the figure of its evaluation
 _SAMPLES = {
@@ -99,7 +101,7 @@ def _networks(place: Place, limit: float) -> str:
 
     worst, side = {}, 64 if place.is_dry else 224
     data = np.random.default_rng(0).standard_normal((2, 3, side, side)).astype("float32")
-    for name in ("hardnet39ds", "hardnet68", "peleenet", "condensenetv2_a"):
+    for name in FAMILIES:
         maps = []
         paddle.set_device("cpu")
         paddle.seed(0)
