@@ -48,7 +48,7 @@ class Place:
     Attributes:
         device: "gpu" or "cpu".
         gpus: how many GPUs Paddle sees.
-        folder: an empty folder for what the check writes.
+        folder: for what the check writes.
     """
 
     device: str
@@ -310,7 +310,20 @@ def _life(place: Place, task: str) -> str:
     on_device = ["--device", place.device]
     _densebone("sample-data", layout, str(data), *counts)
     epochs = "1" if place.is_dry else "10"
-    _densebone("train", *common, *on_device, "--epochs", epochs, "--batch", "4", "--amp", "--eval", "--seed", "0")
+    _densebone(
+        "train",
+        *common,
+        *on_device,
+        "--epochs",
+        epochs,
+        "--batch",
+        "4",
+        "--amp",
+        "--eval",
+        "--seed",
+        "0",
+        "--overwrite",
+    )
     figures = {}
     for device in (place.device, "cpu"):
         _densebone("eval", *common, "--device", device)

@@ -23,7 +23,7 @@ from . import gpu_checks
 from .gpu_checks import LeftOut, Place, Wrong
 
 #: seconds after which a step is stopped
-LIMIT = 300
+LIMIT = 600
 RESULTS = ("works", "fails", "left out")
 
 
@@ -102,12 +102,12 @@ def try_step(name: str, place: Place, limit: float = LIMIT) -> dict[str, Any]:
     answer.unlink(missing_ok=True)
     code = "from densebone.tasks.gpu_trials import in_child; in_child()"
     order = json.dumps([name, place.device, place.gpus, str(folder)])
-    environment = {**os.environ, **STEPS[name].environment, "DENSEBONE_GPU_CHECK": order}
+    environment = {**os.environ, **STEPS[name].environment}
     begun = time.monotonic()
     with open(log, "w") as stream:
         child = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=stream, stderr=subprocess.STDOUT, env=environment,
-            start_new_session=True,
+            [sys.executable, "-c", code, order], stdout=stream, stderr=subprocess.STDOUT, env=environment,
+            start_new_session=True, cwd=folder,  # Python would import from the user's own folder
         )  # fmt: skip
         try:
             status = child.wait(limit)
@@ -124,8 +124,8 @@ def try_step(name: str, place: Place, limit: float = LIMIT) -> dict[str, Any]:
 
 
 def in_child() -> None:
-    """Runs the step that the environment names, in this process, and writes its result."""
-    name, device, count, folder = json.loads(os.environ.pop("DENSEBONE_GPU_CHECK"))
+    """Runs the step that the arguments of this process name, and writes its result."""
+    name, device, count, folder = json.loads(sys.argv[1])
     result = "works"
     try:
         said = STEPS[name].check(Place(device, count, Path(folder)))
