@@ -304,7 +304,7 @@ def classification(place: Place) -> str:
 
 def _life(place: Place, task: str) -> str:
     layout, config, pictures, figure = _SAMPLES[task]
-    counts = ("--train", "8", "--val", "4") if place.is_dry else ("--train", "120", "--val", "30")
+    counts = ("--train", "20", "--val", "10") if place.is_dry else ("--train", "120", "--val", "30")
     data, run = place.folder / "data", place.folder / config
     common = ["-c", config, "--data", str(data), "-o", f"save_dir={place.folder}"]
     on_device = ["--device", place.device]
