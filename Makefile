@@ -3,6 +3,8 @@
 # make test                the tests
 # make lint                ruff and mypy
 # make benchmark           every engine against the peers that pip installs, into docs/benchmarks.md (half an hour)
+# make docs               the documentation as a site, in output/site: open output/site/index.html, no network needed
+# make docs-serve         the same at http://127.0.0.1:8001, built anew when a page changes
 #
 # All make a virtual environment of their own, .venv, with the versions of constraints.txt, and can be repeated.
 #   PADDLE=3.3.1   another version of paddlepaddle        VENV=.venv-3.3.1   in an environment of its own
@@ -34,7 +36,11 @@ STREETS_RUN = $(STREETS)/$(SEGMENTER)
 PEERS ?= .venv-peers
 PEERS_READY = $(PEERS)/.ready
 
-.PHONY: demo demo-segmentation test benchmark lint clean
+# The site needs neither Paddle nor a toolkit.
+DOCS ?= .venv-docs
+DOCS_READY = $(DOCS)/.ready
+
+.PHONY: demo demo-segmentation test benchmark docs docs-serve lint clean
 
 $(READY): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 is needed and was not found; make PYTHON=/path/to/python3.11"; exit 2; }
@@ -84,6 +90,19 @@ $(PEERS_READY): benchmarks/requirements.txt
 
 benchmark: $(READY) $(PEERS_READY)
 	$(BIN)/python -m benchmarks.inference --peers $(PEERS)/bin/python $(BENCHMARK)
+
+$(DOCS_READY): pyproject.toml constraints.txt
+	@echo "== Environment $(DOCS): mkdocs-material, mkdocstrings, mermaidx =="
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+	@echo "open output/site/index.html"
+
+docs-serve: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs serve --dev-addr 127.0.0.1:8001 --watch configs --watch scripts
 
 # mypy wants a folder of the package's name.
 ROOMS = backbones datasets deploy engines errors features integrations necks pictures profiling registry reports runtime scripts \

@@ -1,0 +1,140 @@
+"""One page for each command, from the parser that the command itself uses."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import re
+import textwrap
+from collections.abc import Iterator
+from unittest.mock import patch
+
+from densebone import scripts
+
+FOLDER = "reference/commands"
+# as wide as a block of code on a page
+COLUMNS = "88"
+
+
+class _Found(Exception):
+    """Carries the parser out of a command that was asked for its help."""
+
+    def __init__(self, parser: argparse.ArgumentParser):
+        self.parser = parser
+
+
+def parser_of(command: str) -> argparse.ArgumentParser | None:
+    """The parser that a command makes for itself; None for a command that passes all arguments on (`run`)."""
+
+    def carry(parser, file=None):
+        raise _Found(parser)
+
+    module = importlib.import_module(f"densebone.scripts.{command.replace('-', '_')}")
+    with patch.object(argparse.ArgumentParser, "print_help", carry), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            module.main(["--help"])
+        except _Found as found:
+            return found.parser
+    return None
+
+
+def pages() -> dict[str, str]:
+    """{path of a page: Markdown}: every command, and the list of them."""
+    rows = "\n".join(f"| [`{name}`](commands/{name}.md) | {what} |" for name, what in scripts.COMMANDS.items())
+    overview = (
+        "# Commands\n\nEvery command is `densebone COMMAND ...`. These pages are written from the commands' own parsers, "
+        "so they say what `densebone COMMAND --help` says.\n\n| command | what it does |\n| --- | --- |\n"
+        f"{rows}\n\nA command ends with status 0 when it did its work, 2 for a mistake in what it was given (one line "
+        "says which), 130 after Ctrl-C and 143 after SIGTERM. [Troubleshooting](../troubleshooting.md) explains the "
+        "lines that are met most.\n"
+    )
+    return {
+        "reference/commands.md": overview,
+        **{f"{FOLDER}/{name}.md": page(name, what) for name, what in scripts.COMMANDS.items()},
+    }
+
+
+def page(command: str, summary: str) -> str:
+    """The page of a command as Markdown."""
+    title = f"---\ntitle: {command}\ndescription: {_quoted(summary)}\n---\n\n# densebone {command}\n"
+    parser = parser_of(command)
+    if parser is None:
+        doc = importlib.import_module(f"densebone.scripts.{command.replace('-', '_')}").__doc__
+        return f"{title}\n{prose(doc)}\n"
+    with patch.dict("os.environ", {"COLUMNS": COLUMNS}):
+        return "\n".join([title, *_parser_lines(parser, level=2)])
+
+
+def prose(text: str | None) -> str:
+    """A docstring as Markdown: what is indented, and lines that are a command, become blocks of code."""
+    blocks = re.split(r"\n\s*\n", textwrap.dedent(text or "").strip("\n"))
+    return "\n\n".join(_block(block) for block in blocks)
+
+
+def _block(block):
+    lines = block.splitlines()
+    if all(line.startswith(("    ", "densebone ")) for line in lines):
+        return "```sh\n" + textwrap.dedent(block) + "\n```"
+    return _text(" ".join(lines))
+
+
+def _parser_lines(parser, level) -> Iterator[str]:
+    yield f"{prose(parser.description)}\n"
+    yield f"```text\n{parser.format_usage().removeprefix('usage: ').strip()}\n```\n"
+    for group in parser._action_groups:
+        options = [a for a in group._group_actions if not isinstance(a, (argparse._HelpAction, argparse._SubParsersAction))]
+        if options:
+            yield f"{'#' * level} {_heading(group.title)}\n"
+            if group.description:
+                yield f"{_text(group.description)}\n"
+            for option in options:
+                yield f"{_names(option)}\n:   {_help(option, parser)}\n"
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                yield f"{'#' * level} {parser.prog.removeprefix('densebone ')} {name}\n"
+                yield from _parser_lines(sub, level + 1)
+
+
+def _heading(title):
+    return {"positional arguments": "Arguments", "options": "Options"}.get(title, title[0].upper() + title[1:])
+
+
+def _names(action):
+    """An option as the help names it: `-o`, `--override` `KEY=VALUE ...`."""
+    formatter = argparse.HelpFormatter(prog="")
+    if not action.option_strings:
+        return f"`{formatter._format_args(action, action.metavar or action.dest)}`"
+    value = "" if action.nargs == 0 else formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
+    return ", ".join(f"`{name}`" for name in action.option_strings) + (f" `{value}`" if value else "")
+
+
+def _help(action, parser):
+    """The help of an option with its choices, where the usage shows another word for them."""
+    text = parser._get_formatter()._expand_help(action) if action.help else ""
+    if action.choices and action.metavar is None:
+        text = f"{text or 'one of'}: {', '.join(map(str, action.choices))}" if not text else text
+    return _text(text or "see the usage above")
+
+
+def _text(text):
+    """Plain text for Markdown: nothing in it is markup, and names of files, options and keys are set as code."""
+    words = re.split(r"(\s+)", text.strip())
+    return "".join(_word(word) for word in words)
+
+
+# an option, a path, a configuration key with its value: what is typed, not read
+_CODE = re.compile(r"^([(\[]?)(-{1,2}[A-Za-z][\w-]*|[\w.*$/-]*[\w*](?:_|=|/|\*)[\w.*=$/:-]*[\w*/]|\w+\.(?:yml|json|csv|md|txt|png|html|onnx))([.,;:)\]]*)$")
+
+
+def _word(word):
+    found = _CODE.match(word)
+    if found and "`" not in word:
+        return f"{found[1]}`{found[2]}`{found[3]}"
+    return re.sub(r"([\\*_<>\[\]|])", r"\\\1", word) if "`" not in word else word
+
+
+def _quoted(text):
+    return '"' + text.replace('"', "'") + '"'

@@ -1,0 +1,80 @@
+"""What mkdocs calls while it builds the site: it adds the generated pages, and draws the diagrams.
+
+Nothing here imports Paddle or a toolkit: the commands' parsers, the configurations and the docstrings are read without.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import commands
+import configurations
+import mermaidx
+import names
+import repository
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File
+
+ROOT = repository.ROOT
+# Holds `densebone` for griffe, which looks for a folder of the package's name.
+_package = tempfile.TemporaryDirectory(prefix="densebone-docs-")
+
+
+def generated() -> dict[str, str]:
+    """{path of a page: Markdown} of every page that is not a file of docs/."""
+    return {**commands.pages(), **names.pages(), **configurations.pages(), **repository.pages()}
+
+
+@event_priority(100)  # before mkdocstrings reads its options
+def on_config(config: Any) -> Any:
+    """Shows griffe the package, adds the generated pages to the navigation, and says how diagrams are drawn."""
+    package = Path(_package.name, "densebone")
+    package.mkdir(exist_ok=True)
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("*.pyi"), *(init.parent for init in ROOT.glob("*/__init__.py"))]:
+        link = package / path.name
+        if path.name != "setup.py" and not link.exists():
+            link.symlink_to(path)
+    config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [_package.name]
+    config.nav = with_folders(config.nav, generated())
+    config.mdx_configs["pymdownx.superfences"] = {
+        "custom_fences": [{"name": "mermaid", "class": "diagram", "format": _diagram}]
+    }
+    return config
+
+
+def with_folders(nav: Any, pages: dict[str, str]) -> Any:
+    """The navigation with the pages of the folder reference/x/ after each page reference/x.md."""
+    if isinstance(nav, dict):
+        return {title: with_folders(entry, pages) for title, entry in nav.items()}
+    if not isinstance(nav, list):
+        return nav
+    entries = []
+    for entry in nav:
+        entries.append(with_folders(entry, pages))
+        if isinstance(entry, str) and entry in pages:
+            entries += [page for page in pages if page.startswith(entry.removesuffix(".md") + "/")]
+    return entries
+
+
+def _diagram(source, language, css_class, options, md, **more):
+    """The SVG of a diagram of mermaid, drawn now, so that a page needs no script for it."""
+    return f'<div class="{css_class}" tabindex="0">{mermaidx.render(source, theme="neutral").svg()}</div>'
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the generated pages."""
+    for path, text in generated().items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Turns links to files outside docs/ into links to their pages."""
+    return repository.in_site(page.file.src_uri, markdown)
+
+
+def on_shutdown() -> None:
+    """Removes the folder that griffe read."""
+    _package.cleanup()
