@@ -98,11 +98,11 @@ $(DOCS_READY): pyproject.toml constraints.txt
 	@touch $@
 
 docs: $(DOCS_READY)
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 	@echo "open output/site/index.html"
 
 docs-serve: $(DOCS_READY)
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs serve --dev-addr 127.0.0.1:8001 --watch configs --watch scripts
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs serve --dev-addr 127.0.0.1:8001 --watch configs --watch scripts
 
 # mypy wants a folder of the package's name.
 ROOMS = backbones datasets deploy engines errors features integrations necks pictures profiling registry reports runtime scripts \

@@ -44,7 +44,7 @@ def pages() -> dict[str, str]:
     """{path of a page: Markdown}: every command, and the list of them."""
     rows = "\n".join(f"| [`{name}`](commands/{name}.md) | {what} |" for name, what in scripts.COMMANDS.items())
     overview = (
-        "# Commands\n\nEvery command is `densebone COMMAND ...`. These pages are written from the commands' own parsers, "
+        "---\ntitle: All commands\n---\n\n# Commands\n\nEvery command is `densebone COMMAND ...`. These pages are written from the commands' own parsers, "
         "so they say what `densebone COMMAND --help` says.\n\n| command | what it does |\n| --- | --- |\n"
         f"{rows}\n\nA command ends with status 0 when it did its work, 2 for a mistake in what it was given (one line "
         "says which), 130 after Ctrl-C and 143 after SIGTERM. [Troubleshooting](../troubleshooting.md) explains the "
@@ -82,7 +82,8 @@ def _block(block):
 
 def _parser_lines(parser, level) -> Iterator[str]:
     yield f"{prose(parser.description)}\n"
-    yield f"```text\n{parser.format_usage().removeprefix('usage: ').strip()}\n```\n"
+    usage = parser.format_usage().strip().replace("\n" + " " * len("usage: "), "\n").removeprefix("usage: ")
+    yield f"```text\n{usage}\n```\n"
     for group in parser._action_groups:
         options = [a for a in group._group_actions if not isinstance(a, (argparse._HelpAction, argparse._SubParsersAction))]
         if options:
@@ -130,8 +131,11 @@ _CODE = re.compile(r"^([(\[]?)(-{1,2}[A-Za-z][\w-]*|[\w.*$/-]*[\w*](?:_|=|/|\*)[
 
 
 def _word(word):
+    if re.fullmatch(r"docs/\w+\.md", word):
+        name = word.removeprefix("docs/")
+        return f"[{name}](../../{name})"
     found = _CODE.match(word)
-    if found and "`" not in word:
+    if found and "`" not in word and not re.fullmatch(r"\d+/\d+", found[2]):
         return f"{found[1]}`{found[2]}`{found[3]}"
     return re.sub(r"([\\*_<>\[\]|])", r"\\\1", word) if "`" not in word else word
 

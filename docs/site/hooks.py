@@ -18,6 +18,8 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
 ROOT = repository.ROOT
+# of diagrams, in pixels: close enough for the width of a page
+SPACING = {"nodeSpacing": 14, "rankSpacing": 40, "wrappingWidth": 110, "padding": 8}
 # Holds `densebone` for griffe, which looks for a folder of the package's name.
 _package = tempfile.TemporaryDirectory(prefix="densebone-docs-")
 
@@ -60,7 +62,8 @@ def with_folders(nav: Any, pages: dict[str, str]) -> Any:
 
 def _diagram(source, language, css_class, options, md, **more):
     """The SVG of a diagram of mermaid, drawn now, so that a page needs no script for it."""
-    return f'<div class="{css_class}" tabindex="0">{mermaidx.render(source, theme="neutral").svg()}</div>'
+    drawing = mermaidx.render(source, theme="neutral", config={"flowchart": SPACING})
+    return f'<div class="{css_class}" tabindex="0">{drawing.svg()}</div>'
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -12,6 +12,18 @@ TITLES = {
     "integrations.paddleseg._SegmentationBackbone": "Every backbone",
 }
 
+# The methods that a user calls; of other classes, all public ones.
+MEMBERS = {
+    "backbones.base.Network": (
+        "forward", "forward_maps", "forward_features", "forward_head", "forward_intermediates", "get_classifier",
+        "reset_classifier", "output_shape", "freeze", "unfreeze", "set_grad_checkpointing", "no_weight_decay",
+        "group_matcher", "parameter_groups", "deploy",
+    ),
+    "backbones.hardnet.HarDNet": (),
+    "backbones.peleenet.PeleeNet": (),
+    "backbones.condensenetv2.CondenseNetV2": ("set_progress", "lasso_loss"),
+}  # fmt: skip
+
 # page -> (title, what it is for, the names of `import densebone`, further ones with their module)
 PAGES = {
     "networks": (
@@ -92,20 +104,20 @@ def pages() -> dict[str, str]:
 
 
 def _page(title, about, names, further):
-    blocks = [_block(f"{densebone._HOMES[name]}.{name}", f"densebone.{name}") for name in names]
-    blocks += [_block(home, f"densebone.{home}") for home in further]
-    return f"# {title}\n\n{about}\n\n" + "\n\n".join(blocks) + "\n"
+    homes = [f"{densebone._HOMES[name]}.{name}" for name in names]
+    imports = [f"from densebone import {', '.join(names)}"] if names else []
+    imports += [f"from densebone.{home.rpartition('.')[0]} import {home.rpartition('.')[2]}" for home in further
+                if home not in TITLES]  # fmt: skip
+    code = "```python\n" + "\n".join(imports) + "\n```\n\n" if imports else ""
+    return f"# {title}\n\n{about}\n\n{code}" + "\n\n".join(map(_block, [*homes, *further])) + "\n"
 
 
-def _block(home, name):
-    """mkdocstrings' block for a name, under a heading that says how it is imported."""
-    options = ["show_root_heading: false", "show_root_toc_entry: false"]
+def _block(home):
+    """mkdocstrings' block for a name."""
+    title = TITLES.get(home, home.rpartition(".")[2])
+    options = [f"heading: {title}", f"toc_label: {title}"]
     if home in TITLES:
-        title, name = TITLES[home], home
-        options += ["members: []", "show_signature: false"]
-    else:
-        title = name.rpartition(".")[2]
-    module = name.rpartition(".")[0]
-    lines = "".join(f"\n      {option}" for option in options)
-    place = "" if home in TITLES else f"`from {module} import {title}`\n\n"
-    return f"## {title}\n\n{place}::: densebone.{home}\n    options:{lines}"
+        options.append("show_signature: false")
+    if home in MEMBERS or home in TITLES:
+        options += [f"members: [{', '.join(MEMBERS.get(home, ()))}]", "inherited_members: true"]
+    return f"::: densebone.{home}\n    options:" + "".join(f"\n      {option}" for option in options)
