@@ -44,11 +44,12 @@ def pages() -> dict[str, str]:
     """{path of a page: Markdown}: every command, and the list of them."""
     rows = "\n".join(f"| [`{name}`](commands/{name}.md) | {what} |" for name, what in scripts.COMMANDS.items())
     overview = (
-        "---\ntitle: All commands\n---\n\n# Commands\n\nEvery command is `densebone COMMAND ...`. These pages are written from the commands' own parsers, "
-        "so they say what `densebone COMMAND --help` says.\n\n| command | what it does |\n| --- | --- |\n"
-        f"{rows}\n\nA command ends with status 0 when it did its work, 2 for a mistake in what it was given (one line "
-        "says which), 130 after Ctrl-C and 143 after SIGTERM. [Troubleshooting](../troubleshooting.md) explains the "
-        "lines that are met most.\n"
+        "---\ntitle: All commands\n---\n\n# Commands\n\nEvery command is `densebone COMMAND ...`. These pages are "
+        "written from the commands' own parsers, so they say what `densebone COMMAND --help` says.\n\n"
+        f"| command | what it does |\n| --- | --- |\n{rows}\n\n"
+        "A command ends with status 0 when it did its work, 2 for a mistake in what it was given (one line says which), "
+        "130 after Ctrl-C and 143 after SIGTERM. [Troubleshooting](../troubleshooting.md) explains the lines that are "
+        "met most.\n"
     )
     return {
         "reference/commands.md": overview,
@@ -85,7 +86,9 @@ def _parser_lines(parser, level) -> Iterator[str]:
     usage = parser.format_usage().strip().replace("\n" + " " * len("usage: "), "\n").removeprefix("usage: ")
     yield f"```text\n{usage}\n```\n"
     for group in parser._action_groups:
-        options = [a for a in group._group_actions if not isinstance(a, (argparse._HelpAction, argparse._SubParsersAction))]
+        options = [
+            a for a in group._group_actions if not isinstance(a, (argparse._HelpAction, argparse._SubParsersAction))
+        ]
         if options:
             yield f"{'#' * level} {_heading(group.title)}\n"
             if group.description:
@@ -108,16 +111,17 @@ def _names(action):
     formatter = argparse.HelpFormatter(prog="")
     if not action.option_strings:
         return f"`{formatter._format_args(action, action.metavar or action.dest)}`"
-    value = "" if action.nargs == 0 else formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
+    value = (
+        "" if action.nargs == 0 else formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
+    )
     return ", ".join(f"`{name}`" for name in action.option_strings) + (f" `{value}`" if value else "")
 
 
 def _help(action, parser):
-    """The help of an option with its choices, where the usage shows another word for them."""
+    """The help of an option; its choices where it has none."""
     text = parser._get_formatter()._expand_help(action) if action.help else ""
-    if action.choices and action.metavar is None:
-        text = f"{text or 'one of'}: {', '.join(map(str, action.choices))}" if not text else text
-    return _text(text or "see the usage above")
+    choices = f"one of {', '.join(map(str, action.choices))}" if action.choices else ""
+    return _text(text or choices or "see the usage above")
 
 
 def _text(text):
@@ -127,13 +131,14 @@ def _text(text):
 
 
 # an option, a path, a configuration key with its value: what is typed, not read
-_CODE = re.compile(r"^([(\[]?)(-{1,2}[A-Za-z][\w-]*|[\w.*$/-]*[\w*](?:_|=|/|\*)[\w.*=$/:-]*[\w*/]|\w+\.(?:yml|json|csv|md|txt|png|html|onnx))([.,;:)\]]*)$")
+_CODE = re.compile(
+    r"^([(\[]?)(-{1,2}[A-Za-z][\w-]*|[\w.*$/-]*[\w*](?:_|=|/|\*)[\w.*=$/:-]*[\w*/]|\w+\.(?:yml|json|csv|md|txt|png|html|onnx))([.,;:)\]]*)$"
+)
 
 
 def _word(word):
-    if re.fullmatch(r"docs/\w+\.md", word):
-        name = word.removeprefix("docs/")
-        return f"[{name}](../../{name})"
+    if page := re.fullmatch(r"(\(?)docs/(\w+\.md)([.,;:)]*)", word):
+        return f"{page[1]}[{page[2]}](../../{page[2]}){page[3]}"
     found = _CODE.match(word)
     if found and "`" not in word and not re.fullmatch(r"\d+/\d+", found[2]):
         return f"{found[1]}`{found[2]}`{found[3]}"

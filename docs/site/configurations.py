@@ -21,12 +21,13 @@ def pages() -> dict[str, str]:
         for task in TASKS
     )
     overview = (
-        "---\ntitle: Overview\n---\n\n# Configurations\n\n`densebone train -c NAME` takes the name of a configuration that "
-        "ships, or your own file. Names are `DETECTOR_BACKBONE_SIZE_SCHEDULE_DATA`. A file holds what differs from its "
-        f"`_BASE_`, which stands on the same page.\n\n| task | configurations |\n| --- | --- |\n{rows}\n\n"
-        "PaddleDetection and PaddleSeg define the keys of their configurations; densebone's own blocks are on the pages "
-        "[Names for PaddleDetection](python/paddledetection.md) and [Names for PaddleSeg](python/paddleseg.md). The keys of "
-        "a classifier's are [all densebone's](configurations/keys.md).\n"
+        "---\ntitle: All configurations\n---\n\n# Configurations\n\n`densebone train -c NAME` takes the name of a "
+        "configuration that ships, or your own file. Names are `DETECTOR_BACKBONE_SIZE_SCHEDULE_DATA`. A file holds what "
+        "differs from its `_BASE_`, which stands on the same page.\n\n"
+        f"| task | configurations |\n| --- | --- |\n{rows}\n\n"
+        "PaddleDetection and PaddleSeg define the keys of their configurations. densebone's own blocks are on the pages "
+        "[Names for PaddleDetection](python/paddledetection.md) and [Names for PaddleSeg](python/paddleseg.md). "
+        "All [keys of a classifier](configurations/keys.md) are densebone's.\n"
     )
     return {
         f"{FOLDER}.md": overview,
@@ -52,8 +53,8 @@ def _yaml(path: Path):
 def keys() -> str:
     """The page of a classifier's keys, from the dataclasses that check them."""
     parts = [
-        "---\ntitle: Keys of a classifier\n---\n\n# The keys of a classifier's configuration\n\nWritten from the classes that "
-        "check a configuration. [Classification](../../classification.md) and "
+        "---\ntitle: Keys of a classifier\n---\n\n# The keys of a classifier's configuration\n\nWritten from the "
+        "classes that check a configuration. [Classification](../../classification.md) and "
         "[Training a classifier](../../classification_training.md) explain them.\n",
         f"## At the top\n\n{_table(job.Job)}\n",
         f"## model\n\n{_table(job.Model)}\n",
@@ -87,8 +88,11 @@ def _default(field):
         return "empty"
     if field.default is MISSING:
         return "needed"
-    shown = {None: "none", True: "true", False: "false"}.get(field.default, field.default) \
-        if isinstance(field.default, bool | None) else field.default
+    shown = (
+        {None: "none", True: "true", False: "false"}.get(field.default, field.default)
+        if isinstance(field.default, bool | None)
+        else field.default
+    )
     return f"`{shown}`" if shown != () else "empty"
 
 

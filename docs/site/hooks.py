@@ -1,7 +1,4 @@
-"""What mkdocs calls while it builds the site: it adds the generated pages, and draws the diagrams.
-
-Nothing here imports Paddle or a toolkit: the commands' parsers, the configurations and the docstrings are read without.
-"""
+"""What mkdocs calls while it builds the site: it adds the generated pages, and draws the diagrams."""
 
 from __future__ import annotations
 
@@ -9,10 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import commands
-import configurations
 import mermaidx
-import names
+import pages
 import repository
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
@@ -22,11 +17,6 @@ ROOT = repository.ROOT
 SPACING = {"nodeSpacing": 14, "rankSpacing": 40, "wrappingWidth": 110, "padding": 8}
 # Holds `densebone` for griffe, which looks for a folder of the package's name.
 _package = tempfile.TemporaryDirectory(prefix="densebone-docs-")
-
-
-def generated() -> dict[str, str]:
-    """{path of a page: Markdown} of every page that is not a file of docs/."""
-    return {**commands.pages(), **names.pages(), **configurations.pages(), **repository.pages()}
 
 
 @event_priority(100)  # before mkdocstrings reads its options
@@ -39,25 +29,11 @@ def on_config(config: Any) -> Any:
         if path.name != "setup.py" and not link.exists():
             link.symlink_to(path)
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [_package.name]
-    config.nav = with_folders(config.nav, generated())
+    config.nav = pages.with_folders(config.nav, pages.generated())
     config.mdx_configs["pymdownx.superfences"] = {
         "custom_fences": [{"name": "mermaid", "class": "diagram", "format": _diagram}]
     }
     return config
-
-
-def with_folders(nav: Any, pages: dict[str, str]) -> Any:
-    """The navigation with the pages of the folder reference/x/ after each page reference/x.md."""
-    if isinstance(nav, dict):
-        return {title: with_folders(entry, pages) for title, entry in nav.items()}
-    if not isinstance(nav, list):
-        return nav
-    entries = []
-    for entry in nav:
-        entries.append(with_folders(entry, pages))
-        if isinstance(entry, str) and entry in pages:
-            entries += [page for page in pages if page.startswith(entry.removesuffix(".md") + "/")]
-    return entries
 
 
 def _diagram(source, language, css_class, options, md, **more):
@@ -68,7 +44,7 @@ def _diagram(source, language, css_class, options, md, **more):
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the generated pages."""
-    for path, text in generated().items():
+    for path, text in pages.generated().items():
         files.append(File.generated(config, path, content=text))
     return files
 

@@ -93,11 +93,11 @@ def pages() -> dict[str, str]:
     """{path of a page: Markdown with mkdocstrings' blocks}: the pages of `PAGES`, and the list of them."""
     rows = []
     for page, (title, about, names, further) in PAGES.items():
-        shown = [f"`{name}`" for name in (*names, *(home.rpartition(".")[2] for home in further)) if name[0] != "_"]
+        shown = [f"`{name}`" for name in (*names, *map(_last, further)) if name[0] != "_"]
         rows.append(f"| [{title}](python/{page}.md) | {about} | {', '.join(shown)} |")
     overview = (
         "---\ntitle: All names\n---\n\n# The Python names\n\n[The networks in Python](../api.md) shows them at work; "
-        "these pages are their docstrings. `import densebone` takes no time: a name is loaded when it is first used.\n\n"
+        "these pages are their docstrings. `import densebone` takes no time: a name is loaded when it is used.\n\n"
         "| page | | names |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
     )
     return {f"{FOLDER}.md": overview, **{f"{FOLDER}/{page}.md": _page(*content) for page, content in PAGES.items()}}
@@ -105,19 +105,26 @@ def pages() -> dict[str, str]:
 
 def _page(title, about, names, further):
     homes = [f"{densebone._HOMES[name]}.{name}" for name in names]
-    imports = [f"from densebone import {', '.join(names)}"] if names else []
-    imports += [f"from densebone.{home.rpartition('.')[0]} import {home.rpartition('.')[2]}" for home in further
-                if home not in TITLES]  # fmt: skip
+    imports = [f"from densebone import {name}" for name in names]
+    imports += [
+        f"from densebone.{home.rpartition('.')[0]} import {_last(home)}" for home in further if home not in TITLES
+    ]
     code = "```python\n" + "\n".join(imports) + "\n```\n\n" if imports else ""
     return f"# {title}\n\n{about}\n\n{code}" + "\n\n".join(map(_block, [*homes, *further])) + "\n"
 
 
 def _block(home):
     """mkdocstrings' block for a name."""
-    title = TITLES.get(home, home.rpartition(".")[2])
+    title = TITLES.get(home, _last(home))
     options = [f"heading: {title}", f"toc_label: {title}"]
     if home in TITLES:
         options.append("show_signature: false")
-    if home in MEMBERS or home in TITLES:
-        options += [f"members: [{', '.join(MEMBERS.get(home, ()))}]", "inherited_members: true"]
+    if members := MEMBERS.get(home, ()):
+        options += [f"members: [{', '.join(members)}]", "inherited_members: true"]
+    elif home in MEMBERS or home in TITLES:
+        options.append("members: false")
     return f"::: densebone.{home}\n    options:" + "".join(f"\n      {option}" for option in options)
+
+
+def _last(home):
+    return home.rpartition(".")[2]

@@ -38,7 +38,9 @@ def in_site(page: str, text: str) -> str:
         page: its path in the site, such as "reference/commands/train.md".
         text: its Markdown.
     """
-    place = next((name for name, target in ROOT_PAGES.items() if target == page and name != "README.md"), f"docs/{page}")
+    place = next(
+        (name for name, target in ROOT_PAGES.items() if target == page and name != "README.md"), f"docs/{page}"
+    )
 
     def turned(found):
         target = _target(place, found[2])

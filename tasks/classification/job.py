@@ -109,7 +109,8 @@ class Job(task.Job):
         transforms: the training transforms in order, of `transforms.TRANSFORMS`, from train_dataset.transforms.
         given_preprocessing: the keys of `Preprocessing` that the configuration sets itself.
         class_names: a list of names, or a file with one in each line; None takes the data set's.
-        batch_size: pictures a process and step. A step of the optimizer takes `accumulate` of these.
+        batch_size: pictures of a process in a forward pass.
+        accumulate: forward passes in a step of the optimizer.
         epochs: of the whole training.
         ema: decay of the averaged weights; None averages none.
         label_smoothing: share of the label that is spread over all classes.
