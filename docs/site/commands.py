@@ -47,7 +47,7 @@ def pages() -> dict[str, str]:
         "---\ntitle: All commands\n---\n\n# Commands\n\nEvery command is `densebone COMMAND ...`. These pages are "
         "written from the commands' own parsers, so they say what `densebone COMMAND --help` says.\n\n"
         f"| command | what it does |\n| --- | --- |\n{rows}\n\n"
-        "A command ends with status 0 when it did its work, 2 for a mistake in what it was given (one line says which), "
+        "A command ends with status 0 when it did its work, 2 for a mistake that one line names, "
         "130 after Ctrl-C and 143 after SIGTERM. [Troubleshooting](../troubleshooting.md) explains the lines that are "
         "met most.\n"
     )

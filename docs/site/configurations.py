@@ -22,11 +22,11 @@ def pages() -> dict[str, str]:
     )
     overview = (
         "---\ntitle: All configurations\n---\n\n# Configurations\n\n`densebone train -c NAME` takes the name of a "
-        "configuration that ships, or your own file. Names are `DETECTOR_BACKBONE_SIZE_SCHEDULE_DATA`. A file holds what "
-        "differs from its `_BASE_`, which stands on the same page.\n\n"
+        "configuration that ships, or your own file. Names are `DETECTOR_BACKBONE_SIZE_SCHEDULE_DATA`. A file holds "
+        "what differs from its `_BASE_`, which stands on the same page.\n\n"
         f"| task | configurations |\n| --- | --- |\n{rows}\n\n"
-        "PaddleDetection and PaddleSeg define the keys of their configurations. densebone's own blocks are on the pages "
-        "[Names for PaddleDetection](python/paddledetection.md) and [Names for PaddleSeg](python/paddleseg.md). "
+        "PaddleDetection and PaddleSeg define the keys of their configurations. densebone's own blocks are on the "
+        "pages [Names for PaddleDetection](python/paddledetection.md) and [Names for PaddleSeg](python/paddleseg.md). "
         "All [keys of a classifier](configurations/keys.md) are densebone's.\n"
     )
     return {
