@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -37,7 +38,7 @@ def pages() -> dict[str, str]:
 
 
 def _files(task):
-    parts = [f"# Configurations for {task}\n"]
+    parts = [f"---\ntitle: {task.capitalize()}\n---\n\n# Configurations for {task}\n"]
     for path in sorted((CONFIGS / task).glob("*.yml")):
         parts.append(f"## {path.stem}\n\n{_yaml(path)}\n")
     parts.append("## Bases\n")
@@ -85,15 +86,11 @@ def _table(kind):
 
 def _default(field):
     if field.default_factory is not MISSING:
-        return "empty"
+        return "`{}`"
     if field.default is MISSING:
         return "needed"
-    shown = (
-        {None: "none", True: "true", False: "false"}.get(field.default, field.default)
-        if isinstance(field.default, bool | None)
-        else field.default
-    )
-    return f"`{shown}`" if shown != () else "empty"
+    shown = field.default if isinstance(field.default, str) else json.dumps(field.default)
+    return f"`{shown}`"
 
 
 def _meanings(doc):
@@ -103,5 +100,6 @@ def _meanings(doc):
     found = {}
     for entry in entries:
         names, _, text = " ".join(entry.split()).partition(": ")
+        text = re.sub(r"\bNone\b", "null", text)  # as YAML has it
         found.update(dict.fromkeys(re.split(r", ", re.sub(r" \(.*?\)", "", names)), text))
     return found
