@@ -77,11 +77,18 @@ def _table(kind):
     settings = [field for field in fields(kind) if "kind" in field.metadata]
     if not settings:
         return "It has no keys."
-    rows = [
-        f"| `{field.name}` | {schema._expected(field.metadata)} | {_default(field)} | {meanings.get(field.name, '')} |"
-        for field in settings
-    ]
-    return "| key | value | default | meaning |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
+    columns = ["key", "value", "default", *(["meaning"] if meanings else [])]
+    rows = [columns, ["---"] * len(columns)]
+    for field in settings:
+        listed = "a list: " if field.metadata["kind"].endswith("s") and "choices" in field.metadata else ""
+        row = [
+            f"`{field.name}`",
+            listed + schema._expected(field.metadata),
+            _default(field),
+            meanings.get(field.name, ""),
+        ]
+        rows.append(row[: len(columns)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _default(field):
