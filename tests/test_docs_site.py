@@ -79,8 +79,8 @@ def test_help_becomes_markdown(site):
     assert site.commands.prose("Draw *all*.\n\n    densebone draw a_b\n\nOf <b>.") == (
         "Draw \\*all\\*.\n\n```sh\ndensebone draw a_b\n```\n\nOf \\<b\\>."
     )
-    assert site.commands.prose("see docs/export.md, or 2/3 of a/b.yml") == (
-        "see [export.md](../../export.md), or 2/3 of `a/b.yml`"
+    assert site.commands.prose("see docs/export.md, or 2/3 of a/b.yml (`set a_b c_d`); --top") == (
+        "see [export.md](../../export.md), or 2/3 of `a/b.yml` (`set a_b c_d`); `--top`"
     )
 
 

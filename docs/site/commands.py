@@ -86,9 +86,8 @@ def _parser_lines(parser, level) -> Iterator[str]:
     usage = parser.format_usage().strip().replace("\n" + " " * len("usage: "), "\n").removeprefix("usage: ")
     yield f"```text\n{usage}\n```\n"
     for group in parser._action_groups:
-        options = [
-            a for a in group._group_actions if not isinstance(a, (argparse._HelpAction, argparse._SubParsersAction))
-        ]
+        left_out = (argparse._HelpAction, argparse._SubParsersAction)
+        options = [action for action in group._group_actions if not isinstance(action, left_out)]
         if options:
             yield f"{'#' * level} {_heading(group.title)}\n"
             if group.description:
@@ -111,10 +110,9 @@ def _names(action):
     formatter = argparse.HelpFormatter(prog="")
     if not action.option_strings:
         return f"`{formatter._format_args(action, action.metavar or action.dest)}`"
-    value = (
-        "" if action.nargs == 0 else formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
-    )
-    return ", ".join(f"`{name}`" for name in action.option_strings) + (f" `{value}`" if value else "")
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    value = formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
+    return f"{names} `{value}`" if value else names
 
 
 def _help(action, parser):
@@ -126,23 +124,28 @@ def _help(action, parser):
 
 def _text(text):
     """Plain text for Markdown: nothing in it is markup, and names of files, options and keys are set as code."""
-    words = re.split(r"(\s+)", text.strip())
-    return "".join(_word(word) for word in words)
+    return "".join(map(_word, re.split(r"(`[^`]*`|\s+)", text.strip())))
 
 
-# an option, a path, a configuration key with its value: what is typed, not read
+# a word that is typed, not read: an option; a path, a pattern or a key, with its value; the name of a file
 _CODE = re.compile(
-    r"^([(\[]?)(-{1,2}[A-Za-z][\w-]*|[\w.*$/-]*[\w*](?:_|=|/|\*)[\w.*=$/:-]*[\w*/]|\w+\.(?:yml|json|csv|md|txt|png|html|onnx))([.,;:)\]]*)$"
+    r"""(?P<before>[(\[]?)
+    (?P<code> -{1,2}[A-Za-z][\w-]* | [\w.*$/-]*[\w*][_=/*][\w.*=$/:-]*[\w*/] | \w+\.(yml|json|csv|md|txt|png|html|onnx))
+    (?P<after>[.,;:)\]]*)""",
+    re.VERBOSE,
 )
+_PAGE = re.compile(r"(?P<before>\(?)docs/(?P<page>\w+\.md)(?P<after>[.,;:)]*)")
+_SHARE = re.compile(r"\d+/\d+[.,;:)]*")
 
 
 def _word(word):
-    if page := re.fullmatch(r"(\(?)docs/(\w+\.md)([.,;:)]*)", word):
-        return f"{page[1]}[{page[2]}](../../{page[2]}){page[3]}"
-    found = _CODE.match(word)
-    if found and "`" not in word and not re.fullmatch(r"\d+/\d+", found[2]):
-        return f"{found[1]}`{found[2]}`{found[3]}"
-    return re.sub(r"([\\*_<>\[\]|])", r"\\\1", word) if "`" not in word else word
+    if word.startswith("`"):
+        return word
+    if found := _PAGE.fullmatch(word):
+        return f"{found['before']}[{found['page']}](../../{found['page']}){found['after']}"
+    if (found := _CODE.fullmatch(word)) and not _SHARE.fullmatch(word):
+        return f"{found['before']}`{found['code']}`{found['after']}"
+    return re.sub(r"([\\*_<>\[\]|`])", r"\\\1", word)
 
 
 def _quoted(text):
