@@ -10,7 +10,7 @@ import mermaidx
 import pages
 import repository
 from mkdocs.plugins import event_priority
-from mkdocs.structure.files import File
+from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = repository.ROOT
 # of diagrams, in pixels: close enough for the width of a page
@@ -43,9 +43,12 @@ def _diagram(source, language, css_class, options, md, **more):
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the generated pages."""
+    """Adds the generated pages; those of other files of the repository are reached by links alone."""
     for path, text in pages.generated().items():
-        files.append(File.generated(config, path, content=text))
+        file = File.generated(config, path, content=text)
+        if path.startswith(f"{repository.FOLDER}/"):
+            file.inclusion = InclusionLevel.NOT_IN_NAV
+        files.append(file)
     return files
 
 

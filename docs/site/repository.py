@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOT_PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "CODE_OF_CONDUCT.md": "code_of_conduct.md",
     "SECURITY.md": "security_policy.md",
     "README.md": "README.md",
 }
