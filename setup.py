@@ -34,4 +34,5 @@ setup(
         "densebone.serving": ["page/*"],
         "densebone": ["py.typed", "*.pyi"],
     },
+    exclude_package_data={"": ["mkdocs.yml"]},
 )
