@@ -22,8 +22,9 @@ logger = logging.getLogger("densebone")
 #: pictures used at most, for calibration and for the comparison; more change little and take time
 MAX_CALIBRATED, MAX_COMPARED = 128, 256
 #: median distance of feature maps' means from the training's, in the training's standard deviations, from which
-#: pictures are called unlike. Pictures of the same kind have below 0.3, noise has more than 1.
-UNLIKE = 0.8
+#: pictures are called unlike. A detector that was trained on generated scenes has 0.11 on them, 0.13 on others of their
+#: kind, 0.39 on COCO's pictures, 0.77 on pictures that are not normalised and 0.98 on noise.
+UNLIKE = 0.3
 #: what multiplies 8-bit integers without a detour
 FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
 
@@ -126,7 +127,7 @@ def warn_of_unlike(network: paddle.nn.Layer, images: Sequence[np.ndarray], pictu
 
     norms = [layer for layer in network.sublayers() if isinstance(layer, paddle.nn.BatchNorm2D)]
     hooks = [layer.register_forward_pre_hook(look) for layer in norms]
-    trains = network.training
+    modes = [(layer, layer.training) for layer in network.sublayers(include_self=True)]
     network.eval()
     try:
         with paddle.no_grad():
@@ -135,8 +136,8 @@ def warn_of_unlike(network: paddle.nn.Layer, images: Sequence[np.ndarray], pictu
     finally:
         for hook in hooks:
             hook.remove()
-        if trains:
-            network.train()
+        for layer, training in modes:  # not train(), which would wake frozen batch norms
+            layer.training = training
     found = float(np.median(apart)) if apart else None
     if found is not None and found > UNLIKE:
         logger.warning(

@@ -61,6 +61,7 @@ class NetworkExports:
         calibration: Calibration | None,
     ):
         self.streams, self.calibration = streams, calibration
+        self._pictures: Any = None
         #: what the last trial measured, in words
         self.times = ""
         self.network, self.precision, self.threads, self.size = network, precision, threads, size
@@ -132,6 +133,19 @@ class NetworkExports:
     def _export(self, engine):
         """The exported model for an engine; writes it unless the cache has it."""
         form = "onnx" if engine in ONNX_ENGINES else "paddle"
+
+        def write(folder):
+            with interpolation_for_onednn() if form == "paddle" else nullcontext():
+                save_program(self._copy_for(engine), folder, [-1, self.channels, -1, -1])
+            if form == "onnx":
+                to_onnx(folder, folder / _ONNX_FILE)
+                delete_all_but(folder, _ONNX_FILE)
+
+        target = self._kept(engine, form, write)
+        return target / _ONNX_FILE if form == "onnx" else target
+
+    def _kept(self, engine, form, write):
+        """The folder of a form of the network for an engine; `write` fills it unless the cache has it, whole."""
         target = self._folder / f"{self._digest_for(engine)}-{form}"
         with export_lock(target):
             reason = broken(target) if target.is_dir() else ""
@@ -139,39 +153,32 @@ class NetworkExports:
                 logger.warning("the exported network in %s is made anew: %s", target, reason)
             if reason is not None:
                 with new_folder(target) as folder, sealed(folder):
-                    with interpolation_for_onednn() if form == "paddle" else nullcontext():
-                        save_program(self._copy_for(engine), folder, [-1, self.channels, -1, -1])
-                    if form == "onnx":
-                        to_onnx(folder, folder / _ONNX_FILE)
-                        delete_all_but(folder, _ONNX_FILE)
+                    write(folder)
             os.utime(target)
             self._sealed[engine] = sha256_of(target / SEAL)
         delete_oldest(self._folder)
-        return target / _ONNX_FILE if form == "onnx" else target
+        return target
 
     def _export_eight_bits(self, engine):
         """The 8-bit model for an engine; makes it of the float32 one unless the cache has it."""
-        source = self._export(engine)
-        target = self._folder / f"{self._digest_for(engine)}-int8-{self._calibration_key()}"
-        with export_lock(target):
-            reason = broken(target) if target.is_dir() else ""
-            if reason:
-                logger.warning("the 8-bit network in %s is made anew: %s", target, reason)
-            if reason is not None:
-                with new_folder(target) as folder, sealed(folder):
-                    self._quantize(source, folder / _ONNX_FILE)
-            os.utime(target)
-            self._sealed[engine] = sha256_of(target / SEAL)
-        return target / _ONNX_FILE
+        source, form = self._export(engine), f"int8-{self._calibration_key()}"
+        return self._kept(engine, form, lambda folder: self._quantize(source, folder / _ONNX_FILE)) / _ONNX_FILE
+
+    def _read_pictures(self):
+        """(inputs to calibrate on, inputs to compare on), read and looked at once for all engines."""
+        if self._pictures is None:
+            note_the_processor()
+            calibrated, compared, _ = self.calibration.read()
+            warn_of_unlike(self.network, calibrated, self.calibration.pictures)
+            self._pictures = calibrated, compared
+        return self._pictures
 
     def _calibration_key(self):
         facts = self.calibration.key, version("onnxruntime"), has_eight_bits()
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def _quantize(self, source, target):
-        note_the_processor()
-        calibrated, compared, _ = self.calibration.read()
-        warn_of_unlike(self.network, calibrated, self.calibration.pictures)
+        calibrated, compared = self._read_pictures()
         plain = OnnxRuntime(source)
         with plain:
             feeds = ({plain.input_name: image[None]} for image in calibrated)
@@ -186,7 +193,7 @@ class NetworkExports:
         file = self._record_file(engine.label, self._digest_for(engine.name), self._calibration_key())
         record, export = read_record(file), self._sealed[engine.name]
         if record.get("export") != export:
-            eager, (_, compared, _) = Eager(self._copy_for("eager")), self.calibration.read()
+            eager, (_, compared) = Eager(self._copy_for("eager")), self._read_pictures()
             pairs = [(eager.run(image[None]), engine.run(image[None])) for image in compared]
             found = agreement(*zip(*pairs))
             if not (found["error"] or 0) <= TOLERANCES["int8"]:
