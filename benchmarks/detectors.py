@@ -5,7 +5,8 @@
 Each pair of a backbone and a head has random weights and is exported as one file. "network" is that file alone in bare
 ONNX Runtime on a prepared picture. The other columns are pictures a second from files to boxes, in processes that take
 turns: `densebone.runtime`, two pictures side by side or one, and the loop that one would write by hand with ONNX
-Runtime and OpenCV. Random weights find few boxes, so suppression costs next to nothing here.
+Runtime and OpenCV. With random weights every box is a candidate, and suppression would take most of the time, so the
+score threshold is one that none reaches.
 """
 
 import json
@@ -41,7 +42,8 @@ def build(head, side, backbone, options, folder, picture):
     file = Path(folder) / f"{head}_{backbone}_{options.get('scale', 1)}.yml".lower()
     *lines, _ = heads.yaml_of(backbone, head).splitlines()  # the last one has the options of our backbones
     file.write_text("\n".join([*lines, json.dumps({backbone: options})[1:-1], ""]))
-    job = config.load(file, ("use_gpu=false", "worker_num=0", "norm_type=bn"))
+    suppression = f"{'PPYOLOEHead' if head == 'PP-YOLOE' else 'PicoHeadV2'}.nms.score_threshold=0.999"
+    job = config.load(file, ("use_gpu=false", "worker_num=0", "norm_type=bn", suppression))
     readers.resize(job.cfg, (side, side), several=False)
     paddle.seed(0)
     model = create(job.cfg.architecture)
