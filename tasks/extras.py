@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from ..errors import UserError
 from ..pictures.reading import MAX_PIXELS
@@ -68,6 +71,15 @@ class Extras:
         """
         free = free_bytes() if self.tile else None
         return None if free is None else max(MAX_PIXELS, free // _BYTES)
+
+    def over_tiles(
+        self,
+        find: Callable[[np.ndarray], np.ndarray],
+        in_tiles: Callable[[Callable[[np.ndarray], np.ndarray], np.ndarray, tuple[int, int], float], np.ndarray],
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """`find`, a function of a picture, over tiles where they are wanted; `in_tiles` is one of `tiling`'s two."""
+        tile = self.tile
+        return find if tile is None else lambda image: in_tiles(find, image, tile, self.overlap)
 
     def facts(self) -> dict[str, Any]:
         """The attributes, for the key of a journal."""

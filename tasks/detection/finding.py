@@ -36,7 +36,7 @@ def find_all(find: Find, run: Run, image_ids: Sequence[Any], writer: BoxWriter, 
     Returns:
         As `detection.prediction.predict`.
     """
-    find = in_tiles(find, run)
+    find = run.extras.over_tiles(find, find_boxes_in_tiles)
     result = run.result(boxes=0)
     if run.pictures:
         places = output_names(run.pictures, run.output, run.ending)
@@ -53,15 +53,6 @@ def find_all(find: Find, run: Run, image_ids: Sequence[Any], writer: BoxWriter, 
             found = in_threads(work, left, len(left), threads, path_of, run.skipped, rows.images)
             result = write_boxes(found, run, rows)
     return end(find, run, writer, threads, result)
-
-
-def in_tiles(find: Find, run: Run) -> Find:
-    """The same function, over tiles where the run wants them."""
-    extras = run.extras
-    if extras.tile is None:
-        return find
-    tile, overlap = extras.tile, extras.overlap
-    return lambda image: find_boxes_in_tiles(find, image, tile, overlap)
 
 
 def finish(

@@ -66,7 +66,7 @@ def find_all(find: Find, run: Run, labels: Labels, threads: int) -> dict[str, An
     Returns:
         As `segmentation.prediction.predict`.
     """
-    find, places = in_tiles(find, run), places_of(run)
+    find, places = run.extras.over_tiles(find, find_labels_in_tiles), places_of(run)
 
     def work(number):
         with stage("decode"):
@@ -78,15 +78,6 @@ def find_all(find: Find, run: Run, labels: Labels, threads: int) -> dict[str, An
         return in_threads(work, left, len(left), threads, run.pictures.__getitem__, run.skipped, rows.images)
 
     return end(find, run, labels, threads, write_rows(found, run, labels))
-
-
-def in_tiles(find: Find, run: Run) -> Find:
-    """The same function, over tiles where the run wants them."""
-    extras = run.extras
-    if extras.tile is None:
-        return find
-    tile, overlap = extras.tile, extras.overlap
-    return lambda image: find_labels_in_tiles(find, image, tile, overlap)
 
 
 def finish(
