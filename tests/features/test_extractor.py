@@ -8,6 +8,7 @@ import tiny
 from PIL import Image
 
 from densebone import FeatureExtractor
+from densebone.engines.opening import missing
 from densebone.errors import UserError
 from densebone.features.extractor import READERS
 from densebone.pictures.preparing import prepare
@@ -41,6 +42,20 @@ def close(found, expected):
     for have, want in zip(found, expected):
         assert have.dtype == np.float32 and have.shape == want.shape
         assert abs(have - want).max() <= 1e-4 * want.std()
+
+
+def test_8_bits_are_calibrated_on_pictures(network, folder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    if reason := missing().get("onnxruntime"):
+        pytest.skip(reason)
+    exact = FeatureExtractor(network, **SMALL)(folder)
+    given = {**SMALL, "engine": "onnxruntime", "cache": tmp_path, "precision": "int8", "calibration": folder}
+    with FeatureExtractor(network, **given) as fx:
+        assert fx.engine.precision == fx.precision == "int8" and len(fx.calibration) == 16
+        for found, want in zip(fx(folder), exact):
+            assert 0 < np.sqrt(((found - want) ** 2).mean()) < 0.2 * want.std()
+    with pytest.raises(UserError, match="8 bits and a folder of pictures to calibrate on go together"):
+        FeatureExtractor(network, **{**given, "calibration": None})
 
 
 def test_every_form_of_pictures(network, folder):

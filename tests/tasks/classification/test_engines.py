@@ -1,6 +1,7 @@
 """The same classes on every engine, from the trained network and from its exported files."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,30 @@ def test_every_format_is_written_and_checked(exported):
     assert set(exported["int8"]["files"]) == {"model_int8.onnx", "model_int8.xml"}
     card = read_card(exported["folder"])
     assert (card["formats"], card["preprocessing"].crop) == (FORMATS, 64)
+    assert set(card["int8"]["files"]) == {"model_int8.onnx", "model_int8.xml"} and card["int8"]["calibrated"] > 0
+
+
+@pytest.mark.skipif("onnx" not in FORMATS, reason="paddle2onnx needs PaddlePaddle 3: pip install densebone[openvino]")
+def test_8_bits_of_an_export_and_of_what_was_trained(place, exported, tmp_path, monkeypatch):
+    monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path / "home"))
+    pictures, small = str(place / "data" / "val"), {**options("onnxruntime"), "precision": "int8"}
+    exact, rounded = (
+        predict_exported(exported["folder"], pictures, tmp_path / name, engine={**small, "precision": name})
+        for name in ("fp32", "int8")
+    )
+    assert classes(exact) == classes(predict_exported(exported["folder"], pictures, tmp_path / "again"))
+    best = [[row["top"][0]["score"] for row in found["pictures"]] for found in (exact, rounded)]
+    assert all(one != other for one, other in zip(*best))  # it was the other file that ran
+    assert exported["int8"]["files"]["model_int8.onnx"]["error"] < 0.3
+    given = {**small, "calibration": str(place / "data")}
+    weights = str(place / "w.safetensors")
+    assert evaluate(load(place / "mine.yml"), weights, given)["images"] == 9
+    Path(exported["folder"], "model_int8.onnx").rename(tmp_path / "away.onnx")
+    try:
+        with pytest.raises(UserError, match=r"holds no model_int8\.onnx; export with --format onnx --int8 FOLDER"):
+            predict_exported(exported["folder"], pictures, tmp_path / "x", engine=small)
+    finally:
+        (tmp_path / "away.onnx").rename(Path(exported["folder"], "model_int8.onnx"))
 
 
 def test_what_cannot_be_is_one_line(place, exported, tmp_path, capsys):

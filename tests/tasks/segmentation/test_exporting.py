@@ -13,10 +13,12 @@ from paddleseg.cvlibs import manager
 from paddleseg.deploy.infer import DeployConfig
 from PIL import Image
 
+from densebone.engines.opening import missing
 from densebone.engines.program import run
 from densebone.errors import UserError
+from densebone.runtime import Model
 from densebone.tasks.segmentation import exporting
-from densebone.tasks.segmentation.exporting import compare, export
+from densebone.tasks.segmentation.exporting import compare, describe, export
 
 
 @manager.MODELS.add_component
@@ -67,6 +69,22 @@ def test_the_model_takes_any_size_and_number_of_pictures(tiny, tmp_path):
         assert len(np.unique(expected)) > 1
         assert (found == expected).mean() > 0.999
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny"]
+
+
+def test_8_bits_are_written_beside(tiny, tmp_path):
+    if reason := missing().get("onnxruntime"):
+        pytest.skip(reason)
+    job, weights = tiny
+    pictures = next(tmp_path.rglob("*.png")).parent
+    result = export(job, tmp_path / "out", weights, formats=("paddle", "onnx"), input_size=(32, 64), int8=pictures)
+    (row,) = result["int8"]["files"].values()
+    assert 0.8 < row["agreement"] <= 1 and row["error"] is None
+    assert any("int8      model_int8.onnx" in line for line in describe(result))
+    (exact,), (rounded,) = (
+        Model(tmp_path / "out" / "tiny", "onnxruntime", precision=name)([next(pictures.iterdir())])
+        for name in ("fp32", "int8")
+    )
+    assert (exact.labels == rounded.labels).mean() > 0.8
 
 
 def test_deploy_yaml_is_what_paddlesegs_deployment_reads(tiny, tmp_path):
