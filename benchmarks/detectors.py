@@ -42,7 +42,7 @@ def build(head, side, backbone, options, folder, picture):
     file = Path(folder) / f"{head}_{backbone}_{options.get('scale', 1)}.yml".lower()
     *lines, _ = heads.yaml_of(backbone, head).splitlines()  # the last one has the options of our backbones
     file.write_text("\n".join([*lines, json.dumps({backbone: options})[1:-1], ""]))
-    suppression = f"{'PPYOLOEHead' if head == 'PP-YOLOE' else 'PicoHeadV2'}.nms.score_threshold=0.999"
+    suppression = f"{'PPYOLOEHead' if head == 'PP-YOLOE' else 'PicoHeadV2'}.nms.score_threshold=2.0"
     job = config.load(file, ("use_gpu=false", "worker_num=0", "norm_type=bn", suppression))
     readers.resize(job.cfg, (side, side), several=False)
     paddle.seed(0)
