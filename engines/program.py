@@ -1,6 +1,8 @@
 """Paddle's inference programs: writing one, and running one on the CPU."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,28 @@ def save_program(layer: Any, folder: str | Path, shape: Sequence[int]) -> None:
     spec = paddle.static.InputSpec([None if side == -1 else side for side in shape], "float32", name="x")
     program = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
     paddle.jit.save(program, str(Path(folder) / "model"))
+
+
+@contextmanager
+def math_threads(count: int | None) -> Iterator[None]:
+    """Lets Paddle multiply matrices on `count` threads, and afterwards on as many as the process began with.
+
+    Paddle holds one number for the whole process, and rounds by it: a training after an engine would not repeat itself.
+
+    Args:
+        count: threads; None leaves the number as it is.
+    """
+    if not count:
+        yield
+        return
+    import paddle
+
+    began_with = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or "1"
+    paddle.base.core.set_num_threads(count)
+    try:
+        yield
+    finally:
+        paddle.base.core.set_num_threads(int(began_with) if began_with.isdigit() else 1)
 
 
 def open_predictor(folder: str | Path, threads: int | None = None, onednn: bool = False, bf16: bool = False) -> Any:

@@ -17,7 +17,7 @@ from ..system.processors import available_cpus, cpu_flags
 from .channel_padding import pad_channels
 from .formats import program_file
 from .onednn import onednn_fails
-from .program import open_predictor
+from .program import math_threads, open_predictor
 
 #: any batch size, number of channels, height and width
 ANY = (None, None, None, None)
@@ -269,14 +269,16 @@ class PaddleInference(Engine):
         uses_onednn = self.precision == "bf16" or not onednn_fails(program_file(path), version)
         if not uses_onednn:
             self.note = "without oneDNN, which cannot interpolate in this release"
-        self._predictor = open_predictor(path, self.threads, uses_onednn, self.precision == "bf16")
+        with math_threads(self.threads):
+            self._predictor = open_predictor(path, self.threads, uses_onednn, self.precision == "bf16")
         (name,) = self._predictor.get_input_names()
         self._input = self._predictor.get_input_handle(name)
         self._outputs = [self._predictor.get_output_handle(out) for out in self._predictor.get_output_names()]
 
     def _run(self, images):
         self._input.copy_from_cpu(images)
-        self._predictor.run()
+        with math_threads(self.threads):
+            self._predictor.run()
         return [out.copy_to_cpu() for out in self._outputs]
 
     def close(self) -> None:
@@ -299,12 +301,10 @@ class Eager(Engine):
     def __init__(self, layer: paddle.nn.Layer, **options: Any):
         super().__init__(**options)
         self.title = f"Paddle {paddle.version.full_version}, eager"
-        if self.threads:
-            paddle.base.core.set_num_threads(self.threads)
         self._layer = layer
 
     def _run(self, images):
-        with paddle.no_grad():
+        with paddle.no_grad(), math_threads(self.threads):
             found = self._layer(paddle.to_tensor(images))
         return [out.numpy() for out in (found if isinstance(found, (list, tuple)) else [found])]
 

@@ -1,5 +1,8 @@
 """One engine: what it refuses, what it compiles for, and how it ends."""
 
+import ctypes
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
@@ -7,6 +10,7 @@ from on_engines import INSTALLED, assert_equal, eager, needs_openvino
 
 from densebone.engines import agreement, opening, session
 from densebone.errors import UserError
+from densebone.system.processors import available_cpus
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,24 @@ def test_an_engine_in_the_place_of_a_network(network, cache):
     layer = opening.EngineLayer(opening.open_network(network, "paddle", cache=cache))
     (found,) = layer(paddle.to_tensor(images))
     assert_equal(eager(network, images), [found.numpy()])
+
+
+@pytest.mark.parametrize("name", ["paddle", "eager"])
+def test_an_engine_leaves_the_threads_of_paddle_as_they_were(name, network, cache):
+    libraries = list((Path(paddle.__file__).parent / "libs").glob("libmklml_intel.*"))
+    if not libraries:
+        pytest.skip("this build of Paddle multiplies matrices without MKL, which alone says its number of threads")
+    mkl = ctypes.CDLL(str(libraries[0]))
+    before = mkl.MKL_Get_Max_Threads()
+    seen = []
+    hook = network.register_forward_pre_hook(lambda *_: seen.append(mkl.MKL_Get_Max_Threads()))
+    if name == "paddle":
+        engine = opening.open_network(network, name, cache=cache, threads=2)
+    else:
+        engine = session.Eager(network, threads=2)
+    with engine:
+        engine.run(agreement.random_images((1, 3, 64, 64)))
+        assert mkl.MKL_Get_Max_Threads() == before
+    hook.remove()
+    if name == "eager" and available_cpus() > 1:
+        assert seen == [2]
