@@ -135,7 +135,10 @@ def _feature_rows(arguments, files, folder):
         "the same, reduced decoding": {"throughput": True, "reduced": True},
         "the same, ONNX Runtime": {"throughput": True, "engine": "onnxruntime"},
         "the same, bf16 and reduced decoding": {"throughput": True, "reduced": True, "precision": "bf16"},
-    }
+        "the same, int8 and reduced decoding": {
+            "throughput": True, "reduced": True, "precision": "int8", "calibration": arguments.pictures,
+        },
+    }  # fmt: skip
     for name, options in ways.items():
         given = {"engine": "openvino", **threads, **options}
         rows[name] = (sys.executable, "features", files, arguments.model, given)
