@@ -50,3 +50,8 @@ def pruned(seed=0, progress=0.5, **options):
 def arrays(layer):
     """Copies of the state dict's tensors, as NumPy arrays."""
     return {key: tensor.numpy().copy() for key, tensor in layer.state_dict().items()}
+
+
+def masks(net):
+    """{key: array} of the masks in a network's state dict."""
+    return {key: value for key, value in arrays(net).items() if key.endswith("._mask")}
