@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import Any
 
 import_module("densebone.system.reports").forbid()
-__version__ = "0.1.0"
+# The release that is being worked on. setup.py makes the version of an installation of it and of git's tags.
+_NEXT_VERSION = "0.1.0"
 
 # name -> the module that defines it
 _HOMES = {
@@ -33,10 +34,22 @@ __all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module 'densebone' has no attribute {name!r}")
     return getattr(import_module(f"densebone.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, "__version__"])
+
+
+def _version() -> str:
+    """What pip says is installed; files that nobody installed are a development version."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("densebone")
+    except metadata.PackageNotFoundError:
+        return f"{_NEXT_VERSION}.dev0"
