@@ -1,8 +1,8 @@
 """Try every head of the toolkits on every backbone, or print the configuration of a pair.
 
-densebone compat                                   every pair: build, train a step, export, run the exported model
+densebone compat                                   # every pair: build, train a step, export, run the exported model
 densebone compat --backbones HarDNet68 --heads FCOS GFL
-densebone compat --show HarDNet68 FCOS > my.yml    a configuration that works, for densebone train -c my.yml
+densebone compat --show HarDNet68 FCOS > my.yml    # a configuration that works, for densebone train -c my.yml
 
 Each pair runs in its own process, on the CPU. Results go to DIR/results.jsonl, so a killed run can go on: pairs that
 worked with the same versions and the same configuration are not tried again.

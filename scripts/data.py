@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _action(actions, name, what, run):
-    result = actions.add_parser(name, help=what, description=what)
+    result = options.add_action(actions, "data", name, what, __doc__)
     result.set_defaults(run=run)
     result.add_argument("path", help="folder, main annotation file, or project of densebone init")
     result.add_argument("-v", "--verbose", action="store_true", help="show the messages of libraries too")

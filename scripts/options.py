@@ -84,6 +84,15 @@ def plain_parser(command: str, doc: str | None) -> ArgumentParser:
     return result
 
 
+def add_action(actions: Any, command: str, name: str, summary: str, doc: str | None) -> ArgumentParser:
+    """The parser of a command's action; its help ends with the lines of the command's docstring that show the action."""
+    examples = [line.strip() for line in (doc or "").splitlines() if f" {command} {name} " in line]
+    return actions.add_parser(
+        name, help=summary, description=summary, epilog="\n".join(["examples:", *examples]),
+        formatter_class=RawDescriptionHelpFormatter,
+    )  # fmt: skip
+
+
 def parser(command: str, doc: str | None, config_needed: bool = True) -> ArgumentParser:
     """A parser with -c, -o and --data."""
     result = plain_parser(command, doc)

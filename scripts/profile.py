@@ -1,9 +1,9 @@
 """What a network costs, layer by layer: parameters, multiply-adds, CIO, MoC, bytes, and FLOP per byte.
 
-densebone profile hardnet68                                  a table, memory-bound layers in colour
+densebone profile hardnet68                                  # a table, memory-bound layers in colour
 densebone profile hardnet68 --input-size 512 512 --png costs.png --csv costs.csv
-densebone profile -c ssd_hardnet68_300_150e_coco             the whole network of a configuration
-densebone profile --all --png models.png                     all classifiers, with their published accuracy
+densebone profile -c ssd_hardnet68_300_150e_coco             # the whole network of a configuration
+densebone profile --all --png models.png                     # all classifiers, with their published accuracy
 
 docs/profiling.md says how each figure is defined.
 """

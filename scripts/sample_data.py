@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _layout(layouts, name, what, run, train, val):
     """The parser of one layout, with the options of all layouts."""
-    result = layouts.add_parser(name, help=what, description=what)
+    result = options.add_action(layouts, "sample-data", name, what, __doc__)
     result.set_defaults(run=run)
     result.add_argument("folder", help="new or empty folder")
     result.add_argument("--train", type=int, default=train, help=f"training pictures ({train})")

@@ -1,8 +1,11 @@
 """Published weights: list them, download them, recognise a file, convert it.
 
 densebone weights list 'hardnet68*'
+densebone weights info hardnet68.official
 densebone weights download hardnet68.official
+densebone weights verify hardnet68.pth
 densebone weights convert hardnet68.pdparams hardnet68.safetensors
+densebone weights add Downloads/hardnet68.pth --as hardnet68.official
 """
 
 import fnmatch
@@ -25,7 +28,7 @@ def _parser():
     commands = result.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run, summary, **positional):
-        sub = commands.add_parser(run.__name__.strip("_"), help=summary, description=summary)
+        sub = options.add_action(commands, "weights", run.__name__.strip("_"), summary, __doc__)
         sub.set_defaults(run=run)
         for name, text in positional.items():
             sub.add_argument(name, metavar=name.upper(), help=text)

@@ -16,9 +16,11 @@ def text(name):
     return (ROOT / name).read_text()
 
 
-def test_the_citation_is_of_this_version():
+def test_the_citation_is_of_the_newest_version_of_the_changelog():
     citation = yaml.safe_load(text("CITATION.cff"))
-    assert (citation["title"], citation["version"]) == ("densebone", densebone.__version__)
+    newest = re.findall(r"^## (\d\S*)", text("CHANGELOG.md"), flags=re.M)[0]
+    assert (citation["title"], citation["version"]) == ("densebone", newest)
+    assert densebone._NEXT_VERSION == newest  # which a release's commit names, and the commit behind it raises
     notice = " ".join(text("NOTICE").split())
     assert [one["title"] for one in citation["references"] if one["title"] not in notice] == []
 
