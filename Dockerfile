@@ -4,6 +4,7 @@
 #   docker run --rm -v "$PWD:/work" densebone predict --model exported/birds pictures/
 #   docker run --rm -v "$PWD:/work" -p 127.0.0.1:8000:8000 densebone serve exported/birds --host 0.0.0.0
 #
+# The image has no git: --build-arg DENSEBONE_VERSION=0.1.0 names the release.
 # Files in /work belong to the user of the container, 1000. For another, add --user "$(id -u):$(id -g)".
 
 FROM python:3.11-slim-bookworm AS base
@@ -23,6 +24,7 @@ COPY . /src
 #   docker run --rm --gpus all --shm-size 8g densebone:gpu gpu-check
 FROM base AS gpu
 ARG PADDLE=3.2.2
+ARG DENSEBONE_VERSION
 ARG INDEX=https://www.paddlepaddle.org.cn/packages/stable/cu126/
 RUN pip install --index-url "$INDEX" "paddlepaddle-gpu==$PADDLE" \
     && pip install --constraint /src/constraints.txt "/src[detection,segmentation,features,openvino,serve,completion]"
@@ -34,6 +36,7 @@ CMD ["--help"]
 # The last stage is the default.
 FROM base AS cpu
 ARG PADDLE=3.2.2
+ARG DENSEBONE_VERSION
 RUN pip install --constraint /src/constraints.txt "paddlepaddle==$PADDLE" \
         "/src[detection,segmentation,features,openvino,serve,completion]"
 USER 1000

@@ -1,7 +1,7 @@
 # make demo                a HarDNet detector, from data to drawn boxes, in output/demo
 # make demo-segmentation   FC-HarDNet-70 on generated streets, in output/demo-segmentation
 # make test                the tests
-# make lint                ruff and mypy
+# make lint                ruff, mypy, and hadolint over the Dockerfile
 # make benchmark           every engine against the peers that pip installs, into docs/benchmarks.md (half an hour)
 # make docs               the documentation as a site, in output/site: open output/site/index.html, no network needed
 # make docs-serve         the same at http://127.0.0.1:8001, built anew when a page changes
@@ -111,6 +111,7 @@ ROOMS = backbones datasets deploy engines errors features integrations necks pic
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 	@mkdir -p $(VENV)/typing && ln -sfn "$(CURDIR)" $(VENV)/typing/densebone
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy --config-file pyproject.toml --cache-dir $(VENV)/typing/cache $(addprefix -p densebone.,$(ROOMS))
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 from ..errors import UserError, printable, suggest
 from ..system import quiet, signals
 from ..system.files import no_room
+from ..system.packages import LACKING
 
 COMMANDS = {
     "list": "models and shipped configurations",
@@ -94,9 +95,9 @@ def _status(argv):
         print(f"densebone: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if error.name != "paddle":
+        if error.name not in LACKING:
             raise
-        print("densebone: Paddle is not installed; pip install paddlepaddle (CPU), or a GPU build", file=sys.stderr)
+        print(f"densebone: {LACKING[error.name]}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `densebone list | head`; nobody reads what is still in the buffer
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,7 @@ from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 from ..system import gpus, reports
-from ..system.packages import paddle_version
+from ..system.packages import LACKING, paddle_version
 from . import options
 
 PACKAGES = (
@@ -76,7 +76,8 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
     if isinstance(paddle, Exception):
         facts["paddle"] = {"file": None, "version": None, "error": _line(paddle)}
         return facts, [
-            *lines, f"Paddle cannot be imported: {_line(paddle)}", "  pip install paddlepaddle (CPU), or a GPU build",
+            *lines, f"Paddle cannot be imported: {_line(paddle)}",
+            f"  {LACKING.get(getattr(paddle, 'name', ''), LACKING['paddle'])}",
         ]  # fmt: skip
     from ..registry import list_models
 

@@ -13,6 +13,11 @@ ENGINES: dict[str, tuple[str, ...]] = {
 CONVERTERS = ("paddle2onnx", "onnxruntime")
 #: the arithmetic that an engine can be asked for
 PRECISIONS = ("fp32", "bf16", "int8")
+#: a module without which nothing of Paddle runs -> what to do
+LACKING = {
+    "paddle": "Paddle is not installed; pip install paddlepaddle (CPU), or a GPU build",
+    "setuptools": "Paddle cannot be imported without setuptools; pip install setuptools",
+}
 PIP_INSTALL = {"onnxruntime": "densebone[onnx]", "paddle2onnx": "densebone[onnx]", "openvino": "densebone[openvino]"}
 
 
