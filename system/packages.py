@@ -1,6 +1,7 @@
 """Which engines there are, which packages they need, and whether those are installed."""
 
 import importlib.util
+import sys
 
 #: engine -> the packages that it needs beside Paddle. The fastest comes first, as docs/export.md measures it.
 ENGINES: dict[str, tuple[str, ...]] = {
@@ -11,6 +12,8 @@ ENGINES: dict[str, tuple[str, ...]] = {
 }
 #: the packages that make an ONNX file of a Paddle program
 CONVERTERS = ("paddle2onnx", "onnxruntime")
+#: the newest Python for which there is a paddle2onnx
+CONVERTER_ENDS = (3, 12)
 #: the arithmetic that an engine can be asked for
 PRECISIONS = ("fp32", "bf16", "int8")
 #: a module without which nothing of Paddle runs -> what to do
@@ -25,6 +28,9 @@ def missing_package(*names: str) -> str:
     """Says which of the packages is missing and how to install it; returns "" when all are there."""
     for name in names:
         if importlib.util.find_spec(name) is None:
+            if name == "paddle2onnx" and sys.version_info[:2] > CONVERTER_ENDS:
+                there, here = ("{}.{}".format(*version) for version in (CONVERTER_ENDS, sys.version_info))
+                return f"{name} has no release for Python {here}; convert on Python {there}, and run the result here"
             return f"{name} is not installed; pip install '{PIP_INSTALL[name]}'"
         if name == "paddle2onnx" and paddle_version().startswith("2."):
             return f"{name} needs PaddlePaddle 3, and this is {paddle_version()}"

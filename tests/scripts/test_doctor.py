@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ from densebone.registry import list_models
 from densebone.scripts import doctor
 from densebone.system import gpus
 from densebone.system.fatbins import Code
+from densebone.system.packages import LACKING
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,18 @@ def test_nothing_of_a_toolkit_gets_among_the_facts(capsys, monkeypatch):
     assert doctor.main(["--json"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["toolkits"] == [] and "greeting" in shown.err
+
+
+@pytest.mark.parametrize(("missing", "advice"), LACKING.items())
+def test_what_paddle_lacks_is_named(missing, advice, capsys, monkeypatch):
+    gone = ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+    monkeypatch.setattr(doctor, "_import", lambda name: gone)
+    assert doctor.main([]) == 1
+    assert capsys.readouterr().out.endswith(f"Paddle cannot be imported: {gone}\n  {advice}\n")
+
+
+@pytest.mark.parametrize(("missing", "advice"), LACKING.items())
+def test_a_command_without_it_says_so_in_one_line(missing, advice):
+    code = f"import sys; sys.modules[{missing!r}] = None; from densebone.scripts import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, "condense", "a", "b"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"densebone: {advice}\n")

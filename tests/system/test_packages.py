@@ -33,6 +33,18 @@ def test_a_missing_package(name, nothing_installed):
     assert packages.missing_package(name, "onnxruntime") == reason  # the first one is named
 
 
+def test_a_python_without_the_converter(nothing_installed, monkeypatch):
+    monkeypatch.setattr(packages, "CONVERTER_ENDS", (3, 9))
+    reason = packages.missing_package(*packages.CONVERTERS)
+    assert re.fullmatch(
+        r"paddle2onnx has no release for Python 3\.\d+; convert on Python 3\.9, and run the result here", reason
+    )
+    assert packages.missing_package("onnxruntime").startswith("onnxruntime is not installed; pip install")
+    needs = re.findall(r"paddle2onnx\S*; python_version < '(3\.\d+)'", (ROOT / "pyproject.toml").read_text())
+    monkeypatch.undo()
+    assert needs == ["{}.{}".format(packages.CONVERTER_ENDS[0], packages.CONVERTER_ENDS[1] + 1)]
+
+
 def test_nothing_is_missing(monkeypatch):
     assert packages.missing_package() == ""
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: name)
