@@ -1,4 +1,4 @@
-"""The repository root is the package `densebone`; metadata lives in pyproject.toml, and the version comes from git's tags."""
+"""The repository root is the package `densebone`. pyproject.toml has its metadata, and git's tags its version."""
 
 import os
 import re
@@ -34,8 +34,8 @@ FOLDERS = (
 def version() -> str:
     """The version of these files.
 
-    A commit with the tag v0.1.0 is 0.1.0. Any other is a development version of the one that is being worked on, such as
-    0.2.0.dev5+g660a75b, five commits after the newest tag. DENSEBONE_VERSION overrules it, for who packs without git.
+    A commit with the tag v0.1.0 is 0.1.0. Any other is a development version of the one that is being worked on,
+    such as 0.2.0.dev5+g660a75b, five commits after the newest tag. DENSEBONE_VERSION overrules it, for packers.
     """
     if given := os.environ.get("DENSEBONE_VERSION"):
         return given

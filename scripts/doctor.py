@@ -16,7 +16,7 @@ from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 from ..system import gpus, reports
-from ..system.packages import LACKING, paddle_version
+from ..system.packages import LACKING, paddle_version, toolkit_command
 from . import options
 
 PACKAGES = (
@@ -101,7 +101,7 @@ def _toolkit(toolkit: Toolkit, package: Any) -> tuple[dict[str, Any], list[str]]
     if isinstance(package, Exception):
         facts["error"] = _line(package)
         return facts, [
-            f"{toolkit.title}: cannot be imported ({facts['error']})", f'  pip install "densebone[{toolkit.extra}]"',
+            f"{toolkit.title}: cannot be imported ({facts['error']})", f"  {toolkit_command(toolkit.extra)}",
         ]  # fmt: skip
     adapter = importlib.import_module(f"..integrations.{toolkit.adapter}", __package__)
     compat = importlib.import_module(f"..integrations.compat.{toolkit.adapter}", __package__)

@@ -85,7 +85,7 @@ def plain_parser(command: str, doc: str | None) -> ArgumentParser:
 
 
 def add_action(actions: Any, command: str, name: str, summary: str, doc: str | None) -> ArgumentParser:
-    """The parser of a command's action; its help ends with the lines of the command's docstring that show the action."""
+    """The parser of a command's action; its help ends with the examples of the command's docstring that show it."""
     examples = [line.strip() for line in (doc or "").splitlines() if f" {command} {name} " in line]
     return actions.add_parser(
         name, help=summary, description=summary, epilog="\n".join(["examples:", *examples]),

@@ -12,6 +12,10 @@ ENGINES: dict[str, tuple[str, ...]] = {
 }
 #: the packages that make an ONNX file of a Paddle program
 CONVERTERS = ("paddle2onnx", "onnxruntime")
+#: extra -> the release of the toolkit that it brings
+TOOLKITS = {"detection": "paddledet==2.6.0", "segmentation": "paddleseg==2.8.0"}
+#: the newest Python on which pip can install these releases with all that they ask for
+TOOLKITS_END = (3, 11)
 #: the newest Python for which there is a paddle2onnx
 CONVERTER_ENDS = (3, 12)
 #: the arithmetic that an engine can be asked for
@@ -35,6 +39,14 @@ def missing_package(*names: str) -> str:
         if name == "paddle2onnx" and paddle_version().startswith("2."):
             return f"{name} needs PaddlePaddle 3, and this is {paddle_version()}"
     return ""
+
+
+def toolkit_command(extra: str) -> str:
+    """The command that installs the toolkit of an extra on this Python."""
+    command = f'pip install "densebone[{extra}]"'
+    if sys.version_info[:2] <= TOOLKITS_END or extra not in TOOLKITS:
+        return command
+    return f"{command} && pip install --no-deps {TOOLKITS[extra]}"
 
 
 def paddle_version() -> str:

@@ -44,7 +44,10 @@ def test_the_images_install_extras_that_exist():
 
 def test_the_workflow_runs_what_ci_runs():
     jobs = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]
-    run = {name: [step["run"] for step in job["steps"] if step.get("run", "").startswith(".")] for name, job in jobs.items()}
+    run = {
+        name: [step["run"] for step in job["steps"] if step.get("run", "").startswith(".")]
+        for name, job in jobs.items()
+    }
     assert run == {"ci": [".ci/run"], "package": [".ci/package python"]}
     assert all((ROOT / one[0].split()[0]).stat().st_mode & 0o111 for one in run.values())
 

@@ -17,6 +17,7 @@ import yaml
 from ...errors import UserError, suggest
 from ...system import quiet
 from ...system.lazy import put_off
+from ...system.packages import toolkit_command
 from ..configuration import anchored_keys, apply_override, check_texts, gpu_to_use, with_bases
 from .job import Job
 
@@ -114,8 +115,8 @@ def import_toolkit() -> tuple[ModuleType, ModuleType]:
             import ppdet.engine  # noqa: F401  (registers everything that a configuration can name)
     except ImportError as error:
         raise UserError(
-            f'PaddleDetection cannot be imported ({error}); pip install "densebone[detection]", or put a checkout '
-            f"of it on PYTHONPATH"
+            f"PaddleDetection cannot be imported ({error}); {toolkit_command('detection')}, or put a checkout of it on "
+            "PYTHONPATH"
         ) from error
     from ...integrations import guards, paddledet
 

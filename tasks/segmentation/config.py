@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ...errors import UserError
+from ...system.packages import toolkit_command
 from ...training.loading import usual_workers
 from ..configuration import anchored_keys, apply_override, check_texts, plain, set_device, with_bases
 from .job import Job
@@ -104,8 +105,8 @@ def import_toolkit() -> Callable[[str], dict[str, Any]]:
         from paddleseg.utils import logger
     except ImportError as error:
         raise UserError(
-            f'PaddleSeg cannot be imported ({error}); pip install "densebone[segmentation]", or put a checkout of it '
-            f"on PYTHONPATH"
+            f"PaddleSeg cannot be imported ({error}); {toolkit_command('segmentation')}, or put a checkout of it on "
+            "PYTHONPATH"
         ) from error
     from ...integrations import guards
     from ...integrations import paddleseg as adapter  # noqa: F401

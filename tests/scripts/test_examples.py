@@ -42,7 +42,10 @@ def test_every_action_shows_examples_that_the_command_takes(command):
 
 
 def test_run_shows_the_scripts_of_a_toolkit():
-    assert [arguments[0] for arguments in examples(run.__doc__, "run")] == ["PaddleSeg/tools/train.py", "tools/train.py"]
+    assert [arguments[0] for arguments in examples(run.__doc__, "run")] == [
+        "PaddleSeg/tools/train.py",
+        "tools/train.py",
+    ]
 
 
 def test_no_other_command_has_actions():

@@ -45,6 +45,25 @@ def test_a_python_without_the_converter(nothing_installed, monkeypatch):
     assert needs == ["{}.{}".format(packages.CONVERTER_ENDS[0], packages.CONVERTER_ENDS[1] + 1)]
 
 
+def test_the_command_of_a_toolkit(monkeypatch):
+    monkeypatch.setattr(packages, "TOOLKITS_END", (9, 9))
+    assert packages.toolkit_command("detection") == 'pip install "densebone[detection]"'
+    monkeypatch.setattr(packages, "TOOLKITS_END", (3, 9))
+    assert packages.toolkit_command("segmentation") == (
+        'pip install "densebone[segmentation]" && pip install --no-deps paddleseg==2.8.0'
+    )
+    assert packages.toolkit_command("ghosts") == 'pip install "densebone[ghosts]"'
+
+
+def test_the_releases_of_the_toolkits_are_those_of_the_extras():
+    asked = re.findall(
+        r'"(paddle(?:det|seg)==\S+); python_version < \'(\d+)\.(\d+)\'"', (ROOT / "pyproject.toml").read_text()
+    )
+    assert [name for name, *_ in asked] == [*packages.TOOLKITS.values()]
+    ends = packages.TOOLKITS_END
+    assert {(int(major), int(minor)) for _, major, minor in asked} == {(ends[0], ends[1] + 1)}
+
+
 def test_nothing_is_missing(monkeypatch):
     assert packages.missing_package() == ""
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: name)
