@@ -1,4 +1,4 @@
-"""What is installed: the package and nothing beside it, from a folder of any name, with the version that git's tags say."""
+"""What is installed: the package and nothing beside it, from a folder of any name, with the version of git's tags."""
 
 import importlib.metadata
 import os
@@ -159,7 +159,7 @@ def test_the_version_without_git(checkout, monkeypatch):
 
 
 def test_an_archive_of_git_knows_its_tag(checkout, tmp_path):
-    folder, version, git = checkout
+    _, _, git = checkout
     git("init", "-q")
     git("add", ".")
     git("commit", "-q", "-m", "first")

@@ -42,7 +42,7 @@ def test_a_python_without_the_converter(nothing_installed, monkeypatch):
     assert packages.missing_package("onnxruntime").startswith("onnxruntime is not installed; pip install")
     needs = re.findall(r"paddle2onnx\S*; python_version < '(3\.\d+)'", (ROOT / "pyproject.toml").read_text())
     monkeypatch.undo()
-    assert needs == ["{}.{}".format(packages.CONVERTER_ENDS[0], packages.CONVERTER_ENDS[1] + 1)]
+    assert needs == [f"{packages.CONVERTER_ENDS[0]}.{packages.CONVERTER_ENDS[1] + 1}"]
 
 
 def test_the_command_of_a_toolkit(monkeypatch):
@@ -56,9 +56,8 @@ def test_the_command_of_a_toolkit(monkeypatch):
 
 
 def test_the_releases_of_the_toolkits_are_those_of_the_extras():
-    asked = re.findall(
-        r'"(paddle(?:det|seg)==\S+); python_version < \'(\d+)\.(\d+)\'"', (ROOT / "pyproject.toml").read_text()
-    )
+    metadata = (ROOT / "pyproject.toml").read_text()
+    asked = re.findall(r"(paddle(?:det|seg)==\S+); python_version < '(\d+)\.(\d+)'", metadata)
     assert [name for name, *_ in asked] == [*packages.TOOLKITS.values()]
     ends = packages.TOOLKITS_END
     assert {(int(major), int(minor)) for _, major, minor in asked} == {(ends[0], ends[1] + 1)}
