@@ -34,7 +34,9 @@ def missing_package(*names: str) -> str:
         if importlib.util.find_spec(name) is None:
             if name == "paddle2onnx" and sys.version_info[:2] > CONVERTER_ENDS:
                 there, here = ("{}.{}".format(*version) for version in (CONVERTER_ENDS, sys.version_info))
-                return f"paddle2onnx has no release for Python {here}; convert on Python {there}, and run the result here"
+                return (
+                    f"paddle2onnx has no release for Python {here}; convert on Python {there}, and run the result here"
+                )
             return f"{name} is not installed; pip install '{PIP_INSTALL[name]}'"
         if name == "paddle2onnx" and paddle_version().startswith("2."):
             return f"{name} needs PaddlePaddle 3, and this is {paddle_version()}"
