@@ -7,6 +7,7 @@ from typing import Any
 
 import paddle
 from paddle import distributed
+from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients
 
 from ..errors import UserError
 
@@ -37,30 +38,22 @@ def share(tensors: Iterable[paddle.Tensor]) -> None:
                 distributed.broadcast(value, 0)
 
 
-@paddle.no_grad()
 def average_gradients(parameters: Iterable[paddle.Tensor]) -> None:
     """Replaces the gradient of every parameter by its mean over the processes.
 
-    `paddle.DataParallel` is not used: its hooks run within `backward`, where they clash with recomputation and gradient
-    accumulation, and where Paddle aborts when another process is gone. Parameters without a gradient are skipped; they
-    must be the same in every process.
+    `paddle.DataParallel` is not used: its hooks run within `backward`, where they clash with recomputation, and where
+    Paddle aborts when another process is gone; benchmarks/data_parallel.py measures both. Parameters without a gradient
+    are skipped; they must be the same in every process.
     """
-    ranks = distributed.get_world_size()
-    if ranks == 1:
+    if distributed.get_world_size() == 1:
         return
-    kinds: dict[Any, list[paddle.Tensor]] = {}
+    kinds: dict[Any, list[paddle.Tensor]] = {}  # it begins another array wherever the type changes
     for parameter in parameters:
         if parameter.grad is not None:
-            kinds.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-    for gradients in kinds.values():
-        flat = paddle.concat([gradient.flatten() for gradient in gradients])
-        with together():
-            distributed.all_reduce(flat)
-        flat /= ranks
-        start = 0
-        for gradient in gradients:
-            gradient.set_value(flat[start : start + gradient.size].reshape(gradient.shape))
-            start += gradient.size
+            kinds.setdefault(parameter.grad.dtype, []).append(parameter)
+    with together():
+        for alike in kinds.values():
+            fused_allreduce_gradients(alike, None)
 
 
 @contextmanager
