@@ -53,3 +53,8 @@ def _version() -> str:
         return metadata.version("densebone")
     except metadata.PackageNotFoundError:
         return f"{_NEXT_VERSION}.dev0"
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext densebone` in a notebook: `%densebone COMMAND ...` then runs a command in the notebook's process."""
+    shell.register_magic_function(import_module("densebone.scripts").magic, magic_name="densebone")

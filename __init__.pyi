@@ -17,3 +17,5 @@ from .weights.loader import LoadReport as LoadReport
 from .weights.loader import load_weights as load_weights
 
 __version__: str
+
+def load_ipython_extension(shell: object) -> None: ...

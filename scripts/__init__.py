@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -84,6 +85,23 @@ def console() -> NoReturn:
     signals.ignore()
     gc.freeze()  # else Python looks once more at the million objects of a toolkit, for half a second
     sys.exit(status)
+
+
+def magic(line: str) -> None:
+    """Runs a command in a notebook's process, as `%densebone COMMAND ...` after `%load_ext densebone`.
+
+    Paddle and the toolkits are imported once for all commands of the notebook.
+
+    Args:
+        line: the command as a shell takes it; IPython has put values in the place of {names}.
+
+    Raises:
+        UsageError: the status is not 0; the command has printed why. The notebook stops there.
+    """
+    from IPython.core.error import UsageError
+
+    if status := main(shlex.split(line)):
+        raise UsageError(f"densebone {line} ended with status {status}: {STATUSES.get(status, 'not done')}")
 
 
 def _status(argv):
