@@ -46,6 +46,7 @@ def leaves(nav):
 def test_every_page_is_in_the_navigation_once(site, generated):
     shown = leaves(site.pages.with_folders(MKDOCS["nav"], generated))
     pages = [path.name for path in (ROOT / "docs").glob("*.md")]
+    pages += [f"notebooks/{path.stem}.md" for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")]
     pages += [page for page in generated if not page.startswith(site.repository.FOLDER)]
     assert sorted(shown) == sorted(pages)
 
@@ -122,6 +123,8 @@ def test_links_lead_to_the_files_of_the_repository(site):
         return site.repository.in_site(page, f"[x]({link})")
 
     assert turned("security.md", "../SECURITY.md") == "[x](security_policy.md)"
+    assert turned("features.md", "notebooks/retrieval.ipynb#index") == "[x](notebooks/retrieval.md#index)"
+    assert turned("notebooks/retrieval.md", "../features.md") == "[x](../features.md)"
     assert turned("changelog.md", "docs/export.md#triton") == "[x](export.md#triton)"
     assert (
         turned("training.md", "../configs/detection/_base_/voc.yml") == "[x](files/configs/detection/_base_/voc.yml.md)"
@@ -157,7 +160,7 @@ def test_an_opened_page_asks_nothing_of_the_network():
 
 def test_the_site_is_built_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs", reason="needs mkdocs and its plugins: pip install densebone[docs], or make docs")
-    for module in ("material", "mkdocstrings_handlers.python", "mermaidx"):
+    for module in ("material", "mkdocstrings_handlers.python", "mermaidx", "nbconvert"):
         pytest.importorskip(module, reason="needs the plugins of mkdocs: pip install densebone[docs], or make docs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -167,3 +170,6 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     loaded = r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?(?:https?:)?//|<link[^>]*rel=\"?stylesheet[^>]*//"
     assert [page.name for page in pages if re.search(loaded, page.read_text())] == []
     assert "<svg" in (tmp_path / "architecture.html").read_text()
+    notebook = (tmp_path / "notebooks" / "retrieval.html").read_text()
+    pictures = re.findall(r'<img[^>]*src="([^"]+)"', notebook)
+    assert pictures and all((tmp_path / "notebooks" / path).is_file() for path in pictures)

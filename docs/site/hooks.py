@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pages
 import repository
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, InclusionLevel
+from nbconvert import MarkdownExporter
 
 ROOT = repository.ROOT
 # of diagrams, in pixels: close enough for the width of a page
@@ -49,7 +51,19 @@ def on_files(files: Any, config: Any) -> Any:
         if path.startswith(f"{repository.FOLDER}/"):
             file.inclusion = InclusionLevel.NOT_IN_NAV
         files.append(file)
+    for file in _notebooks(config):
+        files.append(file)
     return files
+
+
+def _notebooks(config) -> Iterator[File]:
+    """A page of each notebook, with the pictures that it shows."""
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        names = {"unique_key": path.stem, "output_files_dir": f"{path.stem}_files"}
+        text, resources = MarkdownExporter().from_filename(str(path), resources=names)
+        yield File.generated(config, f"notebooks/{path.stem}.md", content=text)
+        for name, content in resources["outputs"].items():
+            yield File.generated(config, f"notebooks/{name}", content=content)
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:

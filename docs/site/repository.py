@@ -45,7 +45,8 @@ def in_site(page: str, text: str) -> str:
 
     def turned(found):
         target = _target(place, found[2])
-        if not (ROOT / target).is_file() or (place.startswith("docs/") and target.startswith("docs/")):
+        stays = place.startswith("docs/") and target.startswith("docs/") and not target.endswith(".ipynb")
+        if stays or not (ROOT / target).is_file():
             return found[0]
         return found[1] + posixpath.relpath(page_of(target), posixpath.dirname(page) or ".") + found[3]
 
@@ -53,9 +54,9 @@ def in_site(page: str, text: str) -> str:
 
 
 def page_of(name: str) -> str:
-    """The page of a file of the repository."""
+    """The page of a file of the repository; of a notebook, the one that hooks.py makes of it."""
     if name.startswith("docs/"):
-        return name.removeprefix("docs/")
+        return name.removeprefix("docs/").replace(".ipynb", ".md")
     return ROOT_PAGES.get(name, f"{FOLDER}/{name}.md")
 
 
