@@ -1,8 +1,8 @@
 """How gradients are averaged over processes: what `densebone train` does against Paddle's own ways, in the same run.
 
-    python -m benchmarks.data_parallel                                        2 and 4 processes, hardnet39ds and hardnet68
+    python -m benchmarks.data_parallel                        2 and 4 processes, hardnet39ds and hardnet68
     python -m benchmarks.data_parallel --models hardnet68 --processes 2 --iterations 30 --output data_parallel.md
-    python -m benchmarks.data_parallel --kill                                 what a process says when another one is gone
+    python -m benchmarks.data_parallel --kill                 what a process says when another one is gone
 
 An iteration is forward, cross-entropy, backward, the averaging and a Momentum update of the classifier, in float32.
 `paddle.distributed.launch` starts the processes. Each has one network for every way, of the same seed; they get the
@@ -47,8 +47,7 @@ def make_step(way, case):
     from densebone.training.processes import average_gradients, share
 
     paddle.seed(0)
-    options = {"recompute": True} if case["recompute"] else {}
-    net = db.create_model(case["network"], num_classes=CLASSES, **options)
+    net = db.create_model(case["network"], num_classes=CLASSES)
     share(net.state_dict().values())
     called = paddle.DataParallel(net) if way == "parallel" else net
     net.train()
@@ -140,7 +139,7 @@ def launch(case, processes, threads):
 def rows_of(network, processes, arguments):
     """The table's rows of a network and a number of processes."""
     case = {"network": network, "batch": arguments.batch, "size": arguments.size, "gpu": arguments.gpu}
-    case |= {"iterations": arguments.iterations, "ways": list(WAYS), "recompute": False}
+    case |= {"iterations": arguments.iterations, "ways": list(WAYS)}
     times, differences = {way: [] for way in WAYS}, dict.fromkeys(WAYS, 0.0)
     for _ in range(arguments.rounds):
         said = launch(case, processes, arguments.threads)
@@ -165,12 +164,12 @@ def slowest(lists):
     return [max(times) for times in zip(*lists)]
 
 
-def killed(way, network, batch, size, recompute=False):
+def killed(way, network, batch, size):
     """How the first of two processes ends when the other one was killed: a line of text.
 
     The launcher would end it at once, so the two are started without it.
     """
-    case = {"network": network, "batch": batch, "size": size, "gpu": False, "ways": [way], "recompute": recompute}
+    case = {"network": network, "batch": batch, "size": size, "gpu": False, "ways": [way]}
     ends = [f"127.0.0.1:{port}" for port in _free_ports(3)]
     together = {"PADDLE_TRAINERS_NUM": "2", "PADDLE_TRAINER_ENDPOINTS": ",".join(ends[:2]), "PADDLE_MASTER": ends[2]}
     together |= {"PADDLE_DISTRI_BACKEND": "gloo"}
@@ -223,8 +222,10 @@ def main(argv=None):
             print(f"{WAYS[way]}: {killed(way, arguments.models[0], arguments.batch, arguments.size)}", flush=True)
         return 0
     print("".join(f"- {line}\n" for line in machine.describe({})[:-1]))
-    pictures = f"{arguments.batch} pictures of {arguments.size} x {arguments.size} a process, {arguments.threads} threads"
-    print(f"{pictures} each; {arguments.rounds} launches of {arguments.iterations} iterations.\n")
+    print(
+        f"{arguments.batch} pictures of {arguments.size} x {arguments.size} and {arguments.threads} threads a process; "
+        f"{arguments.rounds} launches of {arguments.iterations} iterations.\n"
+    )
     cases = ((network, processes) for network in arguments.models for processes in arguments.processes)
     children.print_table(HEADER, (rows_of(*case, arguments) for case in cases), arguments.output)
     return 0

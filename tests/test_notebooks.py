@@ -11,11 +11,14 @@ from densebone.scripts import magic
 # name -> (small values of its parameters, what it prints then)
 QUICK = {
     "pruning": ({"steps": 4, "side": 32, "fastest": "eager"}, r"keep 1[0-9]\.\d% of their connections"),
-    "retrieval": ({"pictures": 20, "queries": 10, "engine": "eager"}, r"\d+% of the neighbours are of the question's class"),
+    "retrieval": (
+        {"pictures": 20, "queries": 10, "engine": "eager"},
+        r"\d+% of the neighbours are of",
+    ),
     "runtime": ({"train": 20, "val": 10, "epochs": 1}, r"Paddle imported: False"),
 }
 LONG = {
-    "detector": ({"train": 16, "val": 4, "epochs": 1}, r"exported to exported/"),
+    "detector": ({"train": 40, "val": 8, "epochs": 6}, r"exported to exported/"),
     "streets": ({"train": 8, "val": 2, "iterations": 4}, r"mIoU"),
 }
 

@@ -55,8 +55,8 @@ def shown(notebook):
     return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
 
-def slim(notebook):
-    """Keeps of the outputs what a reader looks at: texts but for progress bars, and pictures as JPEG."""
+def slim(notebook, folder):
+    """Keeps of the outputs what a reader looks at: texts but for progress bars and machine paths, pictures as JPEG."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
@@ -65,8 +65,11 @@ def slim(notebook):
         for output in cell.outputs:
             output.pop("execution_count", None)
             if output.output_type == "stream":
-                if output.name == "stdout":
-                    kept.append(nbformat.v4.new_output("stream", name="stdout", text=output.text))
+                text = output.text.replace(f"{folder}/", "").replace(f"{FOLDER.parents[1]}/", "")
+                if output.name == "stdout" and kept and kept[-1].output_type == "stream":
+                    kept[-1].text += text
+                elif output.name == "stdout":
+                    kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
             elif pictures := [kind for kind in ("image/png", "image/jpeg") if kind in output.data]:
                 data = {"image/jpeg": _jpeg(output.data[pictures[0]])}
                 kept.append(nbformat.v4.new_output("display_data", data=data))
@@ -89,7 +92,7 @@ def main(chosen):
     """Executes notebooks at their full size, and writes them with their outputs."""
     for name in chosen or names():
         with tempfile.TemporaryDirectory() as folder:
-            notebook = slim(execute(name, folder))
+            notebook = slim(execute(name, folder), folder)
         nbformat.write(notebook, FOLDER / f"{name}.ipynb")
         print(f"{name}: {(FOLDER / f'{name}.ipynb').stat().st_size / 1e3:.0f} kB", flush=True)
 
