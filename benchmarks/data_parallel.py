@@ -214,8 +214,11 @@ def main(argv=None):
     from benchmarks import children, machine
 
     arguments = _parser().parse_args(argv)
-    if min(arguments.batch, arguments.threads, arguments.rounds, arguments.iterations, *arguments.processes) < 1:
-        print("benchmarks.data_parallel: give numbers of at least 1", file=sys.stderr)
+    if min(arguments.batch, arguments.threads, arguments.rounds) < 1 or arguments.iterations < 2:
+        print("benchmarks.data_parallel: give at least 2 iterations, and 1 of everything else", file=sys.stderr)
+        return 2
+    if min(arguments.processes) < 2:
+        print("benchmarks.data_parallel: give at least 2 processes; one has nothing to average", file=sys.stderr)
         return 2
     if arguments.kill:
         for way in list(WAYS)[1:]:
