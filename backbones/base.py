@@ -58,6 +58,8 @@ class Network(Conventions):
 
     #: number of classes of the published classifiers' data set, ImageNet
     published_classes = 1000
+    #: whether `deploy` and `spell_out` replace layers
+    has_forms = False
 
     def __init__(
         self,
@@ -233,6 +235,10 @@ class Network(Conventions):
 
     def _fold(self, engine: str) -> None:
         """Replaces layers, in place, by equivalent ones that run faster on `engine`. The base class replaces none."""
+
+    def spell_out(self) -> None:
+        """Replaces layers that ONNX cannot express, in place, by equivalent ones with the same convolutions. The base
+        class replaces none."""
 
     def _check_input(self, x):
         if len(x.shape) != 4:

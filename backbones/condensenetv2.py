@@ -20,7 +20,7 @@ from ..errors import UserError
 from . import pruning
 from .base import STAGES, Network, check_choice, check_count
 from .condensed_layers import CondensedGroupConv, CondensedReactivation, NormConv
-from .folding import fold
+from .folding import fold, spell_out
 from .layers import conv
 from .pruning import LearnedGroupConv, LearnedReactivation
 from .variants import CONDENSENETS, CondenseNetV2Variant
@@ -119,6 +119,8 @@ class CondenseNetV2(Network):
             pixels. With 1 all maps are twice as large, at four times the cost.
         **options: those of `Network`.
     """
+
+    has_forms = True
 
     def __init__(
         self,
@@ -268,3 +270,7 @@ class CondenseNetV2(Network):
 
     def _fold(self, engine: str) -> None:
         fold(self, engine)
+
+    def spell_out(self) -> None:
+        """As in `Network`. For inference only."""
+        spell_out(self)

@@ -9,7 +9,7 @@ import paddle
 from paddle import nn
 
 from .base import Network
-from .condensed_layers import ChannelNumbers, CondensedGroupConv, NormConv, set_weight
+from .condensed_layers import ChannelNumbers, CondensedGroupConv, CondensedReactivation, NormConv, set_weight
 from .pruning import LearnedConv
 
 #: engine -> the blocks whose LGC becomes a convolution that reads all channels; docs/condensenetv2.md says why these
@@ -34,6 +34,18 @@ def fold(network: Network, engine: str) -> None:
                     layer.conv_1 = PickingGroupConv(layer.conv_1)
             if engine == "paddle":
                 layer.conv_2.conv = _ungrouped(layer.conv_2.conv)
+
+
+def spell_out(network: Network) -> None:
+    """Replaces the condensed layers of a CondenseNetV2, in place, by the same convolutions between selected channels.
+
+    Every format can express these layers, and their convolutions are those that were published. For counting; `fold`
+    makes layers that run faster.
+    """
+    for number in range(network.last_stage + 1):
+        for layer in network.stage(number)[1].children():
+            if isinstance(layer.conv_1, CondensedGroupConv):
+                layer.conv_1, layer.sfr = PickingGroupConv(layer.conv_1), PickingReactivation(layer.sfr)
 
 
 def _masked(learned):
@@ -72,6 +84,35 @@ class PickingGroupConv(nn.Sequential):
         convolution = NormConv(group_conv.norm, group_conv.activation, group_conv.conv)
         super().__init__(Pick(group_conv.index), convolution, Pick(shuffled))
         self.eval()
+
+
+class PickingReactivation(nn.Layer):
+    """A condensed SFR that selects channels, because no other format has Paddle's index_add."""
+
+    def __init__(self, reactivation: CondensedReactivation):
+        super().__init__()
+        places = paddle.arange(reactivation.in_channels, dtype="int64")
+        shuffled = places.reshape([-1, reactivation.groups]).transpose([1, 0]).flatten()
+        self.conv = NormConv(reactivation.norm, reactivation.activation, reactivation.conv)
+        self.pick = Pick(shuffled)
+        self.sums = nn.LayerList([Pick(paddle.to_tensor(row)) for row in _sources(reactivation)])
+        self.eval()
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
+        x = self.conv.conv(self.pick(self.conv.activation(self.conv.norm(x))))
+        x = paddle.concat([x, 0 * x[:, :1]], axis=1)  # the last channel, of zeros, is for channels that get nothing
+        return sum(pick(x) for pick in self.sums)
+
+
+def _sources(reactivation):
+    """Rows of (out_channels,) numbers: which outputs of the convolution add up to a channel; the last + 1 for none."""
+    sources: list[list[int]] = [[] for _ in range(reactivation.out_channels)]
+    for place, channel in enumerate(reactivation.index.numpy()):
+        sources[channel].append(place)
+    depth = max(map(len, sources))
+    padded = [own + [reactivation.out_channels] * (depth - len(own)) for own in sources]
+    return np.array(padded, "int64").T
 
 
 def _ungrouped(convolution):

@@ -74,16 +74,21 @@ def to_onnx(
     Raises:
         ConversionError: paddle2onnx or ONNX Runtime is not installed, or paddle2onnx cannot convert this program.
     """
+    raw = Path(target).with_name("raw.onnx")
+    to_raw_onnx(folder, raw)
+    fold_onnx(raw, target, batch, size)
+    raw.unlink()
+
+
+def to_raw_onnx(folder: str | Path, target: str | Path) -> None:
+    """Converts a Paddle inference model to an ONNX file layer by layer, with nothing folded; as `to_onnx` otherwise."""
     if reason := missing_package(*CONVERTERS):
         raise ConversionError(reason)
-    raw = Path(target).with_name("raw.onnx")
-    arguments = [program_file(folder), Path(folder) / PARAMETERS, raw, OPSET]
+    arguments = [program_file(folder), Path(folder) / PARAMETERS, target, OPSET]
     command = [sys.executable, "-c", _CONVERT, *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if run.returncode or not raw.is_file() or not raw.stat().st_size:
+    if run.returncode or not Path(target).is_file() or not Path(target).stat().st_size:
         raise ConversionError(f"paddle2onnx cannot convert this network: {_failure(run.stdout + run.stderr)}")
-    _fold(raw, target, batch, size)
-    raw.unlink()
 
 
 def _failure(output):
@@ -94,8 +99,16 @@ def _failure(output):
     return (telling or lines or ["it says nothing"])[0][:300]
 
 
-def _fold(source, target, batch, size):
-    """Folds batch norms and constants with ONNX Runtime, names the free axes and checks the file."""
+def fold_onnx(
+    source: str | Path, target: str | Path, batch: int | None = None, size: tuple[int, int] | None = None
+) -> None:
+    """Folds batch norms and constants of an ONNX file with ONNX Runtime, names the free axes and checks the file.
+
+    Args:
+        source: the file to read.
+        target: the file to write.
+        batch, size: as in `to_onnx`.
+    """
     import onnx
     import onnxruntime
 

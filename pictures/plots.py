@@ -1,6 +1,6 @@
 """Matplotlib plots: the curves of a training run, and helpers that other plots share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,25 @@ from ..system.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Where a label may stand around its point, best first: (right, up) in points, horizontal and vertical alignment.
+_PLACES = (
+    (7, 0, "left", "center"), (-7, 0, "right", "center"), (0, 7, "center", "bottom"), (0, -7, "center", "top"),
+    (6, 6, "left", "bottom"), (-6, 6, "right", "bottom"), (6, -6, "left", "top"), (-6, -6, "right", "top"),
+    (0, 22, "center", "bottom"), (0, -22, "center", "top"), (20, 0, "left", "center"), (-20, 0, "right", "center"),
+)  # fmt: skip
+
 
 def png_path(path: str | Path) -> Path:
     """The path as a Path. UserError unless its name ends in .png."""
     if Path(path).suffix.lower() != ".png":
         raise UserError(f"{path}: the picture is written as PNG; give a name that ends in .png")
+    return Path(path)
+
+
+def picture_path(path: str | Path) -> Path:
+    """The path as a Path. UserError unless its name ends in .png or .svg."""
+    if Path(path).suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"{path}: the picture is written as PNG or SVG; give a name that ends in .png or .svg")
     return Path(path)
 
 
@@ -123,3 +137,39 @@ def plot_training(history: Iterable[Mapping[str, Any]], path: str | Path) -> Non
         axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def plain_ticks(axes: Any, values: Iterable[float]) -> None:
+    """Label a logarithmic axis with plain numbers: 1, 2, 5, 10, ..."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = min(values) / 1.8, max(values) * 1.8
+    ticks = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def name_points(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """Write the name of each point (x, y, name) beside it, where it covers no other name or point."""
+    from matplotlib.transforms import Bbox
+
+    figure = axes.figure
+    figure.draw_without_rendering()  # settles the layout, so that places can be measured
+    figure.set_layout_engine("none")
+
+    marks = [Bbox.from_bounds(*(axes.transData.transform((x, y)) - 5), 10, 10) for x, y, _ in points]
+    taken = list(marks)
+    for (x, y, name), own in zip(points, marks):
+        for right, up, horizontal, vertical in _PLACES:
+            text = axes.annotate(
+                name, (x, y), (right, up), textcoords="offset points", ha=horizontal, va=vertical, fontsize=9
+            )
+            box = text.get_window_extent().padded(3)
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken if other is not own):
+                break
+            text.remove()
+        else:  # no free place: above the point, over its neighbours
+            text = axes.annotate(name, (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+        taken.append(text.get_window_extent())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..pictures.plots import new_figure, png_path
+from ..pictures.plots import name_points, new_figure, plain_ticks, png_path
 from ..system.files import atomic_path
 from .results import Profile
 
@@ -15,12 +15,6 @@ _FAMILIES = {
     "pelee": ("PeleeNet", "tab:green"),
     "condense": ("CondenseNetV2", "tab:red"),
 }
-# Where a label may stand around its point, best first: (right, up) in points, horizontal and vertical alignment.
-_PLACES = (
-    (7, 0, "left", "center"), (-7, 0, "right", "center"), (0, 7, "center", "bottom"), (0, -7, "center", "top"),
-    (6, 6, "left", "bottom"), (-6, 6, "right", "bottom"), (6, -6, "left", "top"), (-6, -6, "right", "top"),
-    (0, 22, "center", "bottom"), (0, -22, "center", "top"), (20, 0, "left", "center"), (-20, 0, "right", "center"),
-)  # fmt: skip
 
 
 def plot_layers(profile: Profile, path: str | Path) -> None:
@@ -133,48 +127,12 @@ def plot_models(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         axes.set(xlabel=f"{label} (log scale)", xscale="log")
         axes.grid(alpha=0.3, which="both")
         axes.margins(x=0.18, y=0.1)
-        _plain_ticks(axes, [row[key] / unit for row in rows])
+        plain_ticks(axes, [row[key] / unit for row in rows])
     panels[0].set(ylabel="ImageNet top-1, %, as published")
     size = "{2}x{3}".format(*rows[0]["input_shape"])
     figure.suptitle(f"Published accuracy against cost; costs of a batch of {rows[0]['input_shape'][0]} at {size}")
     panels[1].legend(loc="lower right")
     for axes, (key, unit, _) in zip(panels, costs):
-        _name_points(axes, [(row[key] / unit, row["top1"], row["name"]) for row in rows])
+        name_points(axes, [(row[key] / unit, row["top1"], row["name"]) for row in rows])
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
-
-
-def _plain_ticks(axes, values):
-    """Label a logarithmic axis with plain numbers: 1, 2, 5, 10, ..."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    low, high = min(values) / 1.8, max(values) * 1.8
-    ticks = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _name_points(axes, points):
-    """Write the name of each point (x, y, name) beside it, where it covers no other name or point."""
-    from matplotlib.transforms import Bbox
-
-    figure = axes.figure
-    figure.draw_without_rendering()  # settles the layout, so that places can be measured
-    figure.set_layout_engine("none")
-
-    marks = [Bbox.from_bounds(*(axes.transData.transform((x, y)) - 5), 10, 10) for x, y, _ in points]
-    taken = list(marks)
-    for (x, y, name), own in zip(points, marks):
-        for right, up, horizontal, vertical in _PLACES:
-            text = axes.annotate(
-                name, (x, y), (right, up), textcoords="offset points", ha=horizontal, va=vertical, fontsize=9
-            )
-            box = text.get_window_extent().padded(3)
-            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
-            if inside and not any(box.overlaps(other) for other in taken if other is not own):
-                break
-            text.remove()
-        else:  # no free place: above the point, over its neighbours
-            text = axes.annotate(name, (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
-        taken.append(text.get_window_extent())

@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "models and shipped configurations",
     "info": "channels, strides and parameters of a model",
     "profile": "what a network costs, layer by layer: MACs, CIO, MoC, bytes",
+    "compare": "networks of ours and of other libraries side by side: size, accuracy, speed",
     "init": "look at your own pictures and write a project that trains on them",
     "data": "look at your own data set: check, stats, show, split, convert",
     "features": "feature maps or vectors of pictures, into files",

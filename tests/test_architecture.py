@@ -31,6 +31,7 @@ FLOORS = {
     "engines": "backbones weights pictures system",
     "training": "backbones weights pictures system",
     "profiling": "registry backbones weights pictures system",
+    "comparison": "engines profiling registry backbones weights pictures system",
     "features": "engines registry backbones weights pictures system",
     "integrations": "registry necks backbones weights system",
     "deploy": "engines registry backbones weights pictures system",
@@ -39,7 +40,8 @@ FLOORS = {
         "pictures system"
     ),
     "scripts": (
-        "serving runtime tasks deploy features profiling engines registry backbones weights datasets pictures system"
+        "serving runtime tasks deploy features comparison profiling engines registry backbones weights datasets pictures "
+        "system"
     ),
 }
 LINES, FUNCTION_LINES, COPIED_LINES = 400, 60, 10
