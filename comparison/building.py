@@ -1,4 +1,6 @@
-"""Builds one network, runs it once and writes it as ONNX, in a process of its own: PyTorch and Paddle disturb each other.
+"""Builds one network, runs it once and writes it as ONNX, in a process of its own.
+
+PyTorch and Paddle disturb each other in one process.
 
 `exporting` starts the process, with what to do as JSON, and reads the answer that it leaves in the folder.
 """

@@ -30,7 +30,17 @@ logger = logging.getLogger("densebone")
 
 #: engine -> its name for people
 TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
-_PACKAGES = ("paddlepaddle", "openvino", "onnxruntime", "torch", "torchvision", "timm", "paddleclas", "paddledet", "paddleseg")
+_PACKAGES = (
+    "paddlepaddle",
+    "openvino",
+    "onnxruntime",
+    "torch",
+    "torchvision",
+    "timm",
+    "paddleclas",
+    "paddledet",
+    "paddleseg",
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,11 @@ def compare(
     """
     subjects = parse_all(names)
     height, width = check_size(list(size))
-    for what, value, lowest in (("batch", batch, 1), ("threads", 1 if threads is None else threads, 1), ("rounds", rounds, 0)):
+    for what, value, lowest in (
+        ("batch", batch, 1),
+        ("threads", 1 if threads is None else threads, 1),
+        ("rounds", rounds, 0),
+    ):
         if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
             raise UserError(f"{what} is {value!r}; give a whole number of {lowest} or more")
     chosen = _engines(engines)

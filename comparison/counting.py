@@ -1,7 +1,8 @@
 """Counts what a network costs on its ONNX graph: parameters, multiply-adds and CIO, for any network alike.
 
-The figures mean what `profiling.costs` says: convolutions and linear layers; CIO is of convolutions alone. So the counts
-of our own networks are equal, as long as no batch norm was folded into a convolution before the file was written.
+The figures mean what `profiling.costs` says: convolutions and linear layers; CIO is of convolutions alone. So the
+counts of our own networks are equal, as long as no batch norm was folded into a convolution before the file was
+written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ import numpy as np
 from ..errors import UserError
 
 #: operator -> the numbers of its inputs that are the map and the weight
-_CONVOLUTIONS = {"Conv": (0, 1), "FusedConv": (0, 1), "ConvInteger": (0, 1), "DeformConv": (0, 1), "QLinearConv": (0, 3)}
+_CONVOLUTIONS = {
+    "Conv": (0, 1),
+    "FusedConv": (0, 1),
+    "ConvInteger": (0, 1),
+    "DeformConv": (0, 1),
+    "QLinearConv": (0, 3),
+}
 _TRANSPOSED = {"ConvTranspose": (0, 1)}
 _LINEAR = {"MatMul": (0, 1), "Gemm": (0, 1), "FusedMatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
 _LAYERS = {**_CONVOLUTIONS, **_TRANSPOSED, **_LINEAR}
@@ -25,7 +32,8 @@ _LAYERS = {**_CONVOLUTIONS, **_TRANSPOSED, **_LINEAR}
 _PASSING = ("Identity", "Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "DequantizeLinear", "Flatten")
 #: operator -> the first of its inputs that holds no parameters: statistics, scales, sides, limits
 _NO_PARAMETERS = {
-    "BatchNormalization": 3, "Resize": 1, "Upsample": 1, "Clip": 1, "Pad": 1, "DequantizeLinear": 1, "QuantizeLinear": 1,
+    "BatchNormalization": 3, "Resize": 1, "Upsample": 1, "Clip": 1, "Pad": 1, "DequantizeLinear": 1,
+    "QuantizeLinear": 1,
 }  # fmt: skip
 _PREFIX = "densebone.shape"
 
@@ -136,7 +144,9 @@ def _macs(node, read, weight, written, constants):
     transposed = {attribute.name: attribute.i for attribute in node.attribute}
     if node.input[0] in constants:  # weight times map
         return math.prod(written) * read[-2 if transposed.get("transA") else -1]
-    return math.prod(written) * (weight[-1] if transposed.get("transB") else weight[-2] if len(weight) > 1 else weight[0])
+    return math.prod(written) * (
+        weight[-1] if transposed.get("transB") else weight[-2] if len(weight) > 1 else weight[0]
+    )
 
 
 def _parameters(graph, constants):
@@ -145,7 +155,7 @@ def _parameters(graph, constants):
     for node in graph.node:
         for name in node.input[: _NO_PARAMETERS.get(node.op_type)]:
             tensor = constants.get(name)
-            if tensor is None or node.op_type in _PASSING and node.op_type != "DequantizeLinear":
+            if tensor is None or (node.op_type in _PASSING and node.op_type != "DequantizeLinear"):
                 continue
             if tensor.data_type in (1, 10, 11, 16) or node.op_type == "DequantizeLinear":  # float32, 16, 64, bfloat16
                 counted[id(tensor)] = math.prod(tensor.dims)

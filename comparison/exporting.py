@@ -99,13 +99,21 @@ def _build(subject, folder, shape, engines, verbose):
     command = [sys.executable, "-c", _BUILD, json.dumps(order)]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=streams, stderr=streams, text=True, errors="replace", timeout=LIMIT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=streams,
+            stderr=streams,
+            text=True,
+            errors="replace",
+            timeout=LIMIT,
         )
     except subprocess.TimeoutExpired as error:
         raise NotExported(f"building and converting it took more than {LIMIT} s") from error
     if not (folder / ANSWER).is_file():
         lines = [line.strip() for line in (done.stderr or "").splitlines() if line.strip()]
-        raise NotExported(_short(lines[-1] if lines else f"the process that builds it ended with status {done.returncode}"))
+        raise NotExported(
+            _short(lines[-1] if lines else f"the process that builds it ended with status {done.returncode}")
+        )
     answer = json.loads((folder / ANSWER).read_text())
     if "error" in answer:
         raise UserError(answer["error"])
@@ -134,9 +142,9 @@ def _agrees(path, folder, shape):
 
 
 def _accuracy(subject, answer):
-    """What is published of a network's accuracy; for options that change it, nothing."""
-    if subject.source == OURS:
-        return None if subject.options else published.of_ours(subject.network)
+    """What is published of a network's accuracy; of one with options, only what is published with these options."""
+    if subject.source == OURS:  # a backbone is the classifier without its head
+        return None if {*subject.options} - {"features_only"} else published.of_ours(subject.network)
     if "accuracy" in answer and not subject.options:
         given = answer["accuracy"]
         return Accuracy(given["value"], given["metric"], given["source"], tuple(given["size"]))

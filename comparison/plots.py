@@ -50,7 +50,9 @@ def plot_front(comparison: Comparison, path: str | Path) -> None:
     figure.suptitle(f"{height} x {width}, batch {about['batch']}, float32, {threads}, {about['processor']}")
     panels[-1].legend(loc="lower right")
     for axes, engine in zip(panels, engines):
-        name_points(axes, [(row["ms"][engine]["median"], row["accuracy"]["value"], _short(row["name"])) for row in rows])
+        name_points(
+            axes, [(row["ms"][engine]["median"], row["accuracy"]["value"], _short(row["name"])) for row in rows]
+        )
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower())
 

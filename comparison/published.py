@@ -54,7 +54,11 @@ def of_ours(model: str) -> Accuracy | None:
     except UserError:
         return None
     found = re.match(r"Cityscapes mIoU ([\d.]+) \(val\)", entry.accuracy or "")
-    return Accuracy(float(found[1]), "Cityscapes mIoU", f"{entry.name}, {_read_in(model)}", (1024, 2048)) if found else None
+    return (
+        Accuracy(float(found[1]), "Cityscapes mIoU", f"{entry.name}, {_read_in(model)}", (1024, 2048))
+        if found
+        else None
+    )
 
 
 def _read_in(model):

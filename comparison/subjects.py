@@ -1,4 +1,4 @@
-"""What can be compared: our networks, those of other libraries, and ONNX files; each by a name such as `timm:lcnet_100`."""
+"""What can be compared, each by a name: our networks, those of other libraries such as `timm:lcnet_100`, ONNX files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Source:
     is_torch: bool = False
 
 
-_PADDLECLAS = "pip install --no-deps paddleclas==2.6.0 and pip install easydict faiss-cpu prettytable scikit-learn ujson visualdl"
+_PADDLECLAS = (
+    "pip install --no-deps paddleclas==2.6.0 and pip install easydict faiss-cpu prettytable scikit-learn ujson visualdl"
+)
 #: the word before the colon -> the library
 SOURCES: dict[str, Source] = {
     "torchvision": Source(("torch", "torchvision"), "pip install 'densebone[compare]'", is_torch=True),
@@ -80,13 +82,17 @@ def parse(text: str) -> Subject:
         return Subject(text, FILE, rest, {})
     if source not in (*SOURCES, OURS):
         known = ", ".join(f"{name}:" for name in (*SOURCES, FILE))
-        raise UserError(f"{text!r}: there is no library {source!r} to compare with; give a model of ours, or one of {known}")
+        raise UserError(
+            f"{text!r}: there is no library {source!r} to compare with; give a model of ours, or one of {known}"
+        )
     network, *given = rest.split(",")
     options = dict(_option(text, one) for one in given)
     if source == OURS:
         find_row(network)
     elif not network.replace("_", "").replace(".", "").replace("-", "").isalnum():
-        raise UserError(f"{text!r}: {network!r} is no name of a network; give {source}:NAME, such as {_EXAMPLES[source]}")
+        raise UserError(
+            f"{text!r}: {network!r} is no name of a network; give {source}:NAME, such as {_EXAMPLES[source]}"
+        )
     start = "" if source == OURS else f"{source}:"
     name = ",".join([start + network, *(f"{key}={options[key]}" for key in sorted(options))])
     return Subject(name, source, network, options)
@@ -108,7 +114,9 @@ def _option(text, given):
     if not equals or not key.isidentifier():
         raise UserError(f"{text!r}: {given!r} is no KEY=VALUE; write options as in ppdet:CSPResNet,width_mult=0.5")
     if key == "pretrained":
-        raise UserError(f"{text!r}: networks are compared with random weights, which cost the same; leave pretrained out")
+        raise UserError(
+            f"{text!r}: networks are compared with random weights, which cost the same; leave pretrained out"
+        )
     try:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -120,7 +128,9 @@ def parse_all(texts: Sequence[str]) -> list[Subject]:
     one whose library is not installed.
     """
     if not texts:
-        raise UserError(f"give networks to compare: models of ours (densebone list), or {', '.join(_EXAMPLES.values())}")
+        raise UserError(
+            f"give networks to compare: models of ours (densebone list), or {', '.join(_EXAMPLES.values())}"
+        )
     subjects = [parse(text) for text in texts]
     names = [subject.name for subject in subjects]
     if twice := [name for name in names if names.count(name) > 1]:

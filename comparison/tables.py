@@ -13,6 +13,8 @@ from ..system.files import atomic_path
 from .comparing import TITLES, Comparison
 
 UNKNOWN = "not known here"
+#: metric -> the (height, width) of pictures that goes without saying
+_USUAL = {"top-1": (224, 224), "Cityscapes mIoU": (1024, 2048)}
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -53,8 +55,8 @@ def notes(comparison: Comparison) -> list[str]:
     lines = [
         f"{about['date']}, {about['processor'] or 'unknown processor'}, {about['threads']} of {about['cpus']} CPUs; "
         f"{versions}",
-        f"{height} x {width} pixels, batch {about['batch']}, float32, random weights; parameters, MACs and CIO are of one "
-        "picture, counted on the ONNX graph; top-1 and mIoU are published, not measured here",
+        f"{height} x {width} pixels, batch {about['batch']}, float32, random weights; parameters, MACs and CIO are of "
+        "one picture, counted on the ONNX graph; top-1 and mIoU are published, not measured here",
     ]
     if about["rounds"]:
         lines.append(f"ms: median of {about['rounds']} turns, all networks in one run, forwards and backwards")
@@ -149,6 +151,6 @@ def accuracy_cell(accuracy: dict[str, Any] | None, with_link: bool) -> str:
         text = f"[{text}]({accuracy['source']})"
     if accuracy["metric"] != "top-1":
         text += f" {accuracy['metric'].rpartition(' ')[2]}"
-    if tuple(accuracy["size"]) != (224, 224):
+    if tuple(accuracy["size"]) != _USUAL[accuracy["metric"]]:
         text += " at {} x {}".format(*accuracy["size"])
     return text

@@ -40,8 +40,8 @@ FLOORS = {
         "pictures system"
     ),
     "scripts": (
-        "serving runtime tasks deploy features comparison profiling engines registry backbones weights datasets pictures "
-        "system"
+        "serving runtime tasks deploy features comparison profiling engines registry backbones weights datasets "
+        "pictures system"
     ),
 }
 LINES, FUNCTION_LINES, COPIED_LINES = 400, 60, 10

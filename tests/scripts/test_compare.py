@@ -1,0 +1,63 @@
+"""`densebone compare` as a user starts it, on networks of ours and a file."""
+
+import json
+
+import pytest
+
+from densebone.profiling import costs
+from densebone.scripts import main
+
+pytest.importorskip("paddle2onnx", reason="needs paddle2onnx: pip install densebone[onnx]")
+
+
+def test_ours_and_a_file_side_by_side(tmp_path, densebone):
+    kept, table, plot = tmp_path / "onnx", tmp_path / "table.json", tmp_path / "front.png"
+    options = ("--size", 64, 64, "--rounds", 1, "--threads", 1, "--engine", "onnxruntime")
+    done = densebone("compare", "hardnet39ds", *options, "--onnx", kept)
+    assert done.returncode == 0, done.stderr
+    done = densebone(
+        "compare", "condensenetv2_a", f"onnx:{kept}/hardnet39ds.onnx", *options, "--json", table, "--plot", plot
+    )
+    assert done.returncode == 0, done.stderr
+    ours, file = json.loads(table.read_text())["rows"]
+    profile = costs.profile("condensenetv2_a", (64, 64))
+    assert (ours["parameters"], ours["macs"], ours["cio"]) == (profile.parameters, profile.macs, profile.cio)
+    assert ours["checked"]
+    assert (ours["accuracy"]["value"], ours["accuracy"]["metric"]) == (64.4, "top-1")
+    assert file["macs"] == costs.profile("hardnet39ds", (64, 64)).macs
+    assert file["accuracy"] is None
+    assert all(0 < row["ms"]["onnxruntime"]["least"] <= row["ms"]["onnxruntime"]["median"] for row in (ours, file))
+    assert ours["ms"]["onnxruntime"]["ratio"] == 1
+    assert "condensenetv2_a" in done.stdout
+    assert f"written: {plot}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give networks to compare"),
+        (["hardnet67"], "there is no model 'hardnet67'"),
+        (["hardnet39ds", "--size", "0", "64"], "input_size is (0, 64)"),
+        (["hardnet39ds", "--batch", "0"], "batch is 0; give a whole number of 1 or more"),
+        (["hardnet39ds", "--threads", "0"], "threads is 0"),
+        (["hardnet39ds", "--rounds", "-1"], "rounds is -1"),
+        (["hardnet39ds", "--engine", "tensorrt"], "engine 'tensorrt' runs no ONNX file; give openvino or onnxruntime"),
+        (["hardnet39ds", "--plot", "a.pdf"], "give a name that ends in .png or .svg"),
+        (["hardnet39ds", "--rounds", "0", "--plot", "a.png"], "--rounds 0 measures none; leave one out"),
+        (["onnx:no.onnx"], "there is no file 'no.onnx'"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(arguments, message, capsys):
+    assert main(["compare", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_is_no_onnx(tmp_path, densebone):
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"no onnx")
+    done = densebone("compare", f"onnx:{path}", "--csv", tmp_path / "a.csv")
+    assert done.returncode == 2
+    assert "cannot be read as ONNX" in done.stderr
+    assert not (tmp_path / "a.csv").exists()
