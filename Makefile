@@ -3,6 +3,7 @@
 # make test                the tests
 # make lint                ruff, mypy, and hadolint over the Dockerfile
 # make benchmark           every engine against the peers that pip installs, into docs/benchmarks.md (half an hour)
+# make zoo                our networks beside those of other libraries, into docs/zoo.md (half an hour)
 # make docs               the documentation as a site, in output/site: open output/site/index.html, no network needed
 # make docs-serve         the same at http://127.0.0.1:8001, built anew when a page changes
 #
@@ -36,11 +37,15 @@ STREETS_RUN = $(STREETS)/$(SEGMENTER)
 PEERS ?= .venv-peers
 PEERS_READY = $(PEERS)/.ready
 
+# The networks of other libraries, beside the toolkits.
+ZOO ?= .venv-zoo
+ZOO_READY = $(ZOO)/.ready
+
 # The site needs neither Paddle nor a toolkit.
 DOCS ?= .venv-docs
 DOCS_READY = $(DOCS)/.ready
 
-.PHONY: demo demo-segmentation test benchmark docs docs-serve lint clean
+.PHONY: demo demo-segmentation test benchmark zoo docs docs-serve lint clean
 
 $(READY): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 is needed and was not found; make PYTHON=/path/to/python3.11"; exit 2; }
@@ -90,6 +95,17 @@ $(PEERS_READY): benchmarks/requirements.txt
 
 benchmark: $(READY) $(PEERS_READY)
 	$(BIN)/python -m benchmarks.inference --peers $(PEERS)/bin/python $(BENCHMARK)
+
+$(ZOO_READY): pyproject.toml constraints.txt benchmarks/requirements-zoo.txt
+	@echo "== Environment $(ZOO): both toolkits, PyTorch, torchvision, timm, paddleclas (3 GB) =="
+	@test -x $(ZOO)/bin/python || $(PYTHON) -m venv $(ZOO)
+	@$(ZOO)/bin/python -m pip install --constraint constraints.txt "paddlepaddle==$(PADDLE)" \
+		--requirement benchmarks/requirements-zoo.txt --editable ".[detection,segmentation,compare]"
+	@$(ZOO)/bin/python -m pip install --no-deps paddleclas==2.6.0
+	@touch $@
+
+zoo: $(ZOO_READY)
+	$(ZOO)/bin/python -m benchmarks.zoo $(BENCHMARK)
 
 $(DOCS_READY): pyproject.toml constraints.txt
 	@echo "== Environment $(DOCS): mkdocs-material, mkdocstrings, mermaidx =="
