@@ -39,10 +39,12 @@ def plot_front(comparison: Comparison, path: str | Path) -> None:
     for axes, engine in zip(panels, engines):
         points = [(row["ms"][engine]["median"], row["accuracy"]["value"], row["name"]) for row in rows]
         _draw(axes, points)
-        axes.set(xlabel=f"ms on {TITLES[engine]} (log scale)", xscale="log")
+        times = [time for time, _, _ in points]
+        limits = (min(times) / 1.6, max(times) * 1.6)  # room for the names
+        axes.set(xlabel=f"ms on {TITLES[engine]} (log scale)", xscale="log", xlim=limits)
         axes.grid(alpha=0.3, which="both")
-        axes.margins(x=0.16, y=0.1)
-        plain_ticks(axes, [time for time, _, _ in points])
+        axes.margins(y=0.1)
+        plain_ticks(axes, times)
     panels[0].set(ylabel=f"published {metric}, %")
     about = comparison.about
     height, width = about["size"]

@@ -45,7 +45,11 @@ def test_names_that_are_none(names, message):
     [
         ("torchvision:resnet18", "torchvision", r"torchvision is not installed; pip install 'densebone\[compare\]'"),
         ("timm:lcnet_100", "timm", r"timm is not installed; pip install 'densebone\[compare\]'"),
-        ("paddleclas:PPLCNet_x1_0", "paddleclas", "paddleclas is not installed; pip install --no-deps paddleclas==2.6.0"),
+        (
+            "paddleclas:PPLCNet_x1_0",
+            "paddleclas",
+            "paddleclas is not installed; pip install --no-deps paddleclas==2.6.0",
+        ),
         ("ppdet:CSPResNet", "ppdet", r"ppdet is not installed; pip install 'densebone\[detection\]'"),
         ("paddleseg:STDC1", "paddleseg", r"paddleseg is not installed; pip install 'densebone\[segmentation\]'"),
         ("hardnet68", "paddle2onnx", r"paddle2onnx is not installed; pip install 'densebone\[onnx\]'"),

@@ -60,7 +60,9 @@ def test_csv_and_json(comparison, tmp_path):
 def test_the_printed_table(comparison, capsys):
     tables.print_comparison(comparison)
     out = capsys.readouterr().out
-    assert "hardnet68      1,234,567" in out
+    assert ["hardnet68", "1,234,567", "4,000.0", "2.00", "76.50", "10.0", "1.00"] in [
+        line.split() for line in out.splitlines()
+    ]
     assert "left out: timm:broken: it broke" in out
 
 

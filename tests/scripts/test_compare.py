@@ -23,7 +23,7 @@ def test_ours_and_a_file_side_by_side(tmp_path, densebone):
     profile = costs.profile("condensenetv2_a", (64, 64))
     assert (ours["parameters"], ours["macs"], ours["cio"]) == (profile.parameters, profile.macs, profile.cio)
     assert ours["checked"]
-    assert (ours["accuracy"]["value"], ours["accuracy"]["metric"]) == (64.4, "top-1")
+    assert (ours["accuracy"]["value"], ours["accuracy"]["metric"]) == (64.38, "top-1")
     assert file["macs"] == costs.profile("hardnet39ds", (64, 64)).macs
     assert file["accuracy"] is None
     assert all(0 < row["ms"]["onnxruntime"]["least"] <= row["ms"]["onnxruntime"]["median"] for row in (ours, file))
