@@ -50,7 +50,8 @@ TABLES = {
         (
             "hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85", "peleenet",
             "condensenetv2_a", "condensenetv2_b", "condensenetv2_c",
-            "paddleclas:PPLCNet_x0_5", "paddleclas:PPLCNet_x1_0", "paddleclas:PPLCNet_x2_5", "paddleclas:PPLCNetV2_base",
+            "paddleclas:PPLCNet_x0_5", "paddleclas:PPLCNet_x1_0", "paddleclas:PPLCNet_x2_5",
+            "paddleclas:PPLCNetV2_base",
             "paddleclas:MobileNetV3_small_x1_0", "paddleclas:MobileNetV3_large_x1_0", "paddleclas:PPHGNetV2_B0",
             "paddleclas:ResNet18_vd", "paddleclas:ResNet50_vd", "torchvision:resnet18", "torchvision:mobilenet_v2",
             "timm:mobilenetv3_large_100", "timm:efficientnet_b0", "timm:ghostnet_100", "timm:densenet121.tv_in1k",

@@ -158,7 +158,8 @@ def name_points(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
     figure.draw_without_rendering()  # settles the layout, so that places can be measured
     figure.set_layout_engine("none")
 
-    marks = [Bbox.from_bounds(*(axes.transData.transform((x, y)) - 5), 10, 10) for x, y, _ in points]
+    corners = [axes.transData.transform((x, y)) - 5 for x, y, _ in points]
+    marks = [Bbox.from_bounds(left, low, 10, 10) for left, low in corners]
     taken = list(marks)
     for (x, y, name), own in zip(points, marks):
         for right, up, horizontal, vertical in _PLACES:

@@ -49,8 +49,8 @@ def test_a_graph_by_hand(tmp_path):
         ("Clip", ["logits", "half"], ["y"], {}),
     ]
     weights = {
-        "w1": (8, 3, 3, 3), "b1": (8,), "scale": (8,), "shift": (8,), "mean": (8,), "variance": (8,), "w2": (8, 1, 3, 3),
-        "w3": (8, 4, 2, 2), "w4": (10, 4), "b4": (10,), "half": (), "unused": (99,),
+        "w1": (8, 3, 3, 3), "b1": (8,), "scale": (8,), "shift": (8,), "mean": (8,), "variance": (8,),
+        "w2": (8, 1, 3, 3), "w3": (8, 4, 2, 2), "w4": (10, 4), "b4": (10,), "half": (), "unused": (99,),
     }  # fmt: skip
     found = count(save(tmp_path / "a.onnx", nodes, weights, ["y"]), (16, 16))
     # 16x16 -> 8x8 -> 6x6 -> 12x12 -> 1x1

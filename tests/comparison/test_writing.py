@@ -84,7 +84,7 @@ def test_what_is_on_the_front():
 
 
 def test_nothing_to_draw(comparison, tmp_path):
-    with pytest.raises(UserError, match="give a name that ends in .png or .svg"):
+    with pytest.raises(UserError, match="the picture is written as PNG or SVG"):
         plots.plot_front(comparison, tmp_path / "a.pdf")
     for one in comparison.rows:
         one["accuracy"] = None
