@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from densebone.errors import UserError
-from densebone.pictures.plots import new_figure
+from densebone.pictures.plots import name_points, new_figure
 from densebone.profiling import plots
 from densebone.profiling.results import LayerCost, Profile
 
@@ -43,7 +43,7 @@ def test_names_of_near_points_do_not_cover_each_other():
     points = [(1.0, 1.0, "condensenetv2_b"), (1.02, 1.01, "hardnet39ds"), (0.98, 1.01, "peleenet"), (2, 2, "hardnet85")]
     axes.plot(*zip(*[point[:2] for point in points]), "o")
     axes.margins(0.4)
-    plots._name_points(axes, points)
+    name_points(axes, points)
     boxes = [text.get_window_extent() for text in axes.texts]
     assert sorted(text.get_text() for text in axes.texts) == sorted(name for *_, name in points)
     assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
