@@ -80,7 +80,13 @@ def export(
         answer: dict[str, Any] = {}
     else:
         answer = _build(subject, folder, [batch, 3, *size], engines, verbose)
-    counts = count(folder / RAW, size, batch)
+    try:
+        counts = count(folder / RAW, size, batch)
+    except UserError as error:
+        message = str(error).removeprefix(f"{folder / RAW} ")
+        if subject.source == FILE:
+            raise UserError(f"{subject.network} {message}") from error
+        raise NotExported(f"its ONNX file {message}") from error
     folded = folder / "folded.onnx"
     try:
         fold_onnx(folder / RAW, folded)
