@@ -184,7 +184,8 @@ def _keep(ready, folder):
     """Copies the files that ran into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for one in ready:
-        plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(one.subject.name).name)
+        name = Path(one.subject.name).name.removesuffix(".onnx")
+        plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
         for engine, path in one.files.items():
             ending = f".{engine}" if len({*one.files.values()}) > 1 else ""
             shutil.copyfile(path, folder / f"{plain}{ending}.onnx")
