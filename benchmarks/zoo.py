@@ -118,10 +118,13 @@ def write(name):
     _, mark, after = rest.partition(end)
     if not mark:
         raise UserError(f"{PAGE} has no lines {begin.strip()} and {end}, between which the table stands")
-    with atomic_path(PAGE) as temporary:
-        temporary.write_text(f"{before}{begin}\n{tables.markdown(found)}\n{lines}\n{end}{after}", encoding="utf-8")
-    if TABLES[name].has_picture:
+    picture = ""
+    if TABLES[name].has_picture and found.about["rounds"]:
         plots.plot_front(found, PICTURES / f"zoo_{name}.png")
+        picture = f"\n![Published accuracy against the time of a run](images/zoo_{name}.png)\n"
+    with atomic_path(PAGE) as temporary:
+        written = f"{before}{begin}\n{tables.markdown(found)}{picture}\n{lines}\n{end}{after}"
+        temporary.write_text(written, encoding="utf-8")
     print(f"written: {PAGE}, table {name}")
 
 
