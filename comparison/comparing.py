@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -48,7 +49,8 @@ class Comparison:
     """What was counted and measured.
 
     Attributes:
-        about: when and on what: date, processor, cpus, threads, size, batch, rounds, engines, versions.
+        about: when and on what: date, processor, cpus, threads, size, batch, rounds, engines, versions, and load, the
+            largest load average seen.
         rows: a dict for each network, in the order in which they were given: name, source, parameters, macs, cio, moc,
             outputs, accuracy (None or a dict: value, metric, source, size, note), checked, and ms: {engine: {median,
             least, ratio}}, where ratio is the time relative to the first network. A network that could not be compared
@@ -106,8 +108,10 @@ def compare(
         ready = [one for one in exported if isinstance(one, Exported)]
         if not ready:
             raise UserError(f"no network can be compared; {rows[0]['name']}: {rows[0]['failed']}")
+        load = _load()
         for engine in chosen if rounds else ():
             times = _time(ready, engine, (batch, 3, height, width), threads, rounds)
+            load = max(load, _load())
             for row, taken in zip([row for row in rows if "failed" not in row], times):
                 row["ms"][engine] = {
                     "median": measuring.median(taken),
@@ -117,6 +121,7 @@ def compare(
         if keep is not None:
             _keep(ready, Path(keep))
     about = {"size": [height, width], "batch": batch, "threads": threads, "rounds": rounds, "engines": list(chosen)}
+    about["load"] = load
     return Comparison({**_machine(subjects), **about}, rows)
 
 
@@ -189,6 +194,11 @@ def _keep(ready, folder):
         for engine, path in one.files.items():
             ending = f".{engine}" if len({*one.files.values()}) > 1 else ""
             shutil.copyfile(path, folder / f"{plain}{ending}.onnx")
+
+
+def _load():
+    """How many programs want a CPU, over the last minute; 0 where the system does not say."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else 0.0
 
 
 def _machine(subjects):

@@ -44,6 +44,11 @@ def test_markdown(comparison, tmp_path):
     assert "- 2026-01-02, Some CPU, 2 of 2 CPUs; openvino 1.2" in lines
     assert "- left out: timm:broken: it broke" in lines
     assert len([line for line in lines if line.startswith("| ")]) == 5
+    assert not any("load average" in line for line in lines)
+    comparison.about["load"] = 7.5
+    assert tables.notes(comparison)[3] == (
+        "other programs ran too (load average 7.5): trust the ratios rather than the ms"
+    )
 
 
 def test_csv_and_json(comparison, tmp_path):
