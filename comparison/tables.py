@@ -62,6 +62,11 @@ def notes(comparison: Comparison) -> list[str]:
         lines.append(f"ms: median of {about['rounds']} turns, all networks in one run, forwards and backwards")
         if (load := about.get("load", 0)) > 1.5 * about["threads"]:
             lines.append(f"other programs ran too (load average {load}): trust the ratios rather than the ms")
+    lines += [
+        f"{row['name']}, accuracy: {row['accuracy']['note']}"
+        for row in comparison.compared
+        if row["accuracy"] and row["accuracy"]["note"]
+    ]
     lines += [f"left out: {row['name']}: {row['failed']}" for row in comparison.rows if "failed" in row]
     lines += [
         f"{row['name']}: the outputs of its file were not compared with its library's: no finite numbers"

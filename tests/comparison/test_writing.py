@@ -27,7 +27,7 @@ def comparison():
     }  # fmt: skip
     rows = [
         row("hardnet68", 4_000_000_000, 10.0, 76.5),
-        row("timm:slow", 5_000_000_000, 20.0, 75.0, size=[256, 256]),
+        row("timm:slow", 5_000_000_000, 20.0, 75.0, size=[256, 256], note="about"),
         row("paddleseg:map", 1_000_000, 5.0, None),
         {"name": "timm:broken", "source": "timm", "failed": "it broke"},
     ]
@@ -43,6 +43,7 @@ def test_markdown(comparison, tmp_path):
     assert "| not known here | 5.0 | 0.50 |" in lines[4]
     assert "- 2026-01-02, Some CPU, 2 of 2 CPUs; openvino 1.2" in lines
     assert "- left out: timm:broken: it broke" in lines
+    assert "- timm:slow, accuracy: about" in lines
     assert len([line for line in lines if line.startswith("| ")]) == 5
     assert not any("load average" in line for line in lines)
     comparison.about["load"] = 7.5
