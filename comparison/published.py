@@ -69,7 +69,7 @@ def _read_in(model):
 @cache
 def _table() -> dict[str, Accuracy]:
     groups = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    found = {}
+    found: dict[str, Accuracy] = {}
     for group in groups:
         about = {"metric": group["metric"], "source": group["source"], "note": group.get("note", "")}
         size = tuple(group.get("size", (224, 224)))
