@@ -11,7 +11,7 @@
 #   PADDLE=3.3.1   another version of paddlepaddle        VENV=.venv-3.3.1   in an environment of its own
 #   PYTHON=...     the interpreter to start from          SEED=1 DEMO=output/demo1 (or STREETS=...)   another demo
 #   TESTS=...      which tests, and options of pytest
-#   BENCHMARK=...  options of benchmarks/inference.py, such as --quick
+#   BENCHMARK=...  options of benchmarks/inference.py, such as --quick, or of benchmarks/zoo.py, such as --only classifiers
 
 PADDLE ?= 3.2.2
 VENV ?= .venv
@@ -97,7 +97,7 @@ benchmark: $(READY) $(PEERS_READY)
 	$(BIN)/python -m benchmarks.inference --peers $(PEERS)/bin/python $(BENCHMARK)
 
 $(ZOO_READY): pyproject.toml constraints.txt benchmarks/requirements-zoo.txt
-	@echo "== Environment $(ZOO): both toolkits, PyTorch, torchvision, timm, paddleclas (3 GB) =="
+	@echo "== Environment $(ZOO): both toolkits, PyTorch, torchvision, timm, paddleclas (8 GB: PyTorch brings CUDA) =="
 	@test -x $(ZOO)/bin/python || $(PYTHON) -m venv $(ZOO)
 	@$(ZOO)/bin/python -m pip install --constraint constraints.txt "paddlepaddle==$(PADDLE)" \
 		--requirement benchmarks/requirements-zoo.txt --editable ".[detection,segmentation,compare]"
