@@ -21,6 +21,7 @@ from ..engines.agreement import random_images
 from ..engines.exports import ONNX_ENGINES
 from ..errors import UserError
 from ..profiling.costs import check_size
+from ..system.files import atomic_path
 from ..system.packages import ENGINES, missing_package
 from ..system.processors import available_cpus, cpu_model
 from . import measuring
@@ -187,13 +188,13 @@ def _time(ready, engine, shape, threads, rounds):
 
 def _keep(ready, folder):
     """Copies the files that ran into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     for one in ready:
         name = Path(one.subject.name).name.removesuffix(".onnx")
         plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
         for engine, path in one.files.items():
             ending = f".{engine}" if len({*one.files.values()}) > 1 else ""
-            shutil.copyfile(path, folder / f"{plain}{ending}.onnx")
+            with atomic_path(folder / f"{plain}{ending}.onnx") as temporary:
+                shutil.copyfile(path, temporary)
 
 
 def _load():

@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_curves()
             if not arguments.rounds:
                 raise UserError("--plot draws accuracy against time, and --rounds 0 measures none; leave one out")
+    if arguments.onnx_folder is not None:
+        check_writable(arguments.onnx_folder)
     found = comparing.compare(
         arguments.networks, arguments.size, arguments.batch, arguments.engine, arguments.threads, arguments.rounds,
         arguments.onnx_folder, arguments.verbose,

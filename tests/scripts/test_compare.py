@@ -73,3 +73,12 @@ def test_a_file_that_is_no_onnx(tmp_path, densebone):
     assert done.returncode == 2
     assert "cannot be read as ONNX" in done.stderr
     assert not (tmp_path / "a.csv").exists()
+
+
+@pytest.mark.parametrize("option", ["--onnx", "--csv"])
+def test_a_place_that_cannot_be_written_is_named_before_the_work(option, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["compare", "hardnet39ds", option, str(tmp_path / "file" / "a.csv")]) == 2
+    error = capsys.readouterr().err
+    assert "file" in error
+    assert error.count("\n") == 1
