@@ -15,8 +15,10 @@ from ..backbones.base import Network, check_count
 from ..engines import opening as engines
 from ..errors import UserError
 from ..pictures.finding import EXTENSIONS
+from ..pictures.manifests import is_list
 from ..pictures.preparing import Preprocessing
 from ..pictures.reading import read_picture, to_rgb, turn_of
+from ..pictures.remote import Unreachable, path_of
 from ..system.ahead import ahead
 from ..system.memory import keep_freed
 from ..system.timings import stage
@@ -211,6 +213,8 @@ class FeatureExtractor:
         for place, picture in enumerate(pictures):
             try:
                 inputs.append((place, self.prepare(picture)))
+            except Unreachable:
+                raise
             except UserError as error:
                 rows[place].error = error
         for places, batch in batches(inputs, self.batch_size):
@@ -233,7 +237,8 @@ class FeatureExtractor:
         """One picture -> the input, float32 (3, H, W).
 
         Raises:
-            UserError: it cannot be read or is too small, or `check_takes_pictures` fails.
+            UserError: it cannot be read or is too small, or `check_takes_pictures` fails. Or `Unreachable`: a store
+                refuses or does not answer.
         """
         preprocessing = self.check_takes_pictures()
         try:
@@ -242,10 +247,12 @@ class FeatureExtractor:
                     picture = _decoded(image, self.sizes.least(preprocessing) if self.reduced else None)
                 with stage("prepare"):
                     return self.sizes.apply(picture, preprocessing)
+        except Unreachable:
+            raise
         except UserError as error:
-            if not isinstance(image, (str, os.PathLike)) or str(error).startswith(f"{Path(image)}: "):
+            if not isinstance(image, (str, os.PathLike)) or str(error).startswith(f"{path_of(image)}: "):
                 raise
-            raise UserError(f"{Path(image)}: {error}") from error
+            raise UserError(f"{path_of(image)}: {error}") from error
 
     def check_takes_pictures(self) -> Preprocessing:
         """The preprocessing of pictures. UserError if it is unknown, or if the network does not take 3 channels."""
@@ -294,9 +301,9 @@ def _pictures(images) -> Iterator[Picture]:
     """Yields the single pictures: paths, Pillow images and arrays (H, W, 3)."""
     if isinstance(images, (str, os.PathLike)):
         path = os.fspath(images)
-        plain = os.path.isfile(path) and not path.lower().endswith(".txt")
+        plain = os.path.isfile(path) and not is_list(path)
         found = [path] if plain else list(iterate([path]))
-        return iter(found if path.lower().endswith(".txt") else sorted(found))
+        return iter(found if is_list(path) else sorted(found))
     if isinstance(images, np.ndarray) and images.ndim == 4:
         return iter(images)
     if isinstance(images, (list, tuple)):
@@ -307,7 +314,7 @@ def _pictures(images) -> Iterator[Picture]:
 def _decoded(image, least):
     """One picture -> a Pillow image in RGB, or uint8 (H, W, 3)."""
     if isinstance(image, (str, os.PathLike)):
-        return read_picture(Path(image), min_side=1, least=least)
+        return read_picture(path_of(image), min_side=1, least=least)
     if isinstance(image, Image.Image):
         return to_rgb("a Pillow image", image)
     if isinstance(image, np.ndarray):

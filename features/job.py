@@ -11,6 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import UserError
+from ..pictures.remote import name_below, path_of
+from ..system.packages import import_pyarrow
 from ..system.timings import stage
 from . import listing, shards
 from .extractor import FeatureExtractor
@@ -92,12 +94,12 @@ def _settings(extractor, paths, file_format, shard_size):
     if file_format == "parquet":
         if not extractor.pooled:
             raise UserError("Parquet is for vectors, and these are maps; give pooled, or another format")
-        shards.import_pyarrow()
+        import_pyarrow()
     if type(shard_size) is not int or not 1 <= shard_size <= 10**6:
         raise UserError(f"shard_size is {shard_size!r}; give a number of pictures from 1 to a million")
     sizes = extractor.sizes
     return {
-        "paths": [os.path.abspath(os.path.expanduser(os.fspath(path))) for path in paths],
+        "paths": [listing.absolute(os.path.expanduser(os.fspath(path_of(path)))) for path in paths],
         "model": extractor.model,
         "weights": extractor.weights_hash,
         "pooled": extractor.pooled,
@@ -133,7 +135,7 @@ def _compute(extractor, stream, folder, settings, drawing, advance):
     for number, group in groupby(pairs, key=lambda pair: pair[0][0]):
         names, features, skipped = [], [], []
         for (_, line, path), row in group:
-            name = shards.plain(os.path.relpath(path, settings["root"]))
+            name = shards.plain(name_below(path, settings["root"]))
             if row.error:
                 skipped.append((name, shards.plain(str(row.error).removeprefix(f"{path}: "))))
             else:

@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 from ..errors import UserError
 from ..pictures.finding import EXTENSIONS, is_hidden, is_picture_name
+from ..pictures.manifests import is_list, listed_in
+from ..pictures.remote import common_folder, is_address, path_of, pictures_at
 from ..system.files import atomic_path
 
 #: how many names are sorted in memory at a time
@@ -22,15 +24,16 @@ def iterate(paths: Iterable[str | Path]) -> Iterator[str]:
     """Yields the absolute path of every picture that `paths` name. Opens none; may yield a picture twice.
 
     Args:
-        paths: files, folders, glob patterns and lists. Folders are searched with their sub-folders; links are followed,
-            each real folder is entered once, and hidden files and folders are left out. A list is a .txt file with one
-            path per line, relative to the list's folder; its paths need not exist.
+        paths: files, folders, glob patterns, lists and addresses such as s3://bucket/folder. Folders are searched with
+            their sub-folders; links are followed, each real folder is entered once, and hidden files and folders are
+            left out. A list is a .txt file with one path per line, or a .parquet file with a column of them, relative
+            to the list's folder; its paths need not exist.
 
     Raises:
-        UserError: a path does not exist, or a folder, pattern or list holds no picture.
+        UserError: a path does not exist, or a folder, pattern or list holds no picture; a store that refuses.
     """
     for given in paths:
-        found: Iterator[str] = map(os.path.abspath, _pictures(os.path.expanduser(os.fspath(given))))
+        found: Iterator[str] = map(absolute, _pictures(os.path.expanduser(os.fspath(path_of(given)))))
         first = next(found, None)
         if first is None:
             raise UserError(f"no pictures in {given}; looked for {' '.join(EXTENSIONS)}")
@@ -38,12 +41,19 @@ def iterate(paths: Iterable[str | Path]) -> Iterator[str]:
         yield from found
 
 
+def absolute(path: str) -> str:
+    """The path from the root on; an address as it is."""
+    return path if is_address(path) else os.path.abspath(path)
+
+
 def _pictures(path):
     """An iterator over the pictures that one argument names."""
+    if is_address(path):
+        return pictures_at(path)
     if os.path.isdir(path):
         return _walk(path)
     if os.path.isfile(path):
-        return _listed(path) if path.lower().endswith(".txt") else iter([path])
+        return listed_in(path, lambda: open(path, "rb")) if is_list(path) else iter([path])
     if glob.has_magic(path):
         return filter(_is_picture, glob.iglob(path, recursive=True))
     raise UserError(f"{path} does not exist; give pictures, folders, patterns like 'folder/*.jpg' or a list in a .txt")
@@ -79,13 +89,6 @@ def _scan(folder):
         raise UserError(f"the folder {folder} cannot be read ({error.strerror}); change its permissions") from error
 
 
-def _listed(file):
-    with open(file, encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            if line.strip():
-                yield os.path.join(os.path.dirname(file), line.strip())
-
-
 def write(paths: Iterable[str | Path], file: Path) -> tuple[int, str]:
     """Write the absolute paths of the pictures that `paths` name: one JSON string per line, sorted, each path once.
 
@@ -97,7 +100,7 @@ def write(paths: Iterable[str | Path], file: Path) -> tuple[int, str]:
         file: the file to write. It appears when it is complete, or not at all.
 
     Returns:
-        The number of pictures, and the deepest folder that contains all of them.
+        The number of pictures, and the deepest folder that contains all of them; "" where they are of several stores.
 
     Raises:
         UserError: as `iterate`.
@@ -113,7 +116,7 @@ def write(paths: Iterable[str | Path], file: Path) -> tuple[int, str]:
                 parent = os.path.dirname(json.loads(line))
                 root = root if total else parent
                 if not os.path.join(parent, "").startswith(os.path.join(root, "")):
-                    root = os.path.commonpath([root, parent])
+                    root = common_folder(root, parent)
                 stream.write(line)
                 total += 1
     return total, root

@@ -15,7 +15,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from filelock import FileLock
 
 from ..errors import UserError
 from ..system.files import atomic_path, check_writable, facts_of, remove_temporaries, sha256_of
+from ..system.packages import import_pyarrow
 from . import listing
 
 FORMATS = ("npz", "safetensors", "parquet")
@@ -196,16 +196,6 @@ def _write_parquet(path, names, arrays):
     vectors = arrays["vectors"]
     column = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.ravel()), vectors.shape[1])
     parquet.write_table(pyarrow.table({"name": pyarrow.array(names, pyarrow.string()), "vector": column}), path)
-
-
-def import_pyarrow() -> tuple[ModuleType, ModuleType]:
-    """(pyarrow, pyarrow.parquet). UserError when pyarrow is not installed."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise UserError(f"Parquet needs pyarrow ({error}); pip install 'densebone[features]'") from error
-    return pyarrow, parquet
 
 
 _WRITERS = {"npz": _write_npz, "safetensors": _write_safetensors, "parquet": _write_parquet}

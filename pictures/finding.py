@@ -1,4 +1,4 @@
-"""Find pictures and videos in files, folders and patterns, and name the result that is drawn for each."""
+"""Find pictures and videos in files, folders, patterns, lists and at addresses, and name what is drawn of each."""
 
 import glob
 import hashlib
@@ -10,40 +10,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from .manifests import is_list, listed_in
+from .names import EXTENSIONS, is_hidden, is_picture_name, is_video_name
+from .remote import Address, is_address, is_one, path_of, pictures_at, plain_name
 
 _LONGEST = 230  # bytes
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-VIDEOS = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts",
-    ".m2ts", ".3gp", ".ogv",
-)  # fmt: skip
 #: a camera of this machine, and the addresses of cameras in the network
 _LIVE = re.compile(r"camera:\d{1,3}|(rtsps?|https?)://.+", re.ASCII)
 
 
-# Folders that systems and archives leave beside the user's own.
-_OF_SYSTEMS = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder with this name (no path) is hidden, as `._a.jpg` and `__MACOSX` of macOS are."""
-    return name.startswith(".") or name in _OF_SYSTEMS
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a search takes a file with this name (no path): it has one of `EXTENSIONS` and is not hidden."""
-    return not is_hidden(name) and name.lower().endswith(EXTENSIONS)
-
-
-def is_video_name(name: str) -> bool:
-    """Whether a search for videos takes a file with this name (no path)."""
-    return not is_hidden(name) and name.lower().endswith(VIDEOS)
-
-
 def is_live(name: str) -> bool:
-    """Whether this is a camera, "camera:0", or the address of one in the network, and no file."""
-    return bool(_LIVE.fullmatch(name))
+    """Whether this is a camera, "camera:0", or the address of one in the network, and no file or address of pictures.
+
+    A camera's may be of http too: what ends as a picture or a list does, or is a pattern, is of pictures.
+    """
+    return bool(_LIVE.fullmatch(name)) and not (name.startswith("http") and is_one(name))
 
 
 def _walk(folder, wanted):
@@ -66,8 +48,17 @@ def _is_either(name):
 
 
 def _expand(given, wanted=is_picture_name):
-    """The pictures that one argument names: a file, a folder or a glob pattern."""
-    path = Path(given).expanduser()
+    """The pictures that one argument names: a file, a folder, a glob pattern, a list or an address."""
+    path = path_of(given)
+    if isinstance(path, Address):
+        if found := [path_of(found) for found in pictures_at(str(path))]:
+            return found if "*" in str(path) or is_list(plain_name(str(path))) else sorted(found, key=str)
+        raise UserError(f"no pictures at {path}; looked for {' '.join(EXTENSIONS)}")
+    path = path.expanduser()
+    if path.is_file() and is_list(path.name):
+        if found := [path_of(found) for found in listed_in(str(path), lambda: path.open("rb"))]:
+            return found
+        raise UserError(f"the list {path} is empty; it wants a path in each line")
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -86,8 +77,8 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     """List the pictures that `paths` name, without opening any.
 
     Args:
-        paths: a file, a folder (searched with its sub-folders), a glob pattern (`**` works), or several of these.
-            Folders and patterns give the files with one of `EXTENSIONS`, in upper or lower case, sorted, without
+        paths: a file, a folder (searched with its sub-folders), a glob pattern (`**` works), a list (.txt, .parquet),
+            an address such as s3://bucket/folder, or several of these. Folders and patterns give the files with one of `EXTENSIONS`, in upper or lower case, sorted, without
             hidden ones. A file that you name is taken whatever its extension.
 
     Returns:
@@ -129,7 +120,7 @@ def _once(paths):
     """The paths without those that were there before in another spelling."""
     found: dict[str, Path] = {}
     for path in paths:
-        found.setdefault(os.path.abspath(path), path)
+        found.setdefault(str(path) if isinstance(path, Address) else os.path.abspath(path), path)
     return list(found.values())
 
 
@@ -150,7 +141,7 @@ def output_names(pictures: Sequence[Path], folder: str | Path, ending: str = ".p
     Raises:
         UserError: one of these paths is itself a picture in the list.
     """
-    places = [Path(os.path.abspath(path)) for path in pictures]
+    places = [_place(path) for path in pictures]
     root = Path(*_common_parts([parent.parts for parent in {path.parent for path in places}]))
     relative = [path.relative_to(root) for path in places]
     count = Counter(path.with_suffix(ending) for path in relative)
@@ -164,6 +155,14 @@ def output_names(pictures: Sequence[Path], folder: str | Path, ending: str = ".p
         names.append(Path(folder) / _short(name))
     check_free(names, pictures)
     return names
+
+
+def _place(path):
+    """The path of a picture from the root on; of an address, the store is the first folder."""
+    if not is_address(path):
+        return Path(os.path.abspath(path))
+    scheme, _, rest = str(path).partition("?")[0].partition("://")
+    return Path("/", scheme, *(part for part in rest.split("/") if part not in ("", ".", "..")))
 
 
 def check_free(names: Iterable[Path], pictures: Iterable[Path]) -> None:

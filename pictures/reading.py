@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError
+from .remote import bytes_of, fetched_once, path_of
 
 # A small file can claim a size that fills the memory. The limit lets camera pictures of 108 million pixels pass.
 MAX_PIXELS = 128_000_000
@@ -112,10 +113,12 @@ def open_picture(path: str | Path | BinaryIO, limited: bool = True) -> Image.Ima
     """Open a picture without decoding it. Hides Pillow's warning about large pictures; `_check_size` refuses them.
 
     Args:
-        path: the file.
+        path: the file, its address, or its content.
         limited: whether Pillow refuses sizes of more than twice its own limit; else who decodes it looks at the size.
     """
-    if isinstance(path, (str, Path)) and not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
+    if isinstance(path, (str, Path)) and (content := bytes_of(path)) is not None:
+        path = io.BytesIO(content)
+    elif isinstance(path, (str, Path)) and not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for ever
         kind = "a folder" if os.path.isdir(path) else "a pipe, a device or the like"
         raise UserError(f"{path}: is {kind}; give a picture file")
     with warnings.catch_warnings():
@@ -264,7 +267,7 @@ def read_picture(
     applied. An animation gives its first frame.
 
     Args:
-        path: the file.
+        path: the file, or its address, such as s3://bucket/a.jpg.
         min_side: the smallest width and height accepted, in pixels.
         least: (width, height), upright: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as
             no side becomes shorter than this. That is faster and smooths a little differently.
@@ -275,9 +278,10 @@ def read_picture(
 
     Raises:
         UserError: no such file, not a picture, truncated or damaged, empty, smaller than `min_side`, larger than
-            `most`, or values that have neither 8 nor 16 bits. The message starts with the path.
+            `most`, or values that have neither 8 nor 16 bits. The message starts with the path. Or `Unreachable`: a
+            store refuses or does not answer.
     """
-    path = Path(path)
+    path = path_of(path)
     return _decoded(path, path, min_side, most, least)
 
 
@@ -321,10 +325,11 @@ _large = threading.Lock()
 @contextmanager
 def turn_of(path: str | Path) -> Iterator[None]:
     """Within this context a thread may hold a picture. Of those with more than `LARGE` pixels one is held at a time."""
-    try:
-        width, height = read_header(path, limited=False).stored
-        is_large = width * height > LARGE
-    except UserError:  # reading it says why
-        is_large = False
-    with _large if is_large else nullcontext():
-        yield
+    with fetched_once():
+        try:
+            width, height = read_header(path, limited=False).stored
+            is_large = width * height > LARGE
+        except UserError:  # reading it says why
+            is_large = False
+        with _large if is_large else nullcontext():
+            yield

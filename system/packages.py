@@ -2,6 +2,9 @@
 
 import importlib.util
 import sys
+from types import ModuleType
+
+from ..errors import UserError
 
 #: engine -> the packages that it needs beside Paddle. The fastest comes first, as docs/export.md measures it.
 ENGINES: dict[str, tuple[str, ...]] = {
@@ -49,6 +52,16 @@ def toolkit_command(extra: str) -> str:
     if sys.version_info[:2] <= TOOLKITS_END or extra not in TOOLKITS:
         return command
     return f"{command} && pip install --no-deps {TOOLKITS[extra]}"
+
+
+def import_pyarrow() -> tuple[ModuleType, ModuleType]:
+    """(pyarrow, pyarrow.parquet). UserError when pyarrow is not installed."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UserError(f"Parquet needs pyarrow ({error}); pip install 'densebone[features]'") from error
+    return pyarrow, parquet
 
 
 def paddle_version() -> str:
