@@ -121,8 +121,8 @@ docs-serve: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs serve --dev-addr 127.0.0.1:8001 --watch configs --watch scripts
 
 # mypy wants a folder of the package's name.
-ROOMS = backbones comparison datasets deploy engines errors features integrations necks pictures profiling registry reports runtime scripts \
-	serving system tasks training weights
+ROOMS = backbones cluster comparison datasets deploy engines errors features integrations necks pictures profiling registry reports \
+	runtime scripts serving system tasks training weights
 
 lint: $(READY)
 	$(BIN)/ruff check .

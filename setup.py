@@ -11,6 +11,7 @@ from setuptools import find_namespace_packages, setup
 HERE = Path(__file__).resolve().parent
 FOLDERS = (
     "backbones",
+    "cluster",
     "comparison",
     "configs",
     "datasets",

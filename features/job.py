@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from .extractor import FeatureExtractor
 
 #: pictures per file: about 4 MB of vectors, or 250 MB of maps of HarDNet-68 at 224 x 224
 SHARD_SIZES = {"vectors": 1000, "maps": 64}
+#: computes shards elsewhere: (number, paths) of each, the folder, its settings -> (number, record) in any order
+Hands = Callable[[Iterator[tuple[int, list[str]]], Path, dict[str, Any]], Iterator[tuple[int, dict[str, Any]]]]
 #: how many skipped pictures the summary names
 EXAMPLES = 5
 
@@ -32,6 +34,7 @@ def extract(
     part: tuple[int, int] = (0, 1),
     draw: Callable[[int, str, np.ndarray, Any], None] | None = None,
     drawn: int | None = None,
+    hands: Hands | None = None,
 ) -> dict[str, Any]:
     """Write the features of pictures into a folder. Features that are already there are not computed again.
 
@@ -48,6 +51,7 @@ def extract(
         draw: called for each of the first `drawn` pictures of the list that is computed, with its number, its name, the
             input (3, H, W) and the features.
         drawn: how many pictures of the list are drawn; None draws all.
+        hands: computes the shards elsewhere; None computes them here.
 
     Returns:
         For this part: pictures (how many have features), skipped (how many do not), examples (list of (name, reason)
@@ -71,7 +75,13 @@ def extract(
     before = sum(_length(settings, number) for number in done)
     with tqdm(total=before + left, initial=before, unit="picture", smoothing=0.05, desc="features") as bar:
         stream = listing.read(folder / shards.PICTURES, shard_size, set(todo).__contains__)
-        _compute(extractor, stream, folder, settings, (draw, drawn), bar.update)
+        if hands is None:
+            _compute(extractor, stream, folder, settings, (draw, drawn), bar.update)
+        else:
+            each = ((number, [path for _, _, path in group]) for number, group in groupby(stream, lambda item: item[0]))
+            for number, content in hands(each, folder, settings):
+                shards.write_record(folder, number, content)
+                bar.update(_length(settings, number))
         seconds = bar.format_dict["elapsed"]
     return {**_summary(folder, settings, numbers), "computed": left, "seconds": seconds}
 
@@ -97,9 +107,18 @@ def _settings(extractor, paths, file_format, shard_size):
         import_pyarrow()
     if type(shard_size) is not int or not 1 <= shard_size <= 10**6:
         raise UserError(f"shard_size is {shard_size!r}; give a number of pictures from 1 to a million")
-    sizes = extractor.sizes
     return {
         "paths": [listing.absolute(os.path.expanduser(os.fspath(path_of(path)))) for path in paths],
+        **_facts(extractor),
+        "format": file_format,
+        "shard_size": shard_size,
+    }
+
+
+def _facts(extractor):
+    """What the features depend on."""
+    sizes = extractor.sizes
+    return {
         "model": extractor.model,
         "weights": extractor.weights_hash,
         "pooled": extractor.pooled,
@@ -113,8 +132,6 @@ def _settings(extractor, paths, file_format, shard_size):
         "precision": extractor.precision,
         "reduced": extractor.reduced,
         **({"calibration": extractor.calibration} if extractor.calibration else {}),
-        "format": file_format,
-        "shard_size": shard_size,
     }
 
 
@@ -133,19 +150,63 @@ def _compute(extractor, stream, folder, settings, drawing, advance):
     chunks = extractor.chunks(stream, lambda item: item[2], is_drawn, fill=True)
     pairs = (pair for items, rows in chunks for pair in zip(items, rows))
     for number, group in groupby(pairs, key=lambda pair: pair[0][0]):
-        names, features, skipped = [], [], []
-        for (_, line, path), row in group:
-            name = shards.plain(name_below(path, settings["root"]))
-            if row.error:
-                skipped.append((name, shards.plain(str(row.error).removeprefix(f"{path}: "))))
-            else:
-                names.append(name)
-                features.append(row.features)
-                if row.inputs is not None:
-                    draw(line, name, row.inputs, row.features)
-            advance(1)
-        with stage("write"):
-            shards.write(folder, number, settings, names, features, skipped)
+        content = _write(number, _told(group, draw, settings, advance), folder, settings)
+        shards.write_record(folder, number, content)
+
+
+def _told(pairs, draw, settings, advance):
+    """The pairs of a shard, while what is to be drawn is drawn and the progress bar moves on."""
+    for pair in pairs:
+        (_, line, path), row = pair
+        if row.inputs is not None:
+            draw(line, _name(path, settings), row.inputs, row.features)
+        advance(1)
+        yield pair
+
+
+def _write(number, pairs, folder, settings):
+    """Write the features of a shard of ((number, line, path), row); returns its record."""
+    names, features, skipped = [], [], []
+    for (_, _, path), row in pairs:
+        name = _name(path, settings)
+        if row.error:
+            skipped.append((name, shards.plain(str(row.error).removeprefix(f"{path}: "))))
+        else:
+            names.append(name)
+            features.append(row.features)
+    with stage("write"):
+        return shards.write(folder, number, settings, names, features, skipped)
+
+
+def _name(path, settings):
+    return shards.plain(name_below(path, settings["root"]))
+
+
+def compute_shard(
+    extractor: FeatureExtractor, number: int, paths: Sequence[str], folder: Path, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the features of one shard, which another process may have listed.
+
+    Args:
+        extractor: computes the features.
+        number: of the shard.
+        paths: its pictures, as `listing.read` gives them.
+        folder: the features go to FOLDER/shards.
+        settings: of the whole, as `shards.begin` returned them.
+
+    Returns:
+        Its record, which `shards.write_record` is to write where the whole is.
+    """
+    stream = iter([(number, line, path) for line, path in enumerate(paths)])
+    chunks = extractor.chunks(stream, lambda item: item[2], fill=True)
+    return _write(number, (pair for items, rows in chunks for pair in zip(items, rows)), folder, settings)
+
+
+def check_settings(extractor: FeatureExtractor, settings: dict[str, Any]) -> None:
+    """Raises UserError unless an extractor computes what the settings of a folder say."""
+    for key, value in _facts(extractor).items():
+        if settings.get(key) != value:
+            raise UserError(f"{key} is {value} here and {settings.get(key)} there; use the same weights and versions")
 
 
 def _summary(folder, settings, numbers):

@@ -121,8 +121,8 @@ def write(
     names: Sequence[str],
     rows: Sequence[Any],
     skipped: Sequence[tuple[str, str]],
-) -> None:
-    """Write one shard, and then its record.
+) -> dict[str, Any]:
+    """Write the features of one shard. It is done when `write_record` has written what this returns.
 
     Args:
         folder: the output folder.
@@ -131,18 +131,25 @@ def write(
         names: the readable pictures.
         rows: the features of each: a vector (D,), or a list of maps (C_i, H_i, W_i).
         skipped: (name, reason) of the pictures that could not be read.
+
+    Returns:
+        The shard's record, as `read_record` returns it.
     """
     file = folder / SHARDS / f"{number:06d}.{settings['format']}"
     if rows:
         with atomic_path(file) as temporary:
             _WRITERS[settings["format"]](temporary, names, _arrays(settings, rows))
-    content = {
+    return {
         "of": _key(settings, number),
         "file": file.name if rows else None,
         "facts": facts_of(file) if rows else None,
         "names": names,
         "skipped": [{"name": name, "reason": reason} for name, reason in skipped],
     }
+
+
+def write_record(folder: Path, number: int, content: dict[str, Any]) -> None:
+    """Write the record of a shard whose features are there: `content` is what `write` returned."""
     _write_json(record(folder, number), content)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError
-from .remote import bytes_of, fetched_once, path_of
+from .remote import Unreachable, bytes_of, fetched_once, path_of
 
 # A small file can claim a size that fills the memory. The limit lets camera pictures of 108 million pixels pass.
 MAX_PIXELS = 128_000_000
@@ -329,6 +329,8 @@ def turn_of(path: str | Path) -> Iterator[None]:
         try:
             width, height = read_header(path, limited=False).stored
             is_large = width * height > LARGE
+        except Unreachable:
+            raise
         except UserError:  # reading it says why
             is_large = False
         with _large if is_large else nullcontext():

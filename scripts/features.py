@@ -3,14 +3,18 @@
     densebone features pictures/ -m hardnet68 -O features --pooled
     densebone features 'a/*.jpg' list.txt -O maps --strides 8 16 32 --size-mode letterbox --size 512 512 --png
     python -m paddle.distributed.launch --nproc_per_node 4 $(which densebone) features pictures/ -O features --pooled
+    densebone features s3://bucket/pictures -O features --pooled --ray 10.0.0.1:6379
 
-PATH is a file, a folder, a pattern, or a .txt file with a path in each line. A killed run goes on when it is started
+PATH is a file, a folder, a pattern, a list (.txt with a path in each line, .parquet with a column of them) or an
+address that fsspec knows. A killed run goes on when it is started
 again with the same options. Broken pictures are named and left out, and the exit status is then 1. Read the files with
 densebone.features.load_features(DIR).
 """
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from ..errors import UserError, printable
@@ -21,7 +25,7 @@ from . import options
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 1 when pictures were left out."""
     arguments = _parser().parse_args(argv)
-    from ..features import FeatureExtractor
+    from ..cluster.connecting import connected
     from ..features.job import extract
     from ..features.listing import part_of, threads_of
     from ..features.shards import check_paths
@@ -29,24 +33,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     part = part_of(arguments.part)
     if arguments.png is not None and (arguments.png < 1 or arguments.pooled):
         raise UserError("--png draws the maps of 1 picture or more, and --pooled writes none; leave one of them out")
+    where = options.read_cluster(arguments)
+    if where and (arguments.png or arguments.part or part[1] > 1):
+        raise UserError("--ray shares the work itself, and its workers draw nothing; leave --part and --png out")
     check_paths(arguments.output, arguments.paths)
-    with FeatureExtractor(
-        arguments.model, strides=arguments.strides, pooled=arguments.pooled, pretrained=arguments.weights or True,
-        engine=arguments.engine, precision=arguments.precision, threads=arguments.threads or threads_of(),
-        batch_size=arguments.batch_size, size_mode=arguments.size_mode,
-        size=tuple(arguments.size) if arguments.size else None, pad=arguments.pad,
-        preprocessing=arguments.preprocessing, throughput=True, reduced=arguments.reduced,
-        calibration=arguments.calibration,
-    ) as extractor:  # fmt: skip
+    connection = nullcontext() if where is None else connected(where.address)
+    with connection as ray, _extractor(arguments, arguments.threads or threads_of()) as extractor:
         print(f"{arguments.model}: {extractor.description}", file=sys.stderr)
         options.begin_timings(arguments)
         draw = _drawing(extractor, arguments) if arguments.png else None
         result = extract(
             extractor, arguments.paths, arguments.output, arguments.format, arguments.shard_size, part, draw,
-            arguments.png,
+            arguments.png, where and _hands(ray, where, arguments, extractor),
         )  # fmt: skip
     options.print_timings(arguments, result["computed"])
     return _report(result, arguments, part)
+
+
+def _extractor(arguments, threads, **changes):
+    """The extractor that the options describe."""
+    from ..features import FeatureExtractor
+
+    given = {
+        "model": arguments.model, "strides": arguments.strides, "pooled": arguments.pooled,
+        "pretrained": arguments.weights or True, "engine": arguments.engine, "precision": arguments.precision,
+        "batch_size": arguments.batch_size, "size_mode": arguments.size_mode,
+        "size": tuple(arguments.size) if arguments.size else None, "pad": arguments.pad,
+        "preprocessing": arguments.preprocessing, "throughput": True, "reduced": arguments.reduced,
+        "calibration": arguments.calibration,
+    }  # fmt: skip
+    return FeatureExtractor(**{**given, "threads": threads, **changes})
+
+
+def _hands(ray, where, arguments, extractor):
+    """The workers of a cluster, which get the file of weights."""
+    from ..cluster.featuring import hands
+    from ..weights.catalog import default_for
+    from ..weights.loader import locate
+
+    file = locate(arguments.weights or default_for(arguments.model).name)
+    return hands(ray, where, partial(_on_worker, arguments, extractor.preprocessing), file)
+
+
+def _on_worker(arguments, preprocessing, threads, file):
+    """The extractor of a worker; `file` is the path of its copy of the weights."""
+    return _extractor(arguments, threads, pretrained=file, preprocessing=preprocessing)
 
 
 def _parser():
@@ -82,6 +113,7 @@ def _parser():
     )
     options.add_timings(parser)
     add("--shard-size", type=int, metavar="N", help="pictures in a file (1000 for vectors, 64 for maps)")
+    options.add_cluster(parser)
     add("--part", metavar="I/N", help="this is process I, from 1 on, of N that share the work")
     add("--png", type=int, nargs="?", const=8, metavar="N", help="draw sheets of the first N pictures (8)")
     return parser

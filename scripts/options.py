@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..cluster.where import Where
 from ..datasets import formats, splitting
 from ..errors import UserError, printable, suggest
 from ..system import timings
@@ -61,7 +62,7 @@ class _Parser(ArgumentParser):
 # option -> what its values look like
 _SEVERAL = {
     "-o": r".*=.*", "--override": r".*=.*", "--imgsz": r"\d+", "--scales": r"[\d.]+", "--slide": r"\d+",
-    "--tile": r"\d+",
+    "--tile": r"\d+", "--ray": r"auto|local|(ray://)?(\[[\w:]+\]|[\w.-]+):\d+",
 }  # fmt: skip
 
 
@@ -164,6 +165,27 @@ def add_engine(result: ArgumentParser) -> None:
 def add_timings(result: ArgumentParser) -> None:
     """Adds --timings, for the commands that read many pictures."""
     result.add_argument("--timings", action="store_true", help="print where the time went, stage by stage")
+
+
+def add_cluster(result: ArgumentParser) -> None:
+    """Adds --ray and --actors, for the commands that a cluster can do."""
+    group = result.add_argument_group("many machines", "see docs/scale.md")
+    group.add_argument(
+        "--ray", nargs="?", const="auto", metavar="ADDRESS",
+        help="compute on a Ray cluster: HOST:PORT, auto (that of this machine) or local (start one) (auto)",
+    )  # fmt: skip
+    group.add_argument("--actors", type=int, metavar="N", help="workers; --threads are the cores of each (as fit)")
+
+
+def read_cluster(arguments: Namespace) -> Where | None:
+    """What the options of `add_cluster` say; None without --ray. UserError for --actors alone, or what cannot be."""
+    if arguments.ray is None:
+        if arguments.actors is not None:
+            raise UserError("--actors are workers of a cluster; add --ray ADDRESS")
+        return None
+    where = Where(arguments.ray, arguments.actors, arguments.threads)
+    where.check()
+    return where
 
 
 def begin_timings(arguments: Namespace) -> None:

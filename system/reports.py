@@ -1,8 +1,8 @@
 """Engines report to their makers, unless they are told not to. densebone tells them, in its own processes alone.
 
 OpenVINO's Python package looks up www.google-analytics.com, reports there, and leaves intel/openvino_ga_cid in the
-user's home. ONNX Runtime leaves Microsoft/DeveloperTools/.onnxruntime with a device id in the user's cache. Nothing
-here changes what the user has set for other programs.
+user's home. ONNX Runtime leaves Microsoft/DeveloperTools/.onnxruntime with a device id in the user's cache. Ray's
+clusters report how they are used. Nothing here changes what the user has set for other programs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from types import ModuleType
 
 # ONNX Runtime reads it when it is first imported.
 ONNXRUNTIME = "ORT_DISABLE_TELEMETRY"
+# Ray reads it when a cluster is started.
+RAY = "RAY_USAGE_STATS_ENABLED"
 _OPENVINO = "openvino_telemetry"
 
 
 def forbid() -> None:
-    """Switches ONNX Runtime's reports off, here and in processes started from here, unless the user set the switch."""
+    """Switches ONNX Runtime's and Ray's reports off, here and in processes started from here, unless the user set them."""
     os.environ.setdefault(ONNXRUNTIME, "1")
+    os.environ.setdefault(RAY, "0")
 
 
 def describe() -> str:

@@ -39,8 +39,9 @@ FLOORS = {
         "runtime reports deploy training integrations profiling engines registry necks backbones weights datasets "
         "pictures system"
     ),
+    "cluster": "features tasks pictures system",
     "scripts": (
-        "serving runtime tasks deploy features comparison profiling engines registry backbones weights datasets "
+        "cluster serving runtime tasks deploy features comparison profiling engines registry backbones weights datasets "
         "pictures system"
     ),
 }
