@@ -68,8 +68,8 @@ def _knock(host, port):
         socket.create_connection((host, port), ANSWER).close()
     except OSError as error:
         raise UserError(
-            f"no Ray cluster answers at {host}:{port} ({error.strerror or error}); start one there with ray start --head "
-            f"--port {port}, or give another address"
+            f"no Ray cluster answers at {host}:{port} ({error.strerror or error}); start one there with "
+            f"ray start --head --port {port}, or give another address"
         ) from error
 
 

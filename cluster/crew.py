@@ -85,7 +85,9 @@ class Crew:
             self._nodes[node] = _Node(name, cores // self.threads)
         if not any(node.slots for node in self._nodes.values()):
             most = max(cores for _, cores in found.values())
-            raise UserError(f"a worker is to have {self.threads} cores, and no machine has more than {most}; give fewer")
+            raise UserError(
+                f"a worker is to have {self.threads} cores, and no machine has more than {most}; give fewer"
+            )
 
     def results(self, orders: Iterator[Order]) -> Iterator[tuple[Order, Done]]:
         """Yields every order with what became of it, once, in the order in which they are done.
@@ -172,11 +174,16 @@ class Crew:
         errors = self._ray.exceptions
         try:
             found = self._ray.get(call)
-        except (errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
+        except (
+            errors.RayActorError,
+            errors.WorkerCrashedError,
+            errors.OutOfMemoryError,
+            errors.NodeDiedError,
+        ) as error:
             self._lose(member, error)
             return
         except errors.RayTaskError as error:
-            raise error.cause if isinstance(error.cause, OSError) else error  # a full disk, or a bug of ours
+            raise (error.cause if isinstance(error.cause, OSError) else error) from None  # a full disk, or our bug
         node = self._nodes.get(member.node) or _Node("a machine that went", 0)
         if order is None:
             member.is_open = not found
@@ -200,8 +207,8 @@ class Crew:
             if not node.told:
                 node.told = True
                 _note(
-                    f"a worker on {node.name} does not see {done.unseen[0]}; this machine reads such pictures and sends "
-                    f"them, which is slower than a folder that all machines share, or an address"
+                    f"a worker on {node.name} does not see {done.unseen[0]}; this machine reads such pictures and "
+                    f"sends them, which is slower than a folder that all machines share, or an address"
                 )
             order.given.update({path: self._sent(path) for path in done.unseen})
             self._waiting.appendleft(order)

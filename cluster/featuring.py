@@ -39,7 +39,7 @@ def hands(ray: Any, where: Where, extractors: Extractors, weights: str | Path) -
     return compute
 
 
-def _open(extractors, weights, settings, threads):
+def _open(extractors, weights, settings, threads, output):
     import ray
 
     name, content = ray.get(weights[0])
@@ -49,7 +49,7 @@ def _open(extractors, weights, settings, threads):
         extractor = extractors(threads, str(file))
     check_settings(extractor, settings)
 
-    def compute(what, output):
+    def compute(what):
         number, paths = what
         return compute_shard(extractor, number, paths, output, settings)
 

@@ -14,8 +14,8 @@ from typing import Any
 from ..errors import UserError
 from ..pictures import remote
 
-#: makes what a worker computes with: threads -> a function (what is ordered, folder for files) -> answer
-Opener = Callable[[int], Callable[[Any, Path], Any]]
+#: makes what a worker computes with: (threads, folder for files) -> a function: what is ordered -> answer
+Opener = Callable[[int, Path], Callable[[Any], Any]]
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Worker:
     def __init__(self, opener: Opener, threads: int, output: str, mark: str):
         self._opener, self._threads, self._output, self._mark = opener, threads, Path(output), mark
         self._folder: Path | None = None
-        self._compute: Callable[[Any, Path], Any] | None = None
+        self._compute: Callable[[Any], Any] | None = None
 
     def open(self) -> str:
         """Makes the engine; returns "", or why that cannot be done."""
@@ -79,7 +79,7 @@ class Worker:
         try:
             if not os.path.exists(self._output / self._mark) or not os.access(self._output, os.W_OK):
                 self._folder = Path(tempfile.mkdtemp(prefix="densebone-"))
-            self._compute = self._opener(self._threads)
+            self._compute = self._opener(self._threads, self._folder or self._output)
         except UserError as error:
             return str(error)
         return ""
@@ -89,10 +89,9 @@ class Worker:
         assert self._compute is not None
         if unseen := [path for path in order.paths if path not in order.given and not remote.exists(path)]:
             return Done(unseen=unseen)
-        output = self._output if self._folder is None else self._folder
         try:
             with remote.given({path: partial(_fetched, content) for path, content in order.given.items()}):
-                answer = self._compute(order.what, output)
+                answer = self._compute(order.what)
         except remote.Unreachable as error:
             return Done(refused=str(error))
         except UserError as error:

@@ -175,7 +175,7 @@ def _write(number, pairs, folder, settings):
             names.append(name)
             features.append(row.features)
     with stage("write"):
-        return shards.write(folder, number, settings, names, features, skipped)
+        return shards.write_features(folder, number, settings, names, features, skipped)
 
 
 def _name(path, settings):

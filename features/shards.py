@@ -114,7 +114,12 @@ def record(folder: Path, number: int) -> Path:
     return folder / RECORDS / f"{number:06d}.json"
 
 
-def write(
+def write(folder: Path, number: int, *content: Any) -> None:
+    """Write one shard, and then its record; arguments as of `write_features`."""
+    write_record(folder, number, write_features(folder, number, *content))
+
+
+def write_features(
     folder: Path,
     number: int,
     settings: dict[str, Any],
@@ -149,7 +154,7 @@ def write(
 
 
 def write_record(folder: Path, number: int, content: dict[str, Any]) -> None:
-    """Write the record of a shard whose features are there: `content` is what `write` returned."""
+    """Write the record of a shard whose features are there: `content` is what `write_features` returned."""
     _write_json(record(folder, number), content)
 
 

@@ -135,8 +135,10 @@ def _below(address):
         folder = waiting.pop()
         for entry in _tried(lambda folder=folder: system.ls(folder, detail=True), address):
             name = entry["name"]
-            if is_hidden(plain_name(name.rstrip("/"))) or name in seen or len(name.rstrip("/")) <= len(
-                folder.rstrip("/")
+            if (
+                is_hidden(plain_name(name.rstrip("/")))
+                or name in seen
+                or len(name.rstrip("/")) <= len(folder.rstrip("/"))
             ):
                 continue
             if entry["type"] == "directory":

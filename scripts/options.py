@@ -203,7 +203,8 @@ def print_timings(arguments: Namespace, pictures: int) -> None:
 def engine_options(arguments: Namespace) -> dict[str, Any] | None:
     """The options of `engines.open_network`; None without --engine. UserError for the other options alone."""
     if arguments.engine is None:
-        if arguments.precision or arguments.threads or arguments.calibration:
+        of_workers = getattr(arguments, "ray", None) is not None  # whose cores --threads counts
+        if arguments.precision or arguments.calibration or (arguments.threads and not of_workers):
             raise UserError("--precision, --calibration and --threads are of an engine; add --engine auto")
         return None
     given = {"calibration": arguments.calibration} if arguments.calibration else {}

@@ -6,6 +6,7 @@
     densebone predict --model output_inference/hardnet68_150e_imagenet pictures/ --engine openvino
     densebone predict --model output_inference/birds clip.mp4 camera:0
     densebone predict -c birds/config.yml aerial/ --tile 640 --overlap 0.2 --save-as yolo
+    densebone predict --model output_inference/birds s3://bucket/pictures --ray 10.0.0.1:6379
 
 Every task writes predictions.json. A detector's holds COCO's results format, and each picture gets a NAME.jpg with its
 boxes. A segmentation model's holds the share of every class; each picture gets NAME.jpg and labels/NAME.png with the
@@ -19,9 +20,12 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..cluster.connecting import connected
 from ..errors import UserError, printable
 from ..runtime.model import read_card
 from ..system.locks import only_one
@@ -35,7 +39,9 @@ from . import options
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 1 when pictures were skipped."""
     parser = options.parser("predict", __doc__, config_needed=False)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="picture, video, folder, glob pattern or camera:0")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="picture, video, folder, pattern, list, address or camera:0"
+    )
     options.add_weights(parser)
     options.add_size(parser)
     parser.add_argument("-O", "--output", help="folder for the result; default save_dir/NAME/predictions")
@@ -50,24 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options.add_timings(parser)
     options.add_engine(parser)
+    options.add_cluster(parser)
     arguments = parser.parse_args(argv)
     if not arguments.model and not arguments.config:
         raise UserError("predict needs a configuration, -c NAME, or the folder of an exported model, --model")
-    if arguments.model:
-        predict, describe, settings = _exported(arguments)
-        output = arguments.output or f"output/{os.path.basename(os.path.abspath(arguments.model))}/predictions"
-        subject = (arguments.model, arguments.paths, output)
-    else:
-        task, job = options.open_job(arguments)
-        output = arguments.output or str(job.folder / "predictions")
-        settings = {"weights": arguments.weights, **options.task_options(arguments, "predict", task, job)}
-        predict, subject = task.part("prediction").predict, (job, arguments.paths, output)
-        describe = task.part("prediction").describe
-    settings["drawing"] = None if arguments.no_draw else arguments.draw or "jpg"
-    settings["extras"] = _extras(arguments)
+    where = options.read_cluster(arguments)
+    predict, _, describe, subject, output, settings = _task(arguments)
     options.begin_timings(arguments)
-    with only_one(output, "predicts into"):
-        result = predict(*subject, engine=options.engine_options(arguments), **settings)
+    with only_one(output, "predicts into"), nullcontext() if where is None else connected(where.address) as ray:
+        if where:
+            from ..cluster.predicting import hands
+
+            settings["hands"] = hands(ray, where, partial(_on_worker, arguments), output, arguments.model)
+        result = predict(subject, arguments.paths, output, engine=options.engine_options(arguments), **settings)
     frames = sum(one["frames"] for one in result["videos"])
     options.print_timings(arguments, result["images"] + frames)
     if arguments.json:
@@ -83,6 +84,35 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{len(result['skipped'])} {'pictures or videos' if result['videos'] else 'pictures'} skipped", file=stream
         )
     return 1 if result["skipped"] else 0
+
+
+def _task(arguments):
+    """(predict, what opens its work on a worker, describe, the model or the job, the output folder, settings)."""
+    if arguments.model:
+        functions, settings = _exported(arguments)
+        subject = arguments.model
+        output = arguments.output or f"output/{os.path.basename(os.path.abspath(arguments.model))}/predictions"
+    else:
+        task, subject = options.open_job(arguments)
+        output = arguments.output or str(subject.folder / "predictions")
+        settings = {"weights": arguments.weights, **options.task_options(arguments, "predict", task, subject)}
+        part = task.part("prediction")
+        functions = (part.predict, part.open_work, part.describe)
+    settings["drawing"] = None if arguments.no_draw else arguments.draw or "jpg"
+    settings["extras"] = _extras(arguments)
+    return *functions, subject, output, settings
+
+
+def _on_worker(
+    arguments: Namespace, threads: int, output: Path, sample: Path | None, model: str | None
+) -> Callable[..., Any]:
+    """What a worker of a cluster does with pictures: the model of the command's arguments, opened there."""
+    if arguments.engine:
+        arguments.threads = threads
+    arguments.model = model
+    _, open_work, _, subject, _, settings = _task(arguments)
+    engine = options.engine_options(arguments)
+    return open_work(subject, output, engine=engine, sample=sample, **settings)
 
 
 def _add_extras(parser):
@@ -111,8 +141,8 @@ def _extras(arguments):
     return Extras(**{name: value for name, value in given.items() if value is not None})
 
 
-def _exported(arguments: Namespace) -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]:
-    """(predict, describe, its settings) for the exported model of --model, by the task that its card names.
+def _exported(arguments: Namespace) -> tuple[tuple[Callable[..., Any], ...], dict[str, Any]]:
+    """((predict, open_work, describe), their settings) for the model of --model, by the task that its card names.
 
     Raises:
         UserError: no card; an option that --model does not go with, or that is of another task.
@@ -124,9 +154,10 @@ def _exported(arguments: Namespace) -> tuple[Callable[..., Any], Callable[..., A
     _refuse(arguments, ("flip", "scales", "slide", "city_ids"))
     if kind not in exported.TASKS:
         part = task.part("prediction")
-        return part.predict_exported, part.describe, options.task_options(arguments, "predict", task, None)
+        functions = (part.predict_exported, part.open_exported_work, part.describe)
+        return functions, options.task_options(arguments, "predict", task, None)
     settings = {key: getattr(arguments, key) for key in ("threshold", "opacity") if getattr(arguments, key) is not None}
-    return exported.predict, exported.describe, settings
+    return (exported.predict, exported.open_work, exported.describe), settings
 
 
 def _refuse(arguments: Namespace, names: Sequence[str]) -> None:

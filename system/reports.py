@@ -21,7 +21,7 @@ _OPENVINO = "openvino_telemetry"
 
 
 def forbid() -> None:
-    """Switches ONNX Runtime's and Ray's reports off, here and in processes started from here, unless the user set them."""
+    """Switches the reports of ONNX Runtime and Ray off, here and in child processes, unless the user set the switch."""
     os.environ.setdefault(ONNXRUNTIME, "1")
     os.environ.setdefault(RAY, "0")
 

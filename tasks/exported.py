@@ -23,7 +23,7 @@ from .detection import finding as detection
 from .detection.results import BoxWriter
 from .detection.results import describe as describe_boxes
 from .extras import Extras
-from .prediction import begin
+from .prediction import MANY, Run, Work, begin
 from .segmentation import finding as segmentation
 from .segmentation.results import LabelWriter
 from .segmentation.results import describe as describe_labels
@@ -41,12 +41,13 @@ def predict(
     opacity: float = 0.5,
     drawing: str | None = "jpg",
     extras: Extras | None = None,
+    hands: Work | None = None,
 ) -> dict[str, Any]:
     """As the task's own `predict`, with a model that `densebone export` wrote and nothing but its card.
 
     Args:
         folder: holds the model and model_card.json.
-        paths, output, drawing, extras: see `detection.prediction.predict`.
+        paths, output, drawing, extras, hands: see `detection.prediction.predict`.
         engine: engine, precision and threads; "auto" and None take the fastest file that is there.
         threshold: of the boxes that are drawn; predictions.json has all.
         opacity: of the colours of a segmentation model.
@@ -61,17 +62,45 @@ def predict(
     for name, value in (("threshold", threshold), ("opacity", opacity)):
         if not 0 <= value <= 1:
             raise UserError(f"{name} is {value}; it must be from 0 to 1")
-    run = begin(paths, output, drawing, extras, str(read_card(Path(folder)).get("task")))
+    run = begin(paths, output, drawing, extras, str(read_card(Path(folder)).get("task")), hands)
     count = 2 * available_cpus() if run.videos else len(run.pictures)
-    find, model, threads = open_exported(Path(folder), engine, count)
+    if hands:
+        model, find, threads = Model(folder, session=False), None, 0
+    else:
+        find, model, threads = open_exported(Path(folder), engine, count)
     run.know(model=[str(folder), model.card], settings=[threshold, opacity], engine=engine)
-    classes = model.classes or []
     if model.task == "detection":
-        numbers = model.card.get("category_ids") or list(range(1, len(classes) + 1))
-        ids = range(1, len(run.pictures) + 1)
-        return detection.find_all(boxes_of(find), run, ids, BoxWriter(classes, numbers, threshold), threads)
-    labels = segmentation.Labels(LabelWriter(classes, _table(classes), opacity))
-    return segmentation.find_all(labels_of(find), run, labels, threads)
+        ids, writer = range(1, len(run.pictures) + 1), _box_writer(model, threshold)
+        return detection.find_all(find and boxes_of(find), run, ids, writer, threads)
+    return segmentation.find_all(find and labels_of(find), run, _labels(model, opacity), threads)
+
+
+def open_work(
+    folder: str | Path,
+    output: str | Path,
+    engine: Mapping[str, Any] | None = None,
+    threshold: float = 0.5,
+    opacity: float = 0.5,
+    drawing: str | None = "jpg",
+    extras: Extras | None = None,
+    sample: Path | None = None,
+) -> Work:
+    """What `predict` does with each picture, for a worker; arguments as there, `sample` is not needed."""
+    find, model, threads = open_exported(Path(folder), engine, MANY)
+    run = Run([], [], Path(output), drawing, extras or Extras())
+    if model.task == "detection":
+        return detection.work_of(boxes_of(find), run, _box_writer(model, threshold), threads)
+    return segmentation.work_of(labels_of(find), run, _labels(model, opacity), threads)
+
+
+def _box_writer(model, threshold):
+    classes = model.classes or []
+    return BoxWriter(classes, model.card.get("category_ids") or list(range(1, len(classes) + 1)), threshold)
+
+
+def _labels(model, opacity):
+    classes = model.classes or []
+    return segmentation.Labels(LabelWriter(classes, _table(classes), opacity))
 
 
 def boxes_of(find: Callable[[np.ndarray], Boxes]) -> Callable[[np.ndarray], np.ndarray]:

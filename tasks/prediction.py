@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..pictures import video
 from ..pictures.finding import find_inputs, is_live
 from ..pictures.reading import read_picture, turn_of
+from ..pictures.remote import Unreachable, is_address, path_of
 from ..system.ahead import ahead
 from ..system.files import atomic_path, check_writable
 from ..system.memory import keep_freed
@@ -27,8 +28,34 @@ Skipped = tuple[Path | str, str]
 
 #: kinds of drawn pictures; JPEG takes a twentieth of PNG's time, and a sixth of its bytes
 DRAWINGS = ("jpg", "png")
+#: pictures that a worker counts on, which does not know how many come
+MANY = 10**6
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+#: what `Journal.add` takes of a picture: its number, its rows, what to count
+Entry = tuple[int, list[dict[str, Any]], int]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a run, with all that a worker elsewhere must know of it.
+
+    Attributes:
+        number: its place among the run's pictures.
+        path: of the file, or its address.
+        place: below the output folder, of the files that are named after it.
+        image_id: for predictions.json.
+    """
+
+    number: int
+    path: Path
+    place: Path
+    image_id: Any = None
+
+
+#: (pictures, how many they are, list for what is left out, how many are done already) -> lists of what `Journal.add`
+#: takes together, in any order
+Work = Callable[[Iterator[Picture], int, list[Skipped], int], Iterator[list[Entry]]]
 
 
 @dataclass
@@ -42,6 +69,7 @@ class Run:
         extras: what is done besides.
         key: of `journal.key_of`: what the results depend on. `know` sets it.
         skipped: (path, reason) of what was left out, filled meanwhile.
+        hands: predicts on the pictures elsewhere; None does it here.
     """
 
     pictures: list[Path]
@@ -51,6 +79,7 @@ class Run:
     extras: Extras
     key: str = ""
     skipped: list[Skipped] = field(default_factory=list)
+    hands: Work | None = None
     _parts: list[Path] = field(default_factory=list)
 
     def know(self, **facts: Any) -> None:
@@ -85,6 +114,26 @@ class Run:
         finally:
             found.close()
 
+    def entries(
+        self, rows: Journal, work: Work | None, places: Sequence[Path], ids: Sequence[Any] | None = None
+    ) -> Iterator[list[Entry]]:
+        """Yields what `rows` takes of the pictures that it lacks.
+
+        Args:
+            rows: the journal.
+            work: predicts here; not needed where the run has `hands`.
+            places: below the output, of each picture's files.
+            ids: of the pictures, for predictions.json.
+        """
+        left = (
+            Picture(number, self.pictures[number], places[number], ids[number] if ids else None)
+            for number in range(len(self.pictures))
+            if number not in rows
+        )
+        chosen = self.hands or work
+        assert chosen is not None
+        return chosen(left, len(self.pictures) - rows.images, self.skipped, rows.images)
+
     def end(self) -> None:
         """All is done: the journals go."""
         for part in self._parts:
@@ -97,13 +146,25 @@ class Run:
         return {**common, "drawing": self.drawing, "videos": [], **more}
 
 
-def begin(paths: Iterable[str], output: str | Path, drawing: str | None, extras: Extras | None, task: str) -> Run:
-    """The run that the arguments of a `predict` describe. UserError as `inputs_to_predict`; drawing; extras."""
+def begin(
+    paths: Iterable[str], output: str | Path, drawing: str | None, extras: Extras | None, task: str,
+    hands: Work | None = None,
+) -> Run:  # fmt: skip
+    """The run that the arguments of a `predict` describe. UserError as `inputs_to_predict`; drawing; extras; videos."""
     check_drawing(drawing)
     extras = extras or Extras()
     extras.check(task)
-    found = inputs_to_predict(paths, output, extras.most_pixels())
-    return Run(*found, Path(output), drawing, extras)
+    run = Run(*inputs_to_predict(paths, output, extras.most_pixels()), Path(output), drawing, extras, hands=hands)
+    check_pictures(run)
+    return run
+
+
+def check_pictures(run: Run) -> None:
+    """Raises UserError for videos where workers elsewhere are to predict, and for links to what is no file."""
+    if run.hands and run.videos:
+        raise UserError(f"{run.videos[0]} is a video or a camera, and --ray is for pictures; leave one of the two out")
+    if run.extras.save_as and any(is_address(path) for path in run.pictures):
+        raise UserError("--save-as links to the pictures, and some are at an address; fetch them, or leave it out")
 
 
 def inputs_to_predict(
@@ -127,8 +188,10 @@ def inputs_to_predict(
     for source in sources:
         try:
             _try(source, most)
+        except Unreachable:
+            raise
         except UserError as error:
-            skipped.append((Path(source), reason_of(error, source)))
+            skipped.append((path_of(source), reason_of(error, source)))
         else:
             return pictures, videos
     raise none_usable(skipped, "read")
@@ -164,7 +227,7 @@ def in_threads(
     """Yields work(item) for a stream of items, in order, worked on in threads, with a progress bar.
 
     Args:
-        work: may raise UserError for a picture that cannot be used; it goes to `skipped`.
+        work: may raise UserError for a picture that cannot be used; it goes to `skipped`. `Unreachable` ends all.
         items: the stream; its own work is done in the caller's thread.
         total: how many items there are at most.
         threads: at least 1. Up to three results a thread wait to be taken.
@@ -181,6 +244,8 @@ def in_threads(
     for item, future in tqdm(finished, total=total + done, initial=done, desc="predicting", unit="picture"):
         try:
             result = future.result()
+        except Unreachable:
+            raise
         except UserError as error:
             skipped.append((path_of(item), reason_of(error, path_of(item))))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ...system.timings import stage
 from ..evaluation import on_engine
 from ..extras import Extras
 from ..journal import stamp_of
-from ..prediction import Rows, Run, in_threads, none_usable
+from ..prediction import Rows, Run, Work, check_pictures, in_threads, none_usable
 from ..videos import FrameWork, describe_videos, predict_videos
 from .data import network_input
 from .job import Job
@@ -46,6 +47,7 @@ def predict(
     top: int = 5,
     drawing: str | None = "jpg",
     extras: Extras | None = None,
+    hands: Work | None = None,
 ) -> dict[str, Any]:
     """Predicts on pictures and videos with a trained network and writes OUTPUT/predictions.json.
 
@@ -60,7 +62,7 @@ def predict(
         engine: options of `engines.open_network`; the network then runs on that engine.
         top: how many classes are named for each picture, the best first.
         drawing: None draws no videos. Pictures are not drawn.
-        extras: as in `detection.prediction.predict`.
+        extras, hands: as in `detection.prediction.predict`.
 
     Returns:
         pictures (sequence of {file_name, width, height, top: list of {class (number), name, score (0..1)}}, read from
@@ -70,8 +72,27 @@ def predict(
     Raises:
         UserError: no picture is found or none can be read; output cannot be written to; weights do not fit; top.
     """
-    run, path = _begin(paths, output, top, job.num_classes, drawing, extras), find_trained(job, weights)
+    run, path = _begin(paths, output, top, job.num_classes, drawing, extras, hands), find_trained(job, weights)
     run.know(model=[str(path), stamp_of(path)], settings=job, engine=engine, top=top)
+    return _predict(None if hands else _trained(job, weights, engine, top), run)
+
+
+def open_work(
+    job: Job,
+    output: str | Path,
+    weights: str | Path | None = None,
+    engine: Mapping[str, Any] | None = None,
+    top: int = 5,
+    drawing: str | None = None,
+    extras: Extras | None = None,
+    sample: Path | None = None,
+) -> Work:
+    """What `predict` does with pictures, for a worker; arguments as there. It writes no files."""
+    find_trained(job, weights)
+    return _work_of(_trained(job, weights, engine, top))
+
+
+def _trained(job, weights, engine, top):
     trained = load_trained(job, weights)
     model = trained.model
     if engine is not None:
@@ -82,7 +103,29 @@ def predict(
         with paddle.no_grad():
             return model(paddle.to_tensor(images)).numpy()
 
-    return _predict(forward, run, trained.preprocessing, trained.classes, top)
+    return _Classifier(forward, trained.preprocessing, trained.classes, top)
+
+
+@dataclass
+class _Classifier:
+    """A network with what is to be known of it: float32 (N, 3, H, W) -> logits (N, classes)."""
+
+    forward: Callable[[np.ndarray], np.ndarray]
+    preprocessing: Any
+    classes: Sequence[str]
+    top: int
+    batch_size: int | None = None
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[list[dict[str, Any]]]:
+        """The best classes of some prepared pictures."""
+        with stage("network"):
+            logits = self.forward(np.stack(images))
+        if logits.shape[1:] != (len(self.classes),) or not np.isfinite(logits).all():
+            raise UserError(
+                f"the network returns {list(logits.shape)} values, not all finite, or not one for each of the "
+                f"{len(self.classes)} classes; these weights cannot be used"
+            )
+        return best(logits, self.classes, self.top)
 
 
 def predict_exported(
@@ -93,12 +136,13 @@ def predict_exported(
     top: int = 5,
     drawing: str | None = "jpg",
     extras: Extras | None = None,
+    hands: Work | None = None,
 ) -> dict[str, Any]:
     """As `predict`, with a model that `densebone export` wrote and nothing but its card.
 
     Args:
         folder: holds the model and model_card.json.
-        paths, output, top, drawing, extras: see `predict`.
+        paths, output, top, drawing, extras, hands: see `predict`.
         engine: engine, precision and threads as in `engines.open_exported`. "auto" takes the first of OpenVINO's, ONNX
             and Paddle's files that is there. None runs Paddle's file without oneDNN.
 
@@ -108,13 +152,31 @@ def predict_exported(
     card = read_card(folder)
     if card["classes"] is None:
         raise UserError(f"{folder} holds {card['name']}, which is no classifier; its card names no classes")
-    program = _program(Path(folder), engine, card)
-    run = _begin(paths, output, top, len(card["classes"]), drawing, extras)
+    found = None if hands else _exported(folder, engine, card, top)
+    run = _begin(paths, output, top, len(card["classes"]), drawing, extras, hands)
     run.know(model=[str(folder), card], engine=engine, top=top)
+    return _predict(found, run)
+
+
+def open_exported_work(
+    folder: str | Path,
+    output: str | Path,
+    engine: Mapping[str, Any] | None = None,
+    top: int = 5,
+    drawing: str | None = None,
+    extras: Extras | None = None,
+    sample: Path | None = None,
+) -> Work:
+    """As `open_work`, with a model that `densebone export` wrote."""
+    return _work_of(_exported(folder, engine, read_card(folder), top))
+
+
+def _exported(folder, engine, card, top):
+    program = _program(Path(folder), engine, card)
     batch_size = None if card["input_shape"][0] == -1 else card["input_shape"][0]
     if batch_size not in (None, 1):
         raise UserError(f"{folder} takes batches of {batch_size} pictures; export it for any number, or for one")
-    return _predict(lambda images: program(images)[0], run, card["preprocessing"], card["classes"], top, batch_size)
+    return _Classifier(lambda images: program(images)[0], card["preprocessing"], card["classes"], top, batch_size)
 
 
 def describe(result: Mapping[str, Any]) -> Iterator[str]:
@@ -158,52 +220,50 @@ def _small(file):
     return file.replace("model", "model_int8", 1)
 
 
-def _begin(paths, output, top, classes, drawing, extras):
+def _begin(paths, output, top, classes, drawing, extras, hands=None):
     """The run, after a check of the arguments."""
     if type(top) is not int or top < 1:
         raise UserError(f"top is {top!r}; give how many classes are to be named, from 1 to {classes}")
     extras = extras or Extras()
     extras.check("classification")
-    run = Run(*find_inputs(paths), Path(output), drawing, extras)
+    run = Run(*find_inputs(paths), Path(output), drawing, extras, hands=hands)
+    check_pictures(run)
     check_writable(output)
     keep_freed()
     return run
 
 
-def _predict(forward, run, preprocessing, classes, top, batch_size=None):
-    batch_size = batch_size or (BATCH_SIZE if preprocessing.input_size else 1)
-
-    def find(images):
-        with stage("network"):
-            logits = forward(np.stack(images))
-        if logits.shape[1:] != (len(classes),) or not np.isfinite(logits).all():
-            raise UserError(
-                f"the network returns {list(logits.shape)} values, not all finite, or not one for each of the "
-                f"{len(classes)} classes; these weights cannot be used"
-            )
-        return best(logits, classes, top)
-
+def _predict(find, run):
+    """`find` is a `_Classifier`, or None where the run has hands."""
     result = run.result(pictures=[])
     if run.pictures:
         with run.journal() as rows:
-            for batch in _batches(run, rows, batch_size, preprocessing):
-                tops = find([image for _, _, image in batch])
-                rows.add([_entry(run, *one, row) for one, row in zip(batch, tops)])
+            for entries in run.entries(rows, find and _work_of(find), run.pictures):
+                rows.add(entries)
             if not rows.images:
                 raise none_usable(run.skipped, "read")
             rows.finish()
             result = run.result(rows.images, pictures=Rows(rows.file, rows.images))
-    if run.videos:
-        result["videos"] = predict_videos(run, _frame_work(find, preprocessing))
+    if run.videos and find:
+        result["videos"] = predict_videos(run, _frame_work(find, find.preprocessing))
         if not result["images"] and not result["videos"]:
             raise none_usable(run.skipped, "read")
     run.end()
     return result
 
 
-def _entry(run, number, size, _, row):
-    found = {"file_name": str(run.pictures[number]), "width": size[1], "height": size[0], "top": row}
-    return number, [found], 0
+def _work_of(find):
+    def work(pictures, total, skipped, done):
+        for batch in _batches(find, pictures, total, skipped, done):
+            tops = find([image for _, _, image in batch])
+            yield [_entry(picture, size, top) for (picture, size, _), top in zip(batch, tops)]
+
+    return work
+
+
+def _entry(picture, size, top):
+    found = {"file_name": str(picture.path), "width": size[1], "height": size[0], "top": top}
+    return picture.number, [found], 0
 
 
 def _frame_work(find, preprocessing):
@@ -223,19 +283,19 @@ def _frame_work(find, preprocessing):
     return FrameWork(work, draw, lambda found: 0, 2)
 
 
-def _batches(run, rows, batch_size, preprocessing):
-    """Yields lists of (number, (height, width), input). Unreadable pictures go to the run's `skipped`."""
+def _batches(find, pictures, total, skipped, done):
+    """Yields lists of (picture, (height, width), input). Unreadable pictures go to `skipped`."""
     batch = []
+    batch_size = find.batch_size or (BATCH_SIZE if find.preprocessing.input_size else 1)
 
-    def prepared(number):
+    def prepared(picture):
         with stage("decode"):
-            picture = read_picture(run.pictures[number], min_side=1)
+            image = read_picture(picture.path, min_side=1)
         with stage("prepare"):
-            return number, picture.size[::-1], network_input(picture, preprocessing)
+            return picture, image.size[::-1], network_input(image, find.preprocessing)
 
-    left = [number for number in range(len(run.pictures)) if number not in rows]
-    path_of, threads = run.pictures.__getitem__, min(4, available_cpus())
-    for one in in_threads(prepared, left, len(left), threads, path_of, run.skipped, rows.images):
+    threads = min(4, available_cpus())
+    for one in in_threads(prepared, pictures, total, threads, lambda picture: picture.path, skipped, done):
         batch.append(one)
         if len(batch) == batch_size:
             yield batch

@@ -13,7 +13,7 @@ from ...pictures.finding import output_names
 from ...pictures.video import Frame
 from ...system.timings import stage
 from ..journal import Journal
-from ..prediction import Run, in_threads, none_usable
+from ..prediction import Entry, Picture, Run, Work, in_threads, none_usable
 from ..tiling import find_boxes_in_tiles
 from ..videos import FrameWork, frame_file, predict_videos
 from .annotating import annotate
@@ -23,11 +23,26 @@ from .results import BoxWriter
 Find = Callable[[np.ndarray], np.ndarray]
 
 
-def find_all(find: Find, run: Run, image_ids: Sequence[Any], writer: BoxWriter, threads: int) -> dict[str, Any]:
+def work_of(find: Find, run: Run, writer: BoxWriter, threads: int) -> Work:
+    """What finds and draws the boxes of pictures, several at a time; arguments as of `find_all`."""
+    find = run.extras.over_tiles(find, find_boxes_in_tiles)
+
+    def work(picture):
+        with stage("decode"):
+            image = run.read(picture.path)
+        return [finish(writer, run, picture, image, find(np.asarray(image)))]
+
+    def of_all(pictures, total, skipped, done):
+        return in_threads(work, pictures, total, threads, lambda picture: picture.path, skipped, done)
+
+    return of_all
+
+
+def find_all(find: Find | None, run: Run, image_ids: Sequence[Any], writer: BoxWriter, threads: int) -> dict[str, Any]:
     """Finds, draws and writes the boxes of a run's pictures and videos, several at a time.
 
     Args:
-        find: called by all the threads.
+        find: called by all the threads; None where the run has hands.
         run: what to do.
         image_ids: of the pictures, for predictions.json.
         writer: of rows and drawings.
@@ -36,40 +51,33 @@ def find_all(find: Find, run: Run, image_ids: Sequence[Any], writer: BoxWriter, 
     Returns:
         As `detection.prediction.predict`.
     """
-    find = run.extras.over_tiles(find, find_boxes_in_tiles)
     result = run.result(boxes=0)
     if run.pictures:
-        places = output_names(run.pictures, run.output, run.ending)
-
-        def work(number):
-            with stage("decode"):
-                picture = run.read(run.pictures[number])
-            boxes = find(np.asarray(picture))
-            return finish(writer, run, image_ids[number], number, picture, boxes, places[number])
-
+        work = find and work_of(find, run, writer, threads)
         with run.journal() as rows:
-            left = [number for number in range(len(run.pictures)) if number not in rows]
-            path_of = run.pictures.__getitem__
-            found = in_threads(work, left, len(left), threads, path_of, run.skipped, rows.images)
-            result = write_boxes(found, run, rows)
+            result = write_boxes(run.entries(rows, work, places_of(run), image_ids), run, rows)
     return end(find, run, writer, threads, result)
 
 
-def finish(
-    writer: BoxWriter, run: Run, image_id: Any, number: int, picture: Image.Image, boxes: np.ndarray, place: Path
-) -> tuple[int, list[dict[str, Any]], int]:
+def places_of(run: Run) -> list[Path]:
+    """Where below the output each picture's files go."""
+    return [name.relative_to(run.output) for name in output_names(run.pictures, run.output, run.ending)]
+
+
+def finish(writer: BoxWriter, run: Run, picture: Picture, image: Image.Image, boxes: np.ndarray) -> Entry:
     """Draws a picture's boxes, and cuts out what is in them, as the run wants it; returns what `Journal.add` takes."""
+    place = run.output / picture.place
     if run.extras.save_crops:
-        writer.save_crops(picture, boxes, run.output, place)
-    count = writer.draw(picture, boxes, place) if run.drawing else writer.count(boxes)
-    return number, writer.rows(image_id, run.pictures[number], boxes), count
+        writer.save_crops(image, boxes, run.output, place)
+    count = writer.draw(image, boxes, place) if run.drawing else writer.count(boxes)
+    return picture.number, writer.rows(picture.image_id, picture.path, boxes), count
 
 
-def write_boxes(found: Iterable[tuple[int, list[dict[str, Any]], int]], run: Run, rows: Journal) -> dict[str, Any]:
+def write_boxes(found: Iterable[list[Entry]], run: Run, rows: Journal) -> dict[str, Any]:
     """Writes OUTPUT/predictions.json while pictures are predicted on.
 
     Args:
-        found: what `Journal.add` takes of each picture.
+        found: what `Journal.add` takes.
         run: what to do.
         rows: its journal.
 
@@ -79,17 +87,18 @@ def write_boxes(found: Iterable[tuple[int, list[dict[str, Any]], int]], run: Run
     Raises:
         UserError: no picture is left.
     """
-    for entry in found:
-        rows.add([entry])
+    for entries in found:
+        rows.add(entries)
     if not rows.images:
         raise none_usable(run.skipped, "read")
     rows.finish()
     return run.result(rows.images, boxes=rows.counted)
 
 
-def end(find: Find, run: Run, writer: BoxWriter, threads: int, result: dict[str, Any]) -> dict[str, Any]:
+def end(find: Find | None, run: Run, writer: BoxWriter, threads: int, result: dict[str, Any]) -> dict[str, Any]:
     """Predicts on the run's videos, writes annotations where they are wanted, and completes the result."""
-    if run.videos:
+    if run.videos and find:
+        find = run.extras.over_tiles(find, find_boxes_in_tiles)
         result["videos"] = predict_videos(run, _frame_work(find, run, writer, threads))
         if not result["images"] and not result["videos"]:
             raise none_usable(run.skipped, "used")

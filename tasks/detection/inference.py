@@ -15,6 +15,7 @@ from ppdet.core.workspace import create
 
 from ...errors import UserError
 from ...pictures.reading import opencv_reads, read_image
+from ...pictures.remote import Unreachable, bytes_of, path_of
 from ...system.timings import stage
 from ..prediction import Skipped
 
@@ -75,9 +76,11 @@ def prepare_batch(
         try:
             with stage("decode and prepare"):
                 samples.append(reader._sample_transforms(record(number, pictures[number])))
+        except Unreachable:
+            raise
         except Exception as error:  # a transform of PaddleDetection may raise anything
             given = pictures[number]
-            path = Path("") if isinstance(given, np.ndarray) else Path(given)
+            path = Path("") if isinstance(given, np.ndarray) else path_of(given)
             reason = str(error).removeprefix(f"{path}: ")
             faults.append((path, " ".join(reason.split()) or type(error).__name__))
     if not samples:
@@ -97,6 +100,8 @@ def record(number: int, path: str | Path | np.ndarray) -> dict[str, Any]:
         Image.fromarray(path).save(stream, "bmp")
         return {"im_id": np.array([number]), "im_file": "", "curr_iter": number, "image": stream.getvalue()}
     entry: dict[str, Any] = {"im_id": np.array([number]), "im_file": str(path), "curr_iter": number}
+    if (content := bytes_of(path)) is not None:
+        entry["image"] = content
     if not opencv_reads(path):
         stream = io.BytesIO()
         Image.fromarray(read_image(path)).save(stream, "png")

@@ -14,7 +14,7 @@ from ...pictures.finding import check_free, output_names
 from ...pictures.video import Frame
 from ...system.timings import stage
 from ..journal import Journal
-from ..prediction import Run, in_threads, none_usable
+from ..prediction import Entry, Picture, Run, Work, in_threads, none_usable
 from ..tiling import find_labels_in_tiles
 from ..videos import FrameWork, frame_file, predict_videos
 from .results import LabelWriter, save_labels
@@ -54,11 +54,26 @@ def _free(place):
     return Path(f"{place.parts[0]}_", *place.parts[1:]) if place.parts[0] in (LABELS, SUBMISSION) else place
 
 
-def find_all(find: Find, run: Run, labels: Labels, threads: int) -> dict[str, Any]:
+def work_of(find: Find, run: Run, labels: Labels, threads: int) -> Work:
+    """What finds and writes the classes of pictures, several at a time; arguments as of `find_all`."""
+    find = run.extras.over_tiles(find, find_labels_in_tiles)
+
+    def work(picture):
+        with stage("decode"):
+            image = run.read(picture.path)
+        return [finish(run, labels, picture, image, find(np.asarray(image)))]
+
+    def of_all(pictures, total, skipped, done):
+        return in_threads(work, pictures, total, threads, lambda picture: picture.path, skipped, done)
+
+    return of_all
+
+
+def find_all(find: Find | None, run: Run, labels: Labels, threads: int) -> dict[str, Any]:
     """Finds, draws and writes the classes of a run's pictures and videos, several at a time.
 
     Args:
-        find: called by all the threads.
+        find: called by all the threads; None where the run has hands.
         run: what to do.
         labels: how they are written.
         threads: how many.
@@ -66,28 +81,17 @@ def find_all(find: Find, run: Run, labels: Labels, threads: int) -> dict[str, An
     Returns:
         As `segmentation.prediction.predict`.
     """
-    find, places = run.extras.over_tiles(find, find_labels_in_tiles), places_of(run)
-
-    def work(number):
-        with stage("decode"):
-            picture = run.read(run.pictures[number])
-        return finish(run, labels, places, number, picture, find(np.asarray(picture)))
-
-    def found(rows):
-        left = [number for number in range(len(run.pictures)) if number not in rows]
-        return in_threads(work, left, len(left), threads, run.pictures.__getitem__, run.skipped, rows.images)
-
-    return end(find, run, labels, threads, write_rows(found, run, labels))
+    places = places_of(run)
+    work = find and work_of(find, run, labels, threads)
+    return end(find, run, labels, threads, write_rows(lambda rows: run.entries(rows, work, places), run, labels))
 
 
-def finish(
-    run: Run, labels: Labels, places: list[Path], number: int, picture: Image.Image, found: np.ndarray
-) -> tuple[int, list[dict[str, Any]], int]:
+def finish(run: Run, labels: Labels, picture: Picture, image: Image.Image, found: np.ndarray) -> Entry:
     """Draws and writes the labels of a picture; returns what `Journal.add` takes."""
     if run.drawing:
-        labels.writer.draw(picture, found, run.output / places[number])
-    _save(run, labels, found, places[number].with_suffix(".png"))
-    return number, [labels.writer.row(run.pictures[number], found)], 0
+        labels.writer.draw(image, found, run.output / picture.place)
+    _save(run, labels, found, picture.place.with_suffix(".png"))
+    return picture.number, [labels.writer.row(picture.path, found)], 0
 
 
 def _save(run, labels, found, place):
@@ -97,13 +101,11 @@ def _save(run, labels, found, place):
         labels.save(found, place)
 
 
-def write_rows(
-    found: Callable[[Journal], Iterable[tuple[int, list[dict[str, Any]], int]]], run: Run, labels: Labels
-) -> dict[str, Any]:
+def write_rows(found: Callable[[Journal], Iterable[list[Entry]]], run: Run, labels: Labels) -> dict[str, Any]:
     """Writes OUTPUT/predictions.json while pictures are predicted on.
 
     Args:
-        found: journal -> what its `add` takes of each picture.
+        found: journal -> what its `add` takes.
         run: what to do.
         labels: how they are written.
 
@@ -120,17 +122,18 @@ def write_rows(
     if not run.pictures:
         return run.result(**folders)
     with run.journal() as rows:
-        for entry in found(rows):
-            rows.add([entry])
+        for entries in found(rows):
+            rows.add(entries)
         if not rows.images:
             raise none_usable(run.skipped, "used")
         rows.finish()
         return run.result(rows.images, **folders)
 
 
-def end(find: Find, run: Run, labels: Labels, threads: int, result: dict[str, Any]) -> dict[str, Any]:
+def end(find: Find | None, run: Run, labels: Labels, threads: int, result: dict[str, Any]) -> dict[str, Any]:
     """Predicts on the run's videos, and completes the result."""
-    if run.videos:
+    if run.videos and find:
+        find = run.extras.over_tiles(find, find_labels_in_tiles)
         result["videos"] = predict_videos(run, _frame_work(find, run, labels, threads))
         if not result["images"] and not result["videos"]:
             raise none_usable(run.skipped, "used")

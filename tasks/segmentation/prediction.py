@@ -17,20 +17,21 @@ from PIL import Image
 from ...datasets.cityscapes import CLASS_NAMES, ID_OF_TRAIN_ID
 from ...errors import UserError
 from ...pictures.reading import turn_of
+from ...pictures.remote import Unreachable
 from ...system.ahead import ahead
 from ...system.timings import stage
 from ..evaluation import on_engine
 from ..extras import Extras
 from ..journal import stamp_of
-from ..prediction import begin, in_threads, reason_of, save_png
+from ..prediction import Picture, Run, Work, begin, in_threads, reason_of, save_png
 from .data import class_names, in_own_values, mapping_of, palette
 from .evaluation import inference_settings
-from .finding import LABELS, SUBMISSION, Labels, end, find_all, finish, places_of, write_rows
+from .finding import LABELS, SUBMISSION, Labels, end, find_all, finish, places_of, work_of, write_rows
 from .job import Job
 from .results import LabelWriter, describe, save_labels
 from .weights import find_trained, load_trained
 
-__all__ = ["describe", "predict"]
+__all__ = ["describe", "open_work", "predict"]
 
 
 def predict(
@@ -44,6 +45,7 @@ def predict(
     city_ids: bool = False,
     drawing: str | None = "jpg",
     extras: Extras | None = None,
+    hands: Work | None = None,
 ) -> dict[str, Any]:
     """Predicts on pictures and videos, and writes, below `output`:
 
@@ -62,6 +64,7 @@ def predict(
         opacity: of the colours, 0 to 1.
         city_ids: whether to write the submission; for a model of Cityscapes' 19 classes.
         drawing: "jpg" or "png", the kind of the drawn pictures; None draws none.
+        hands: as in `detection.prediction.predict`.
 
     Returns:
         images (their number), skipped (list of (path, reason)), file (predictions.json), output, labels and submission
@@ -73,20 +76,49 @@ def predict(
     """
     _check(job, opacity, city_ids)
     settings = inference_settings(job, test_config)
-    run = begin(paths, output, drawing, extras, "segmentation")
+    run = begin(paths, output, drawing, extras, "segmentation", hands)
     places, path = places_of(run), find_trained(job, weights)
     run.know(model=[str(path), stamp_of(path)], settings=job.dic, engine=engine, test_config=settings,
              opacity=opacity, city_ids=city_ids)  # fmt: skip
-    model = _open_model(job, weights, engine)
+    model = None if hands else _open_model(job, weights, engine)
+    labels = _labels(job, run.output, opacity, city_ids)
+    if hands:
+        return find_all(None, run, labels, 0)
+    return _predict(job, run, model, settings, labels, places)
+
+
+def open_work(
+    job: Job,
+    output: str | Path,
+    weights: str | Path | None = None,
+    engine: Mapping[str, Any] | None = None,
+    test_config: Mapping[str, Any] | None = None,
+    opacity: float = 0.5,
+    city_ids: bool = False,
+    drawing: str | None = "jpg",
+    extras: Extras | None = None,
+    sample: Path | None = None,
+) -> Work:
+    """What `predict` does with each picture, for a worker; arguments as there, `sample` is not needed."""
+    _check(job, opacity, city_ids)
+    settings = inference_settings(job, test_config)
+    run = Run([], [], Path(output), drawing, extras or Extras())
+    find_trained(job, weights)
+    find = _finder(job, _open_model(job, weights, engine), settings)
+    return work_of(find, run, _labels(job, run.output, opacity, city_ids), 2)
+
+
+def _labels(job, output, opacity, city_ids):
     writer = LabelWriter(class_names(job), palette(job), opacity, job.ignore_index)
 
     def save(labels, place):
-        _write_labels(labels, job, writer.colours, run.output, place, city_ids)
+        _write_labels(labels, job, writer.colours, output, place, city_ids)
 
-    return _predict(job, run, model, settings, Labels(writer, save, city_ids), places)
+    return Labels(writer, save, city_ids)
 
 
-def _predict(job, run, model, settings, labels, places):
+def _finder(job, model, settings):
+    """The model as a function of a picture. Threads prepare, and the network takes turns."""
     turn = threading.Lock()
 
     def find(image):
@@ -94,8 +126,15 @@ def _predict(job, run, model, settings, labels, places):
         with turn:
             return _infer(model, data, image.shape[:2], settings)
 
+    return find
+
+
+def _predict(job, run, model, settings, labels, places):
+    find = _finder(job, model, settings)
+
     def work(item):
-        return finish(run, labels, places, *item)
+        number, image, labels_found = item
+        return [finish(run, labels, Picture(number, run.pictures[number], places[number]), image, labels_found)]
 
     def found(rows):
         numbers = [number for number in range(len(run.pictures)) if number not in rows]
@@ -131,6 +170,8 @@ def _labels_of_all(model, job, run, numbers, settings):
         try:
             picture, data = future.result()
             yield number, picture, _infer(model, data, picture.size[::-1], settings)
+        except Unreachable:
+            raise
         except UserError as error:  # too small for this network; other pictures may not be
             run.skipped.append((path, reason_of(error, path)))
 
