@@ -42,6 +42,8 @@ def connected(address: str) -> Iterator[Any]:
         UserError: Ray is not installed; no cluster answers; another version of Ray or Python runs there.
     """
     ray = import_ray()
+    if address == "auto":
+        address = _of_this_machine()
     if found := PLACE.fullmatch(address):
         _knock(found[1].strip("[]"), int(found[2]))
     options: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": False}
@@ -61,6 +63,21 @@ def connected(address: str) -> Iterator[Any]:
     finally:
         with _handlers_kept():
             ray.shutdown()
+
+
+def _of_this_machine():
+    """The address of the cluster that RAY_ADDRESS names, or to which this machine belongs."""
+    given = os.environ.get("RAY_ADDRESS")
+    if given and not PLACE.fullmatch(given):
+        raise UserError(f"RAY_ADDRESS is {given!r}; give HOST:PORT, or --ray HOST:PORT")
+    if given:
+        return given
+    from ray._private.services import find_gcs_addresses
+
+    found = find_gcs_addresses()
+    if not found:
+        raise UserError("no Ray cluster runs on this machine; start one with ray start --head, or give --ray HOST:PORT")
+    return sorted(found)[0]
 
 
 def _knock(host, port):

@@ -80,9 +80,12 @@ class Crew:
         self._last, self._idle_since = 0.0, time.monotonic()
         self._reason = "no machine has the cores for one"
         for node, (name, cores) in found.items():
-            if fault := connecting.fault_of(ray, node):
+            fault = connecting.fault_of(ray, node)
+            if fault and fault.startswith("has "):
                 raise UserError(f"the machine {name} of the cluster {fault}")
-            self._nodes[node] = _Node(name, cores // self.threads)
+            if fault:
+                _note(f"the machine {name} of the cluster {fault}; it is left out")
+            self._nodes[node] = _Node(name, 0 if fault else cores // self.threads)
         if not any(node.slots for node in self._nodes.values()):
             most = max(cores for _, cores in found.values())
             raise UserError(

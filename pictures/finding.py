@@ -79,7 +79,8 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     Args:
         paths: a file, a folder (searched with its sub-folders), a glob pattern (`**` works), a list (.txt, .parquet),
             an address such as s3://bucket/folder, or several of these. Folders and patterns give the files with one of
-            `EXTENSIONS`, in upper or lower case, sorted, without hidden ones. A file that you name is taken whatever its extension.
+            `EXTENSIONS`, in upper or lower case, sorted, without hidden ones. A file that you name is taken with any
+            extension.
 
     Returns:
         The pictures in the order given, each path once. Two links to one file are two pictures.
