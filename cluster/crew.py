@@ -241,7 +241,7 @@ class Crew:
         """A worker died: others take its orders."""
         orders = self._drop(member)
         reason = " ".join(str(error).split())
-        of_memory = "memory" in reason.lower() or "OOM" in reason
+        of_memory = isinstance(error, self._ray.exceptions.OutOfMemoryError) or "running low on memory" in reason
         node = self._nodes.get(member.node) or _Node("a machine that went", 0)
         why = "its memory ran out" if of_memory else "it was killed, or its machine went"
         self._reason = f"a worker on {node.name} died: {why}"

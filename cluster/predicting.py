@@ -21,7 +21,7 @@ from .where import Where
 from .worker import Order
 
 #: pictures that a worker takes at a time
-CHUNK = 64
+CHUNK = 32
 #: threads, the folder for files, a sample picture or None, the folder of the exported model or None -> what works there
 Openers = Callable[[int, Path, "Path | None", "str | None"], Work]
 
