@@ -70,7 +70,8 @@ def main(argv=None):
         finally:
             cluster.shutdown()
         outputs = [*(f"curve{count}" for count in arguments.workers), "killed"]
-        return int(not all([same(folder / "local", folder / output, arguments.pictures) for output in outputs]))
+        agree = [same(folder / "local", folder / output, arguments.pictures) for output in outputs]
+        return int(not all(agree))
 
 
 def lose(cluster, node, output, shards):

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         draw = _drawing(extractor, arguments) if arguments.png else None
         result = extract(
             extractor, arguments.paths, arguments.output, arguments.format, arguments.shard_size, part, draw,
-            arguments.png, where and _hands(ray, where, arguments, extractor),
+            arguments.png, _hands(ray, where, arguments, extractor) if where else None,
         )  # fmt: skip
     options.print_timings(arguments, result["computed"])
     return _report(result, arguments, part)

@@ -238,6 +238,19 @@ def test_a_worker_that_dies_loses_nothing(cluster, tmp_path, capfd):
     assert "note: a worker on " in (said := capfd.readouterr().err) and "died: it was killed" in said
 
 
+def test_modules_in_the_drivers_folder_are_not_imported(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def places(number, output):
+        import os
+        import sys
+
+        return [os.path.realpath(place) for place in sys.path if place]
+
+    ((_, found),) = run(cluster, tmp_path, places, 1)
+    assert found and str(tmp_path.resolve()) not in found
+
+
 @pytest.mark.acceptance
 def test_an_order_that_ends_every_worker_is_named(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(crew, "LOOK", 0.5)
