@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import web
 
-fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install densebone[addresses]")
-
 from densebone.errors import UserError
 from densebone.features import listing
 from densebone.pictures import finding, reading, remote
 from densebone.scripts import main
+
+fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install densebone[addresses]")
 
 
 @pytest.fixture(scope="module")
