@@ -89,7 +89,7 @@ def timed(given, output, count):
     seconds = time.perf_counter() - started
     assert status == 0, said.getvalue()
     times = sorted(path.stat().st_mtime for path in (output / "records").glob("*.json"))
-    notes = [line for line in said.getvalue().splitlines() if line.startswith("note:")]
+    notes = [line for line in said.getvalue().replace("\r", "\n").splitlines() if line.startswith("note:")]
     rate = count * (len(times) - 1) / len(times) / (times[-1] - times[0])
     return seconds, rate, notes
 

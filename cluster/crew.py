@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ..errors import UserError
 from ..pictures import remote
 from . import connecting
@@ -277,4 +279,4 @@ def _threads(cores, actors):
 
 
 def _note(text):
-    print(f"note: {text}", file=sys.stderr)
+    tqdm.write(f"note: {text}", file=sys.stderr)  # above the progress bar
