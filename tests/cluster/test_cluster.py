@@ -172,7 +172,7 @@ def test_a_machine_with_too_little_memory_is_left_out(cluster, pictures, weights
 def test_a_thousand_predictions(cluster, make, tmp_path):
     """1,000 pictures, a machine that goes in the middle."""
     make(tmp_path / "model")
-    drawn_pictures.draw(tmp_path / "pictures", 1000, (480, 640))
+    drawn_pictures.draw(tmp_path / "pictures", 1000)
     given = ["predict", "--model", str(tmp_path / "model"), str(tmp_path / "pictures"), "--engine", "onnxruntime", "-O"]
     assert main([*given, str(tmp_path / "here")]) == 0
     with ray_nodes.one_more(cluster) as node:

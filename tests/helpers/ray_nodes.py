@@ -14,6 +14,7 @@ STORE = 150 * 2**20
 def start(nodes=2, cores=1, **options):
     """A `ray.cluster_utils.Cluster` of `nodes` machines with `cores` processors each; it reports to nobody."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's workers give way to every other process else
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": STORE, **options}
