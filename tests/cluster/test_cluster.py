@@ -97,6 +97,7 @@ def test_predictions_are_those_of_one_machine(cluster, pictures, make, tmp_path,
     assert len(here) >= COUNT and here == there
 
 
+@pytest.mark.acceptance
 def test_classes_are_those_of_one_machine(cluster, pictures, tmp_path):
     model = exported.mean_network(tmp_path / "model", "classification", ["a", "b", "c"], exported.ONE)
     card = json.loads((model / "model_card.json").read_text())
@@ -110,8 +111,9 @@ def test_classes_are_those_of_one_machine(cluster, pictures, tmp_path):
     np.testing.assert_allclose(*scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["memory", pytest.param("server", marks=pytest.mark.acceptance)])
 def test_pictures_of_the_drivers_memory_and_of_a_server_into_parquet(
-    cluster, pictures, weights, local, tmp_path, capfd
+    cluster, pictures, weights, local, kind, tmp_path, capfd
 ):
     import pyarrow
     from pyarrow import parquet
@@ -125,15 +127,14 @@ def test_pictures_of_the_drivers_memory_and_of_a_server_into_parquet(
         parquet.write_table(pyarrow.table({"url": there, "size": range(12)}), tmp_path / "list.parquet")
         more = ["--shard-size", 5, "--format", "parquet", "--ray", cluster.address]
         wanted, _ = read(local)
-        for given in ("memory://bucket", tmp_path / "list.parquet"):
-            output = tmp_path / str(given)[:6].strip("/")
-            assert main(feature_runs.command(given, output, weights, *more)) == 0
-            table = parquet.read_table(output / "shards")
-            assert table["name"].to_pylist() == names
-            vectors = np.array(table["vector"].to_pylist())
-            assert abs(vectors - [wanted[name] for name in names]).max() <= 1e-5 * np.std(vectors)
-    said = capfd.readouterr().err
-    assert "does not see memory:///bucket/0000.png; this machine reads such pictures and sends them" in said
+        given = "memory://bucket" if kind == "memory" else tmp_path / "list.parquet"
+        assert main(feature_runs.command(given, tmp_path / "out", weights, *more)) == 0
+        table = parquet.read_table(tmp_path / "out" / "shards")
+        assert table["name"].to_pylist() == names
+        vectors = np.array(table["vector"].to_pylist())
+        assert abs(vectors - [wanted[name] for name in names]).max() <= 1e-5 * np.std(vectors)
+    sent = "does not see memory:///bucket/0000.png; this machine reads such pictures and sends them"
+    assert (sent in capfd.readouterr().err) == (kind == "memory")
 
 
 @pytest.mark.acceptance
@@ -190,6 +191,7 @@ def test_a_thousand_predictions(cluster, make, tmp_path):
     assert len(here) > 1000 and here == there
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("text", "words"),
     [
