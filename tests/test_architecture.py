@@ -41,8 +41,8 @@ FLOORS = {
     ),
     "cluster": "features tasks pictures system",
     "scripts": (
-        "cluster serving runtime tasks deploy features comparison profiling engines registry backbones weights datasets "
-        "pictures system"
+        "cluster serving runtime tasks deploy features comparison profiling engines registry backbones weights "
+        "datasets pictures system"
     ),
 }
 LINES, FUNCTION_LINES, COPIED_LINES = 400, 60, 10
