@@ -31,8 +31,8 @@ def page(tmp_path_factory):
     env = {**os.environ, "DENSEBONE_API_KEY": KEY}
     with running([*models, "--engine", "onnxruntime"], folder / "log", env) as server, Browser(folder / "b") as browser:
         browser.open(f"http://127.0.0.1:{server.port}/")
-        browser.until("!document.getElementById('key-label').hidden")
-        assert "an API key is needed" in browser.value("document.getElementById('status').innerText")
+        browser.until("/an API key is needed/.test(document.getElementById('status').innerText)")
+        assert not browser.value("document.getElementById('key-label').hidden")
         change(browser, "key", KEY)
         browser.until("document.getElementById('model').options.length == 3")
         yield browser
