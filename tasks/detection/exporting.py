@@ -44,7 +44,7 @@ TOLERANCE = 1e-3
 WHOLE = "the whole detector"
 
 
-class Different(RuntimeError):
+class Different(UserError, RuntimeError):
     """An exported detector does not find the trained one's boxes."""
 
 
@@ -282,7 +282,7 @@ def nearest(expected: np.ndarray, found: np.ndarray, full: bool = False, limit: 
     if worst > limit:
         raise Different(
             f"the exported detector's boxes differ from the trained one's by {worst:.2g} (relative); {limit:g} is "
-            f"allowed"
+            "allowed. Nearly equal scores of a detector that learned little can do this: give another --check PICTURE"
         )
     return worst
 
