@@ -20,6 +20,7 @@ from ..pictures.remote import Unreachable, is_address, path_of
 from ..system.ahead import ahead
 from ..system.files import atomic_path, check_writable
 from ..system.memory import keep_freed
+from ..system.timings import stage
 from .extras import Extras
 from .journal import Journal, key_of, stamp_of
 
@@ -213,6 +214,26 @@ def check_drawing(drawing: str | None) -> None:
     """Raises UserError unless it is one of `DRAWINGS`, or None for no drawing."""
     if drawing is not None and drawing not in DRAWINGS:
         raise UserError(f"drawing is {drawing!r}; give {' or '.join(DRAWINGS)}, or None for none")
+
+
+def work_of(run: Run, finish: Callable[[Picture, Image], Entry], threads: int) -> Work:
+    """What decodes pictures and finishes each, several at a time.
+
+    Args:
+        run: how pictures are read.
+        finish: picture, decoded -> what `Journal.add` takes of it; called by all the threads.
+        threads: how many.
+    """
+
+    def work(picture):
+        with stage("decode"):
+            image = run.read(picture.path)
+        return [finish(picture, image)]
+
+    def of_all(pictures, total, skipped, done):
+        return in_threads(work, pictures, total, threads, lambda picture: picture.path, skipped, done)
+
+    return of_all
 
 
 def in_threads(

@@ -11,9 +11,9 @@ from PIL import Image
 
 from ...pictures.finding import output_names
 from ...pictures.video import Frame
-from ...system.timings import stage
+from .. import prediction
 from ..journal import Journal
-from ..prediction import Entry, Picture, Run, Work, in_threads, none_usable
+from ..prediction import Entry, Picture, Run, Work, none_usable
 from ..tiling import find_boxes_in_tiles
 from ..videos import FrameWork, frame_file, predict_videos
 from .annotating import annotate
@@ -26,16 +26,9 @@ Find = Callable[[np.ndarray], np.ndarray]
 def work_of(find: Find, run: Run, writer: BoxWriter, threads: int) -> Work:
     """What finds and draws the boxes of pictures, several at a time; arguments as of `find_all`."""
     find = run.extras.over_tiles(find, find_boxes_in_tiles)
-
-    def work(picture):
-        with stage("decode"):
-            image = run.read(picture.path)
-        return [finish(writer, run, picture, image, find(np.asarray(image)))]
-
-    def of_all(pictures, total, skipped, done):
-        return in_threads(work, pictures, total, threads, lambda picture: picture.path, skipped, done)
-
-    return of_all
+    return prediction.work_of(
+        run, lambda picture, image: finish(writer, run, picture, image, find(np.asarray(image))), threads
+    )
 
 
 def find_all(find: Find | None, run: Run, image_ids: Sequence[Any], writer: BoxWriter, threads: int) -> dict[str, Any]:

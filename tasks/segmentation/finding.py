@@ -12,9 +12,9 @@ from PIL import Image
 
 from ...pictures.finding import check_free, output_names
 from ...pictures.video import Frame
-from ...system.timings import stage
+from .. import prediction
 from ..journal import Journal
-from ..prediction import Entry, Picture, Run, Work, in_threads, none_usable
+from ..prediction import Entry, Picture, Run, Work, none_usable
 from ..tiling import find_labels_in_tiles
 from ..videos import FrameWork, frame_file, predict_videos
 from .results import LabelWriter, save_labels
@@ -22,8 +22,6 @@ from .results import LabelWriter, save_labels
 LABELS, SUBMISSION = "labels", "submission"
 #: uint8 (H, W, 3) in RGB -> uint8 (H, W)
 Find = Callable[[np.ndarray], np.ndarray]
-#: (place below OUTPUT of a picture's files, number, picture, labels) -> its row
-Finish = Callable[[Path, int, Any, np.ndarray], dict[str, Any]]
 
 
 @dataclass
@@ -57,16 +55,9 @@ def _free(place):
 def work_of(find: Find, run: Run, labels: Labels, threads: int) -> Work:
     """What finds and writes the classes of pictures, several at a time; arguments as of `find_all`."""
     find = run.extras.over_tiles(find, find_labels_in_tiles)
-
-    def work(picture):
-        with stage("decode"):
-            image = run.read(picture.path)
-        return [finish(run, labels, picture, image, find(np.asarray(image)))]
-
-    def of_all(pictures, total, skipped, done):
-        return in_threads(work, pictures, total, threads, lambda picture: picture.path, skipped, done)
-
-    return of_all
+    return prediction.work_of(
+        run, lambda picture, image: finish(run, labels, picture, image, find(np.asarray(image))), threads
+    )
 
 
 def find_all(find: Find | None, run: Run, labels: Labels, threads: int) -> dict[str, Any]:

@@ -55,3 +55,15 @@ def arrays(layer):
 def masks(net):
     """{key: array} of the masks in a network's state dict."""
     return {key: value for key, value in arrays(net).items() if key.endswith("._mask")}
+
+
+def run(net, x):
+    """Outputs as arrays, one or more."""
+    with paddle.no_grad():
+        out = net(x)
+    return [o.numpy() for o in (out if isinstance(out, list) else [out])]
+
+
+def counts(net, *kinds):
+    """How many layers of each kind a network has."""
+    return [sum(isinstance(layer, kind) for layer in net.sublayers()) for kind in kinds]
