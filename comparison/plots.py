@@ -17,6 +17,8 @@ _FAMILIES = {
     "condense": ("CondenseNetV2", "tab:red"),
 }
 _OTHERS = ("others", "tab:gray")
+#: percentage points that the axis of accuracies shows at least: hundredths are no difference
+LEAST_SPAN = 3.0
 
 
 def plot_front(comparison: Comparison, path: str | Path) -> None:
@@ -43,14 +45,14 @@ def plot_front(comparison: Comparison, path: str | Path) -> None:
         limits = (min(times) / 1.6, max(times) * 1.6)  # room for the names
         axes.set(xlabel=f"ms on {TITLES[engine]} (log scale)", xscale="log", xlim=limits)
         axes.grid(alpha=0.3, which="both")
-        axes.margins(y=0.1)
+        axes.set_ylim(*_span([value for _, value, _ in points]))
         plain_ticks(axes, times)
     panels[0].set(ylabel=f"published {metric}, %")
     about = comparison.about
     height, width = about["size"]
     threads = f"{about['threads']} thread{'s' * (about['threads'] > 1)}"
     figure.suptitle(f"{height} x {width}, batch {about['batch']}, float32, {threads}, {about['processor']}")
-    panels[-1].legend(loc="lower right")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     for axes, engine in zip(panels, engines):
         name_points(
             axes, [(row["ms"][engine]["median"], row["accuracy"]["value"], _short(row["name"])) for row in rows]
@@ -73,6 +75,12 @@ def _rows(comparison):
     metrics = [row["accuracy"]["metric"] for row in known]
     metric = max(metrics, key=metrics.count)
     return metric, [row for row in known if row["accuracy"]["metric"] == metric]
+
+
+def _span(values):
+    """The limits of the axis: room around the points, and `LEAST_SPAN` where the networks are nearly equal."""
+    middle, height = (min(values) + max(values)) / 2, 1.2 * (max(values) - min(values))
+    return middle - max(height, LEAST_SPAN) / 2, middle + max(height, LEAST_SPAN) / 2
 
 
 def _draw(axes, points):
