@@ -20,6 +20,7 @@ from .where import PLACE
 
 #: seconds that a cluster may take to answer at its address, and a machine to say what it has
 ANSWER, PROBE = 10, 120
+NO_MEMORY = "its memory ran out"
 
 
 def import_ray() -> Any:
@@ -135,7 +136,7 @@ def fault_of(ray: Any, node: str) -> str | None:
     except ray.exceptions.GetTimeoutError:
         return f"starts no worker within {PROBE} s"
     except ray.exceptions.RayError as error:
-        return f"starts no worker ({_words(error)})"
+        return f"starts no worker ({NO_MEMORY if is_of_memory(ray, error) else _words(error)})"
     finally:
         with suppress(ValueError):
             ray.cloudpickle.unregister_pickle_by_value(probe)
@@ -143,6 +144,11 @@ def fault_of(ray: Any, node: str) -> str | None:
     if version is None:
         return f"has no densebone ({words}); install {__version__} there"
     return None if version == __version__ else f"has densebone {version}, and this is {__version__}; install the same"
+
+
+def is_of_memory(ray: Any, error: Exception) -> bool:
+    """Whether an error of Ray says that a machine's memory ran out."""
+    return isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in " ".join(str(error).split())
 
 
 def on(node: str) -> Any:

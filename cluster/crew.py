@@ -242,10 +242,9 @@ class Crew:
     def _lose(self, member, error):
         """A worker died: others take its orders."""
         orders = self._drop(member)
-        reason = " ".join(str(error).split())
-        of_memory = isinstance(error, self._ray.exceptions.OutOfMemoryError) or "running low on memory" in reason
+        of_memory = connecting.is_of_memory(self._ray, error)
         node = self._nodes.get(member.node) or _Node("a machine that went", 0)
-        why = "its memory ran out" if of_memory else "it was killed, or its machine went"
+        why = connecting.NO_MEMORY if of_memory else "it was killed, or its machine went"
         self._reason = f"a worker on {node.name} died: {why}"
         for order in orders[:1]:
             order.deaths += 1
