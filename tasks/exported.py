@@ -113,10 +113,10 @@ def boxes_of(find: Callable[[np.ndarray], Boxes]) -> Callable[[np.ndarray], np.n
     return found
 
 
-def labels_of(find: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that returns `Pixels` or labels, as one that returns labels, uint8 (H, W)."""
+def labels_of(find: Callable[[np.ndarray], Any]) -> Callable[..., np.ndarray]:
+    """A function that returns `Pixels` or labels, as one that returns labels, uint8 (H, W), wherever a tile lies."""
 
-    def found(image: np.ndarray) -> np.ndarray:
+    def found(image: np.ndarray, *_place: Any) -> np.ndarray:
         pixels = find(image)
         return np.asarray(getattr(pixels, "labels", pixels)).astype(np.uint8)
 

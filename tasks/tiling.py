@@ -5,7 +5,8 @@ that the tiles share, they overlap by `SAME`. So an object that a tile's border 
 whole in the next tile. Of boxes that agree, a whole one stays, the best; where every tile cuts the object, its pieces
 become one box around them. The picture as a whole is one more tile, for objects that are larger than a tile.
 
-Pixels. A pixel has the class that the tile says whose centre is nearest, the farthest from its borders.
+Pixels. A pixel has the class that the tile says whose centre is nearest, the farthest from its borders. What finds the
+classes is told where the tile lies, for networks to which that makes a difference.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import numpy as np
 
 #: the smallest side of a tile, in pixels
 LEAST_TILE = 32
-#: pixels; the coarsest maps of the networks have a cell for so many
+#: pixels; the coarsest maps of most detectors have a cell for so many, and FC-HarDNet-70's for twice as many
 GRID = 32
+PIXEL_GRID = 64
 #: IoU, in the area that two tiles share, from which on two boxes are of one object
 SAME = 0.5
 #: share of a cut piece that lies in another box, from which on it is a piece of that object
@@ -42,31 +44,32 @@ class Tile:
         return np.ascontiguousarray(image[self.top : self.bottom, self.left : self.right])
 
 
-def starts(length: int, tile: int, overlap: float) -> list[int]:
+def starts(length: int, tile: int, overlap: float, grid: int = GRID) -> list[int]:
     """Where tiles begin along a side: they overlap by a share at least, and the last one ends with the picture.
 
-    They begin at multiples of `GRID`, so that the cells of a network's maps lie where they do in the whole picture. For
-    that the last tile may be larger by less than `GRID`.
+    They begin at multiples of the grid, so that the cells of a network's maps lie where they do in the whole picture.
+    For that the last tile may be larger by less than the grid. Steps that are smaller than the grid go without it.
 
     Args:
         length: of the picture's side, in pixels.
         tile: of the tile's side; a shorter picture is one tile.
         overlap: share of the tile, from 0 to below 1.
+        grid: in pixels.
     """
     step = max(1, round(tile * (1 - overlap)))
-    grid = GRID if step >= GRID else 1
+    grid = grid if step >= grid else 1
     last = max(0, length - tile) // grid * grid
     return [*range(0, last, step // grid * grid), last]
 
 
-def tiles_of(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[Tile]:
-    """The tiles of a picture, row by row; `size` and `tile` are (width, height) in pixels."""
-    across, down = (_spans(s, t, overlap) for s, t in zip(size, tile))
+def tiles_of(size: tuple[int, int], tile: tuple[int, int], overlap: float, grid: int = GRID) -> list[Tile]:
+    """The tiles of a picture, row by row; `size` and `tile` are (width, height) in pixels, `grid` as in `starts`."""
+    across, down = (_spans(s, t, overlap, grid) for s, t in zip(size, tile))
     return [Tile(left, top, right, bottom) for top, bottom in down for left, right in across]
 
 
-def _spans(length, tile, overlap):
-    begins = starts(length, tile, overlap)
+def _spans(length, tile, overlap, grid):
+    begins = starts(length, tile, overlap, grid)
     return [*((start, start + tile) for start in begins[:-1]), (begins[-1], length)]
 
 
@@ -169,12 +172,12 @@ def _area(boxes):
 
 
 def find_labels_in_tiles(
-    find: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: tuple[int, int], overlap: float
+    find: Callable[..., np.ndarray], image: np.ndarray, tile: tuple[int, int], overlap: float
 ) -> np.ndarray:
     """The class of every pixel, from a segmentation model on a picture's tiles.
 
     Args:
-        find: uint8 (h, w, 3) -> whole numbers (h, w).
+        find: uint8 (h, w, 3), and for a tile the `Tile` and the picture's (H, W) -> whole numbers (h, w).
         image: uint8 (H, W, 3).
         tile, overlap: see `tiles_of`.
 
@@ -182,7 +185,7 @@ def find_labels_in_tiles(
         whole numbers (H, W).
     """
     size = image.shape[1], image.shape[0]
-    tiles = tiles_of(size, tile, overlap)
+    tiles = tiles_of(size, tile, overlap, PIXEL_GRID)
     if len(tiles) == 1:
         return find(image)
     across, down = (_cores(sorted({(t[0], t[1]) for t in spans})) for spans in (
@@ -190,7 +193,7 @@ def find_labels_in_tiles(
     ))  # fmt: skip
     result = np.zeros(image.shape[:2], np.uint8)
     for one in tiles:
-        labels = find(one.of(image))
+        labels = find(one.of(image), one, image.shape[:2])
         result = result.astype(np.promote_types(result.dtype, labels.dtype), copy=False)
         (left, right), (top, bottom) = across[one.left], down[one.top]
         result[top:bottom, left:right] = labels[top - one.top : bottom - one.top, left - one.left : right - one.left]

@@ -7,6 +7,8 @@ import importlib
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import numpy as np
 import paddle
 from PIL import Image
 
+from ...backbones.windows import Whole
 from ...datasets.cityscapes import CLASS_NAMES, ID_OF_TRAIN_ID
 from ...errors import UserError
+from ...necks.fchardnet import FCHarDNet
 from ...pictures.reading import turn_of
 from ...pictures.remote import Unreachable
 from ...system.ahead import ahead
@@ -24,6 +28,7 @@ from ..evaluation import on_engine
 from ..extras import Extras
 from ..journal import stamp_of
 from ..prediction import Picture, Run, Work, begin, in_threads, reason_of, save_png
+from ..tiling import PIXEL_GRID
 from .data import class_names, in_own_values, mapping_of, palette
 from .evaluation import inference_settings
 from .finding import LABELS, SUBMISSION, Labels, end, find_all, finish, places_of, work_of, write_rows
@@ -104,7 +109,7 @@ def open_work(
     settings = inference_settings(job, test_config)
     run = Run([], [], Path(output), drawing, extras or Extras())
     find_trained(job, weights)
-    find = _finder(job, _open_model(job, weights, engine), settings)
+    find = _Finder(job, _open_model(job, weights, engine), settings)
     return work_of(find, run, _labels(job, run.output, opacity, city_ids), 2)
 
 
@@ -117,20 +122,34 @@ def _labels(job, output, opacity, city_ids):
     return Labels(writer, save, city_ids)
 
 
-def _finder(job, model, settings):
-    """The model as a function of a picture. Threads prepare, and the network takes turns."""
-    turn = threading.Lock()
+class _Finder:
+    """The model as a function of a picture, or of a tile of one. Threads prepare, and the network takes turns."""
 
-    def find(image):
-        data = prepare(job, image)
-        with turn:
-            return _infer(model, data, image.shape[:2], settings)
+    def __init__(self, job, model, settings):
+        self._job, self._model, self._settings = job, model, settings
+        self._turn = threading.Lock()
+        self._wholes = lru_cache(8)(self._whole_of)
 
-    return find
+    def __call__(self, image, tile=None, size=None):
+        data = prepare(self._job, image)
+        with self._turn, self._placed(tile, size, data["img"]):
+            return _infer(self._model, data, image.shape[:2], self._settings)
+
+    def _placed(self, tile, size, prepared):
+        """Within it the network knows where the tile lies, where that makes a difference and can be said."""
+        depends = isinstance(self._model, FCHarDNet) and self._model.align_corners
+        in_own_size = tile and prepared.shape[1:] == (tile.bottom - tile.top, tile.right - tile.left)
+        varied = self._settings["aug_eval"] or self._settings["is_slide"]
+        if not depends or not in_own_size or varied or tile.left % PIXEL_GRID or tile.top % PIXEL_GRID:
+            return nullcontext()
+        return self._wholes(size, len(prepared)).part(tile.top, tile.left)
+
+    def _whole_of(self, size, channels):
+        return Whole(self._model, size, channels, PIXEL_GRID)
 
 
 def _predict(job, run, model, settings, labels, places):
-    find = _finder(job, model, settings)
+    find = _Finder(job, model, settings)
 
     def work(item):
         number, image, labels_found = item

@@ -7,7 +7,16 @@ import pytest
 
 from densebone.errors import UserError
 from densebone.tasks.extras import Extras
-from densebone.tasks.tiling import GRID, Tile, find_boxes_in_tiles, find_labels_in_tiles, merge_boxes, starts, tiles_of
+from densebone.tasks.tiling import (
+    GRID,
+    PIXEL_GRID,
+    Tile,
+    find_boxes_in_tiles,
+    find_labels_in_tiles,
+    merge_boxes,
+    starts,
+    tiles_of,
+)  # fmt: skip
 
 SIZE = (800, 560)
 
@@ -86,7 +95,7 @@ def test_each_pixel_comes_from_the_tile_whose_centre_is_nearest(tile, overlap):
     y, x = np.mgrid[:height, :width]
     image = np.stack([x, y, 0 * x], -1).astype(np.uint8)
 
-    def find(pixels):
+    def find(pixels, *_place):
         """The distance of each pixel from the nearest border of the tile, along the worse side."""
         h, w = pixels.shape[:2]
         return np.minimum(
@@ -95,12 +104,18 @@ def test_each_pixel_comes_from_the_tile_whose_centre_is_nearest(tile, overlap):
 
     labels = find_labels_in_tiles(find, image, tile, overlap)
     best = np.zeros((height, width), int)
-    for one in tiles_of((width, height), tile, overlap):
+    for one in tiles_of((width, height), tile, overlap, PIXEL_GRID):
         part = best[one.top : one.bottom, one.left : one.right]
         np.maximum(part, find(one.of(image)), out=part)
     assert (labels >= best - 1).all()  # of two centres equally near, either
-    equal = find_labels_in_tiles(lambda pixels: pixels[..., 0], image, tile, overlap)
-    assert (equal == image[..., 0]).all()
+    told = []
+
+    def own(pixels, place, size):
+        told.append((size, (pixels == place.of(image)).all()))
+        return pixels[..., 0]
+
+    assert (find_labels_in_tiles(own, image, tile, overlap) == image[..., 0]).all()
+    assert set(told) == {((height, width), True)}
 
 
 def test_tiles_cover_the_picture_and_overlap_as_wanted():

@@ -72,6 +72,18 @@ def test_tiles_give_the_labels_of_the_whole_picture(tiny, tmp_path):
     assert (whole == tiles).all() and len(np.unique(whole)) == 3  # a tile sees 8 pixels more than it counts for
 
 
+def test_tiles_of_a_network_that_resizes_with_aligned_corners_give_the_labels_of_the_whole_picture(tmp_path):
+    """FC-HarDNet-70, which looks about 500 pixels far; where tiles part, each sees 700 more of the picture."""
+    paddle.seed(0)
+    job = tiny_training.job(tiny_training.write(tmp_path, model={"type": "FCHarDNet", "num_classes": 3}))
+    paddle.save(job.builder.model.state_dict(), str(tmp_path / "mine.pdparams"))
+    pictures(tmp_path / "in", ((1700, 75),))
+    for name, extras in (("whole", None), ("tiles", Extras((1536, 96), 0.25))):
+        predict(job, [str(tmp_path / "in")], tmp_path / name, tmp_path / "mine.pdparams", extras=extras)
+    whole, tiles = (np.asarray(Image.open(tmp_path / name / "labels" / "p0.png")) for name in ("whole", "tiles"))
+    assert (whole == tiles).mean() > 0.9999 and len(np.unique(whole)) == 3
+
+
 def test_a_video_gets_the_labels_of_its_frames(tiny, tmp_path):
     pytest.importorskip("cv2")
     import clips
