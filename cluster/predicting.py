@@ -10,11 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ..errors import UserError
 from ..pictures import remote
 from ..pictures.reading import read_picture
+from ..system.progress import Progress
 from ..tasks.prediction import Entry, Picture, Skipped, Work
 from .hands import answers, crew
 from .where import Where
@@ -46,7 +45,7 @@ def hands(ray: Any, where: Where, openers: Openers, output: str | Path, model: s
         orders = (_order(chunk) for each in ([first], chunks) for chunk in each)
         opener = partial(_open, openers, os.getcwd(), _sample(first), model, [ray.put(files)])
         left_out: dict[int, list[Skipped]] = {}
-        bar = tqdm(total=total + done, initial=done, desc="predicting", unit="picture")
+        bar = Progress(total=total + done, initial=done, desc="predicting", unit="picture")
         with bar, crew(ray, where, opener, Path(output)) as workers:
             for order, (entries, missing) in answers(workers, orders, Path(output)):
                 yield from entries

@@ -14,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ..engines import open_exported
 from ..engines.agreement import random_images
 from ..engines.exports import ONNX_ENGINES
@@ -24,6 +22,7 @@ from ..profiling.costs import check_size
 from ..system.files import atomic_path
 from ..system.packages import ENGINES, missing_package
 from ..system.processors import available_cpus, cpu_model
+from ..system.progress import Progress
 from . import measuring
 from .exporting import Exported, NotExported, export
 from .subjects import FILE, OURS, SOURCES, Subject, parse_all
@@ -145,7 +144,7 @@ def _engines(given):
 def _export_all(subjects, folder, size, batch, engines, verbose):
     """For each network an `Exported`, or the reason why there is none."""
     found: list[Exported | str] = []
-    with tqdm(subjects, desc="networks", unit="network", disable=None) as bar:
+    with Progress(subjects, desc="networks", unit="network") as bar:
         for number, subject in enumerate(bar):
             bar.set_postfix_str(subject.name)
             own = folder / str(number)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..pictures.reading import open_picture, whole_pictures
 from ..system.files import atomic_path
+from ..system.progress import Progress
 
 IGNORED = 255  # train id of everything that is not scored
 UNLABELED = 0  # the id that IGNORED becomes when train ids are turned back into ids
@@ -189,7 +189,7 @@ def write_train_ids(folder: str | Path, progress: bool = True) -> dict[str, tupl
     """
     found = {split: paths for split, paths in _label_pictures(folder).items() if paths}
     counts = {}
-    with tqdm(total=sum(map(len, found.values())), desc="label pictures", disable=not progress) as bar:
+    with Progress(total=sum(map(len, found.values())), desc="label pictures", disable=not progress) as bar:
         for split, paths in found.items():
             written = 0
             for path in paths:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..pictures.remote import name_below, path_of
 from ..system.packages import import_pyarrow
+from ..system.progress import Progress
 from ..system.timings import stage
 from . import listing, shards
 from .extractor import FeatureExtractor
@@ -73,7 +73,7 @@ def extract(
     todo = [number for number in numbers if number not in done]
     left = sum(_length(settings, number) for number in todo)
     before = sum(_length(settings, number) for number in done)
-    with tqdm(total=before + left, initial=before, unit="picture", smoothing=0.05, desc="features") as bar:
+    with Progress(total=before + left, initial=before, unit="picture", smoothing=0.05, desc="features") as bar:
         stream = listing.read(folder / shards.PICTURES, shard_size, set(todo).__contains__)
         if hands is None:
             _compute(extractor, stream, folder, settings, (draw, drawn), bar.update)

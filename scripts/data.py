@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from tqdm import tqdm
 
 from ..datasets import conversion, counting, inspection, own, showing
 from ..datasets.formats import FORMATS
@@ -27,6 +26,7 @@ from ..errors import UserError
 from ..pictures.plots import png_path
 from ..pictures.sheets import plot_sheet
 from ..system.files import atomic_path
+from ..system.progress import Progress
 from . import options
 
 CELL = 320
@@ -82,7 +82,7 @@ def _open(arguments):
 
 def _check(arguments):
     path, name, task = own.place_of(arguments.path, arguments.format, arguments.task)
-    with tqdm(desc="reading", unit="picture", disable=not sys.stderr.isatty()) as bar:
+    with Progress(desc="reading", unit="picture") as bar:
         source, found = inspection.inspect(path, name, task, lambda: bar.update() and None)
     print(f"{source.root}: {FORMATS[source.format].title} ({source.evidence}), {source.task}")
     for level in inspection.LEVELS:

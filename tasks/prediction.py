@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from PIL.Image import Image
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..pictures import video
@@ -20,6 +19,7 @@ from ..pictures.remote import Unreachable, is_address, path_of
 from ..system.ahead import ahead
 from ..system.files import atomic_path, check_writable
 from ..system.memory import keep_freed
+from ..system.progress import Progress
 from ..system.timings import stage
 from .extras import Extras
 from .journal import Journal, key_of, stamp_of
@@ -262,7 +262,7 @@ def in_threads(
             return work(item)
 
     finished = ahead(turn, items, threads, 3 * threads)
-    for item, future in tqdm(finished, total=total + done, initial=done, desc="predicting", unit="picture"):
+    for item, future in Progress(finished, total=total + done, initial=done, desc="predicting", unit="picture"):
         try:
             result = future.result()
         except Unreachable:

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..pictures.finding import is_live, output_names
 from ..pictures.video import USUAL_RATE, DrawnVideo, Frame, Video
 from ..system.ahead import ahead
+from ..system.progress import Progress
 from ..system.timings import stage
 from .journal import Journal, key_in
 from .prediction import Run, reason_of, save_drawing
@@ -159,7 +159,7 @@ def _go_through(clip, rows, drawn, work, run, place, pace):
 
     total = None if clip.count is None else math.ceil(clip.count / every)
     frames = ahead(turn, clip.frames(first, every), work.threads, 2 * work.threads + 1)
-    with tqdm(desc="predicting", unit="frame", total=total, initial=first // every) as bar:
+    with Progress(desc="predicting", unit="frame", total=total, initial=first // every) as bar:
         for frame, future in frames:
             found, picture, is_new = future.result()
             if is_new:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
-from tqdm import tqdm
 
 from ...errors import UserError
 from ...system.files import atomic_path
 from ...system.folders import new_folder, remove_leftovers
 from ...system.locks import only_one
+from ...system.progress import Progress
 
 MARKER = "densebone-sample.json"  # holds the arguments that a set was made with
 
@@ -146,7 +146,7 @@ def write_once(
         boxes = _find_present(folder, arguments, lost)
         if boxes is not None:
             return SampleSet(folder, pictures, boxes, classes, present=True)
-        bar = tqdm(total=sum(pictures.values()), desc="sample pictures", disable=not progress)
+        bar = Progress(total=sum(pictures.values()), desc="sample pictures", disable=not progress)
         with bar, new_folder(folder) as temporary:
             boxes = write(temporary, arguments, bar)
             marker = {"arguments": arguments, "boxes": boxes}

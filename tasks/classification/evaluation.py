@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import distributed
-from tqdm import tqdm
 
 from ...datasets.labelled import PictureSet
 from ...errors import UserError, printable
 from ...pictures.preparing import Preprocessing
 from ...reports import classification
 from ...reports.confusion import class_figures, count_pairs
+from ...system.progress import Progress
 from ...training import processes
 from ..data import say
 from ..evaluation import check_output, class_lines, facts_of, on_engine, report_lines, write_evaluation
@@ -144,7 +144,7 @@ def score(
     model.eval()
     parts = samples.parts(job.batch_size, rank, ranks)
     batches = samples.batches(parts, job.num_workers)
-    for numbers, images, labels in tqdm(batches, "evaluating", len(parts), unit="batch", disable=not progress):
+    for numbers, images, labels in Progress(batches, "evaluating", len(parts), unit="batch", disable=not progress):
         if labels.max() >= 0:
             logits = model(images).astype("float32")
             found[:, numbers] = _places(logits, labels)

@@ -1,9 +1,6 @@
 """`densebone init`: from a folder of one's own pictures to a project that trains, for every format."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +11,6 @@ from PIL import Image
 
 from densebone.datasets import own
 from densebone.scripts import main
-
-DENSEBONE = [sys.executable, "-m", "densebone.scripts"]
 
 
 @pytest.fixture(autouse=True)
@@ -28,26 +23,29 @@ def scenes(tmp_path_factory):
     return own_data.write_scenes(tmp_path_factory.mktemp("scenes") / "coco")
 
 
-def run(*command, cwd):
-    environment = {**os.environ, "DENSEBONE_HOME": str(cwd / "home")}
-    done = subprocess.run([*DENSEBONE, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    return done.stdout
+@pytest.fixture
+def live(densebone, tmp_path, monkeypatch):
+    """init, train, eval and predict, without an edit; a function that returns (history, evaluation, predictions)."""
+    monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path / "home"))
 
+    def run(data, folder, *options):
+        def do(*command):
+            done = densebone(*command, cwd=folder)
+            assert done.returncode == 0, (done.stdout, done.stderr)
 
-def live(data, folder, *options):
-    """init, train, eval and predict, without an edit; returns (history, evaluation, predictions)."""
-    before = state(data)
-    run("init", data, "-O", "project", "--epochs", "1", "--batch", "4", *options, cwd=folder)
-    run("train", "-c", "project/config.yml", "--eval", "--seed", "0", cwd=folder)
-    run("eval", "-c", "project/config.yml", cwd=folder)
-    picture = next(path for path in sorted(Path(data).rglob("*")) if path.suffix in (".jpg", ".png"))
-    run("predict", "-c", "project/config.yml", "-O", "drawn", picture, cwd=folder)
-    assert state(data) == before
-    output = folder / "project" / "output" / "config"
-    history = [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
-    evaluation = json.loads((output / "evaluation.json").read_text())
-    return history, evaluation, json.loads((folder / "drawn" / "predictions.json").read_text())
+        before = state(data)
+        do("init", data, "-O", "project", "--epochs", "1", "--batch", "4", *options)
+        do("train", "-c", "project/config.yml", "--eval", "--seed", "0")
+        do("eval", "-c", "project/config.yml")
+        picture = next(path for path in sorted(Path(data).rglob("*")) if path.suffix in (".jpg", ".png"))
+        do("predict", "-c", "project/config.yml", "-O", "drawn", picture)
+        assert state(data) == before
+        output = folder / "project" / "output" / "config"
+        history = [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
+        evaluation = json.loads((output / "evaluation.json").read_text())
+        return history, evaluation, json.loads((folder / "drawn" / "predictions.json").read_text())
+
+    return run
 
 
 def state(data):
@@ -89,7 +87,7 @@ LIVES = [
 
 
 @pytest.mark.parametrize(("name", "options"), LIVES)
-def test_boxes(name, options, scenes, tmp_path):
+def test_boxes(name, options, live, scenes, tmp_path):
     data = own_data.write_as(name, scenes, tmp_path / "data")
     history, evaluation, predictions = live(data, tmp_path, *options)
     assert {row["kind"] for row in history} == {"train", "eval"}
@@ -107,7 +105,7 @@ def test_boxes(name, options, scenes, tmp_path):
     "form",
     ["binary", *(pytest.param(f, marks=pytest.mark.acceptance) for f in ("colours", "palette", "from 1", "camvid"))],
 )
-def test_label_pictures(form, scenes, tmp_path):
+def test_label_pictures(form, live, scenes, tmp_path):
     colours = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)]
     options = {"binary": {"values": [0, 255, 255, 255, 255]}, "colours": {"colours": colours}}.get(form, {})
     data = own_data.write_masks(scenes, tmp_path / "data", **options)
@@ -147,7 +145,7 @@ def camvid(folder):
 
 
 @pytest.mark.parametrize("form", ["folders", *(pytest.param("table", marks=pytest.mark.acceptance),)])
-def test_classes(form, tmp_path):
+def test_classes(form, live, tmp_path):
     data = own_data.write_classes(tmp_path / "data", count=12)
     if form == "table":
         lines = [f"{path.relative_to(data)},{path.parent.name}" for path in sorted(data.rglob("*.png"))]

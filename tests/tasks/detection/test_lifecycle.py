@@ -251,11 +251,13 @@ def test_predict_names_and_skips_broken_pictures(lived, sample, densebone, tmp_p
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["anim.jpg", "good.jpg", "predictions.json"]
 
 
-def test_exported_boxes_are_compared_by_class_and_score():
+def test_exported_boxes_are_compared_with_the_nearest():
     from densebone.tasks.detection.exporting import compare
 
     boxes = np.array([[0, 0.9, 1, 2, 30, 40], [1, 0.5, 5, 6, 70, 80]], "float32")
     assert compare(boxes, boxes[::-1]) == 0
+    nearly_equal = np.array([[0, 0.50004, 1, 2, 30, 40], [0, 0.50006, 5, 6, 70, 80]], "float32")
+    assert compare(nearly_equal, nearly_equal + np.array([[0, 3e-5, 0, 0, 0, 0], [0, -3e-5, 0, 0, 0, 0]])) < 1e-4
     filled_up = np.array([[1, 0, 3, 3, 4, 4]], "float32")
     assert compare(np.concatenate([boxes, filled_up]), boxes) == 0
     with pytest.raises(RuntimeError, match="differ from the trained one's"):
