@@ -18,7 +18,8 @@ VENV ?= .venv
 SEED ?= 0
 DEMO ?= output/demo
 TESTS ?= tests
-# One process more than cores: many tests wait for a process that they start.
+# One process more than cores: many tests wait for a process that they start. After a crash pytest-xdist may wait for
+# ever when it replaces the process, so it does not.
 PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(5, 1 + (os.cpu_count() or 1)))')
 # PaddleDetection 2.6.0 needs NumPy < 1.24, which has wheels up to Python 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.10 python3 python; do \
@@ -84,7 +85,8 @@ demo-segmentation: $(READY)
 
 test: $(READY)
 	@echo "== Tests on paddlepaddle $(PADDLE) =="
-	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder \
+		--max-worker-restart 0 $(TESTS)
 
 $(PEERS_READY): benchmarks/requirements.txt
 	@echo "== Environment $(PEERS): PyTorch, pytorchcv, ONNX Runtime, OpenVINO, paddleclas =="
