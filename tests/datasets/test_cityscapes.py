@@ -1,6 +1,7 @@
 """The table of Cityscapes, its file names, and the labelTrainIds pictures that its archives lack."""
 
 import shutil
+import sys
 import zlib
 from pathlib import Path
 
@@ -118,7 +119,8 @@ def test_file_names():
 # labelTrainIds
 
 
-def test_train_ids_are_written_beside_the_ids(folder, capsys):
+def test_train_ids_are_written_beside_the_ids(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert write_train_ids(folder) == {"train": (2, 0), "val": (1, 0)}
     assert "label pictures" in capsys.readouterr().err
     with Image.open(folder / label_file("train", NAME, "labelTrainIds")) as picture:

@@ -30,12 +30,12 @@ def ended(done, status, words):
 @pytest.mark.parametrize(
     ("sign", "status", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
 )
-def test_a_signal_ends_training_in_order(tmp_path, sign, status, word):
+def test_a_signal_ends_training_in_order(densebone, tmp_path, sign, status, word):
     config = tiny.write(tmp_path, epochs=40, save_interval=0.2)
-    command = [*DENSEBONE, "train", "-c", str(config), "--seed", "1"]
+    command = ["train", "-c", str(config), "--seed", "1"]
     history = tmp_path / "output" / "tiny" / "history.jsonl"
     run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+        [*DENSEBONE, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
     )
     started = time.monotonic()
     while not (history.is_file() and history.read_text().count("\n") >= 3):
@@ -49,28 +49,28 @@ def test_a_signal_ends_training_in_order(tmp_path, sign, status, word):
     assert about["iteration"] == last["iteration"], "the last iteration is saved"
     assert path.name in ("interrupted", str(about["iteration"]))
     epochs = about["epoch"] + 2
-    done = subprocess.run([*command, "-r", "-o", f"epochs={epochs}"], capture_output=True, text=True)
+    done = densebone(*command, "-r", "-o", f"epochs={epochs}")
     assert done.returncode == 0, done.stderr
     assert checkpoints.last_whole(history.parent)[1]["iteration"] == epochs * about["iterations_per_epoch"]
     assert not list(history.parent.glob("interrupted*"))
 
 
-def test_a_second_training_into_the_same_folder_is_refused(tmp_path):
+def test_a_second_training_into_the_same_folder_is_refused(densebone, tmp_path):
     config = tiny.write(tmp_path, epochs=200)
-    command = [*DENSEBONE, "train", "-c", str(config), "-r"]
+    command = ["train", "-c", str(config), "-r"]
     history = tmp_path / "output" / "tiny" / "history.jsonl"
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen([*DENSEBONE, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         started = time.monotonic()
         while not (history.is_file() and history.read_text().count("\n") >= 1):
             assert first.poll() is None and time.monotonic() - started < 120
             time.sleep(0.05)
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = densebone(*command)
         ended(done, 2, f"another process trains into {tmp_path / 'output' / 'tiny'}; wait for its end")
     finally:
         first.kill()
         first.wait()
-    done = subprocess.run([*command, "-o", "epochs=1"], capture_output=True, text=True)
+    done = densebone(*command, "-o", "epochs=1")
     assert done.returncode == 0, done.stderr
 
 
@@ -79,15 +79,15 @@ def test_a_second_training_into_the_same_folder_is_refused(tmp_path):
     [writing.export, writing.sample, pytest.param(writing.predict, marks=pytest.mark.acceptance)],
     ids=lambda f: f.__name__,
 )
-def test_a_second_process_in_the_same_folder_is_told(prepared, tmp_path, monkeypatch):
+def test_a_second_process_in_the_same_folder_is_told(prepared, densebone, tmp_path, monkeypatch):
     monkeypatch.setenv("DENSEBONE_HOME", str(tmp_path / "home"))
     command, result = prepared(tmp_path)
     place = {"export": "models/hardnet39ds", "sample": "set", "predict": "out"}[prepared.__name__]
     with only_one(tmp_path / place, "works in"):
-        done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
+        done = densebone(*command, cwd=tmp_path)
         ended(done, 2, f"{place}; wait for its end, or give another folder")
         assert "another process " in done.stderr and not (tmp_path / place).exists()
-    done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
+    done = densebone(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert result(tmp_path)
 
@@ -101,7 +101,9 @@ def test_a_second_process_in_the_same_folder_is_told(prepared, tmp_path, monkeyp
     ],
     ids=["classification", "segmentation", "detection"],
 )
-def test_a_picture_that_vanishes_ends_training_in_one_line_after_a_checkpoint(prepared, more, picture, tmp_path):
+def test_a_picture_that_vanishes_ends_training_in_one_line_after_a_checkpoint(
+    prepared, more, picture, densebone, tmp_path
+):
     command, _ = prepared(tmp_path)
     run = subprocess.Popen(
         [*DENSEBONE, *command, more], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -117,14 +119,14 @@ def test_a_picture_that_vanishes_ends_training_in_one_line_after_a_checkpoint(pr
     path, about = checkpoints.last_whole(folder)
     assert path.name == "interrupted" or (folder / f"{path.name}.json").is_file()
     (tmp_path / "away").rename(file)
-    done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
+    done = densebone(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "training is complete" in done.stdout or f"iteration {about['iteration']} of" in done.stdout
 
 
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("prepared", [writing.features, writing.sample], ids=lambda function: function.__name__)
-def test_a_signal_ends_other_commands_in_order(prepared, sign, status, tmp_path):
+def test_a_signal_ends_other_commands_in_order(prepared, sign, status, densebone, tmp_path):
     """At any moment after the start: with its own status and one line, or with 0 when the work is done."""
     command, result = prepared(tmp_path)
     place = {"features": "out", "sample": ".set-*"}[prepared.__name__]
@@ -138,7 +140,7 @@ def test_a_signal_ends_other_commands_in_order(prepared, sign, status, tmp_path)
     _, errors = run.communicate(timeout=60)
     word = {143: "terminated", 130: "interrupted"}[status]
     ended(subprocess.CompletedProcess(command, run.returncode, "", errors), status, f"densebone: {word}")
-    done = subprocess.run([*DENSEBONE, *command], cwd=tmp_path, capture_output=True, text=True)
+    done = densebone(*command, cwd=tmp_path)
     assert done.returncode == 0 and result(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -260,7 +261,8 @@ def test_empty_folder_is_taken(tmp_path):
     assert (tmp_path / "coco" / MARKER).is_file()
 
 
-def test_progress_bar_is_optional(tmp_path, capsys):
+def test_progress_bar_is_optional(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     write_coco(tmp_path / "quiet", train=1, val=1, size=32, progress=False)
     assert capsys.readouterr().err == ""
     write_coco(tmp_path / "loud", train=1, val=1, size=32)
