@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from . import windows
@@ -169,6 +168,4 @@ def recompute(layer: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
 def resize_to(x: paddle.Tensor, like: paddle.Tensor, align_corners: bool) -> paddle.Tensor:
     """Resizes (N, C, h, w) bilinearly to the height and width of `like`. Works in a static graph of unknown sizes."""
     size = like.shape[2:] if paddle.in_dynamic_mode() else paddle.shape(like)[2:]
-    if align_corners and (window := windows.resizing()):
-        return window.resize(x, size)
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+    return windows.resize(x, size, align_corners)

@@ -28,9 +28,13 @@ PIECE = 256
 _now: ContextVar[_Resizing | None] = ContextVar("densebone_window", default=None)
 
 
-def resizing() -> _Resizing | None:
-    """What resizes with aligned corners in this thread, or None where a picture is whole."""
-    return _now.get()
+@paddle.jit.not_to_static  # a graph is of a whole picture, and 2.6's reading of Python sources stumbles here
+def resize(x: paddle.Tensor, size: Sequence[int] | paddle.Tensor, align_corners: bool) -> paddle.Tensor:
+    """Resizes (N, C, h, w) bilinearly to `size`, (height, width); in a part of a picture by the places of the whole."""
+    part = _now.get()
+    if part is not None and align_corners:
+        return part.resize(x, size)
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
 
 class Whole:
