@@ -61,7 +61,7 @@ class LabelMap:
         self.entries, self.ignore_index, self.of_colours = dict(entries), ignore_index, kinds.pop()
         numbers = [ignore_index if value is None else value for value in self.entries.values()]
         if self.of_colours:
-            codes = np.array([_code(np.array(key)) for key in self.entries], np.int64)
+            codes = np.array([code_of(np.array(key)) for key in self.entries], np.int64)
             order = np.argsort(codes)
             self._codes, self._numbers = codes[order], np.array(numbers, np.uint8)[order]
         else:
@@ -85,7 +85,7 @@ class LabelMap:
 
     def numbers(self, colours: np.ndarray, path: str | Path) -> np.ndarray:
         """uint8 (H, W, 3) of colours -> class numbers; `path` is for messages."""
-        codes = _code(colours)
+        codes = code_of(colours)
         places = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
         unknown = self._codes[places] != codes
         if unknown.any():
@@ -123,8 +123,8 @@ class LabelMap:
         }
 
 
-def _code(colours):
-    """Colours (..., 3) -> whole numbers."""
+def code_of(colours: np.ndarray) -> np.ndarray:
+    """Colours, uint8 (..., 3), as whole numbers of 24 bits (...)."""
     parts = colours.astype(np.int64)
     return parts[..., 0] << 16 | parts[..., 1] << 8 | parts[..., 2]
 

@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import UserError
 from ...pictures.reading import open_picture
 from .. import cityscapes
-from ..label_map import Colour, Entry, LabelMap, read_colours, read_table, spelled
+from ..label_map import Colour, Entry, LabelMap, code_of, read_colours, read_table, spelled
 from ..masks import read_mask
 from ..report import Report, few
 from .listing import Format, Listing, Source, one_part_each, part_of_folder
@@ -212,13 +212,22 @@ def _count(paths, report) -> tuple[Counter[int | Colour], dict[int | Colour, lis
 def _keys_of(path):
     """(value or colour, its pixels) of a label picture."""
     if not _is_coloured(path):
-        return list(zip(*(part.tolist() for part in np.unique(read_mask(path), return_counts=True))))
-    colours, numbers = np.unique(read_colours(path).reshape(-1, 3), axis=0, return_counts=True)
-    if len(colours) > _MOST_COLOURS:
+        return _distinct(read_mask(path))
+    codes = _distinct(code_of(read_colours(path)))
+    if len(codes) > _MOST_COLOURS:
         raise UserError(
-            f"{path} has {len(colours)} colours; a label picture has one for each class, stored without loss (PNG)"
+            f"{path} has {len(codes)} colours; a label picture has one for each class, stored without loss (PNG)"
         )
-    return [(tuple(colour), number) for colour, number in zip(colours.tolist(), numbers.tolist())]
+    return [((code >> 16, code >> 8 & 255, code & 255), number) for code, number in codes]
+
+
+def _distinct(values):
+    """[(value, how often)] of whole numbers of which neighbours are mostly equal; so runs are sorted, not pixels."""
+    values = values.ravel()
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    found, place = np.unique(values[starts], return_inverse=True)
+    pixels = np.bincount(place, np.diff(starts, append=values.size)).astype(np.int64)
+    return list(zip(found.tolist(), pixels.tolist()))
 
 
 def _without_strays(counts, holders, number, report):

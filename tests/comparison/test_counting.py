@@ -16,10 +16,10 @@ onnx = pytest.importorskip("onnx", reason="needs onnx: pip install densebone[onn
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime: pip install densebone[onnx]")
 pytest.importorskip("paddle2onnx", reason="needs paddle2onnx: pip install densebone[onnx]")
 
-SMALL = ("hardnet39ds", "condensenetv2_a")
+SMALL = ("hardnet39ds",)  # tests/scripts/test_compare.py has another
 LARGE = (
-    "hardnet68ds", "hardnet68", "hardnet85", "peleenet", "condensenetv2_b", "condensenetv2_c", "fchardnet70",
-    "centernet_hardnet85",
+    "condensenetv2_a", "hardnet68ds", "hardnet68", "hardnet85", "peleenet", "condensenetv2_b", "condensenetv2_c",
+    "fchardnet70", "centernet_hardnet85",
 )  # fmt: skip
 
 

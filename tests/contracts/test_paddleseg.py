@@ -16,8 +16,14 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("backbone", ["HarDNet39DS", "PeleeNet", "CondenseNetV2A"])
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    ("head", "backbone"),
+    [
+        *(("DeepLabV3P", backbone) for backbone in ("HarDNet39DS", "PeleeNet", "CondenseNetV2A")),
+        ("PSPNet", "HarDNet39DS"),
+        *(pytest.param("PSPNet", name, marks=pytest.mark.acceptance) for name in ("PeleeNet", "CondenseNetV2A")),
+    ],
+)
 def test_training_at_output_stride_8(head, backbone, tmp_path):
     tiny_segmentation.write_set(tmp_path / "set", 4)
     path = tiny_segmentation.write_config(tmp_path / "tiny.yml", tmp_path / "set")

@@ -150,7 +150,7 @@ def weights_of(name):
 
 
 @needs_openvino
-@pytest.mark.parametrize("name", ["hardnet39ds", "condensenetv2_a"])
+@pytest.mark.parametrize("name", ["hardnet39ds", pytest.param("condensenetv2_a", marks=pytest.mark.acceptance)])
 def test_published_networks_by_the_command(name, tmp_path, capsys):
     np.savez(tmp_path / "weights.npz", **weights_of(name))
     arguments = [name, "-w", tmp_path / "weights.npz", "--format", "onnx", "openvino", "--input-size", 64, 64]

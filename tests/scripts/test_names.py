@@ -106,7 +106,8 @@ def test_features_of_every_name(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "task", ["classification", pytest.param("segmentation", marks=pytest.mark.acceptance), "detection"]
+    "task",
+    ["classification", *(pytest.param(task, marks=pytest.mark.acceptance) for task in ("segmentation", "detection"))],
 )
 def test_predictions_of_every_name(pictures, task, tmp_path):
     folder, good, bad = pictures
