@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from densebone.datasets import conversion, formats, own
+from densebone.datasets.formats import mask_pairs
 from densebone.datasets.report import Report
 from densebone.errors import UserError
 
@@ -180,6 +181,14 @@ def test_coloured_label_pictures_with_a_class_table(name, text, scenes, tmp_path
     (folder / name).write_text(text.replace("128 0 0\ta\n", "").replace("a,128,0,0\n", "").replace("a:128,0,0::\n", ""))
     with pytest.raises(UserError, match=f"#800000, which {name} does not list"):
         own.open_data(folder)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (60, 40)])
+@pytest.mark.parametrize("most", [1, 2, 300])
+def test_values_are_counted_by_their_runs(shape, most):
+    values = np.random.default_rng(0).integers(0, most, shape)
+    expected = zip(*(part.tolist() for part in np.unique(values, return_counts=True)))
+    assert mask_pairs._distinct(values) == list(expected)
 
 
 def test_values_that_a_list_of_names_numbers_from_1(scenes, tmp_path):
