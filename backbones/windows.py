@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,10 +56,9 @@ class Whole:
             with _resized_by(probe), paddle.no_grad():
                 network(paddle.zeros([1, channels, *(side + number * grid for side in small)]))
         times = [(side - one) // grid for side, one in zip(size, small)]
-        # each a pair: of the map that is resized, and of what it becomes; each (of the whole, more a grid) a side
         self._maps = [
-            tuple([(a + (b - a) * n, b - a) for a, b, n in zip(*sides, times)] for sides in zip(one, two))
-            for one, two in zip(*(probe.maps for probe in probes))
+            (_sides(before, larger_before, times), _sides(after, larger_after, times))
+            for (before, after), (larger_before, larger_after) in zip(probes[0].maps, probes[1].maps)
         ]
 
     @contextmanager
@@ -66,6 +66,19 @@ class Whole:
         """Within it the network's input is the part that begins there, in pixels: multiples of the grid."""
         with _resized_by(_Part(iter(self._maps), (top // self.grid, left // self.grid))):
             yield
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A side of a map: its cells in the whole picture, and how many of them a grid's length holds."""
+
+    cells: int
+    per_grid: int
+
+
+def _sides(small, larger, times):
+    """The height and width of the whole picture's map, from those in a small picture and in one larger by a grid."""
+    return [_Side(one + (two - one) * n, two - one) for one, two, n in zip(small, larger, times)]
 
 
 @contextmanager
@@ -98,7 +111,7 @@ class _Part:
     def resize(self, x, size):
         """As `_Resizing`."""
         for axis, length, start, before, after in zip((2, 3), size, self._start, *next(self._maps)):
-            if before[1]:
+            if before.per_grid:
                 x = _along(x, axis, _places(length, start, before, after))
             else:  # as large in every picture
                 x = F.interpolate(x, size=[length if a == axis else x.shape[a] for a in (2, 3)], mode="bilinear",
@@ -108,8 +121,8 @@ class _Part:
 
 def _places(length, start, before, after):
     """float64 (length,): where the cells of a part of the resized map lie in the part of the map before."""
-    cells = start * after[1] + np.arange(length)
-    return cells * ((before[0] - 1) / max(after[0] - 1, 1)) - start * before[1]
+    cells = start * after.per_grid + np.arange(length)
+    return cells * ((before.cells - 1) / max(after.cells - 1, 1)) - start * before.per_grid
 
 
 def _along(x, axis, places):
