@@ -29,12 +29,14 @@ class _Lines:
     """A stream in which each state of a bar becomes a line of its own."""
 
     def __init__(self, stream: TextIO):
-        self._stream = stream
+        self._stream, self._last = stream, ""
 
     def write(self, text: str) -> None:
-        """Writes the state without what moves a terminal's cursor."""
-        if text := text.strip("\r\n "):
+        """Writes the state without what moves a terminal's cursor; the same one only once."""
+        text = text.strip("\r\n ")
+        if text not in ("", self._last):
             self._stream.write(f"{text}\n")
+            self._last = text
 
     def flush(self) -> None:
         """As of a stream."""

@@ -35,10 +35,11 @@ def test_elsewhere_what_is_long_has_lines(monkeypatch, options):
     monkeypatch.setattr(progress, "EVERY", 1e-6)
     text = shown(monkeypatch, io.StringIO(), **options)
     assert "\r" not in text and text.endswith("\n")
-    total = options.get("total", 5)
-    for line in text.splitlines():
+    total, lines = options.get("total", 5), text.splitlines()
+    assert len(lines) == len(set(lines))
+    for line in lines:
         assert re.fullmatch(rf"predicting: \d+ of {total}, .*picture.*, \S+ left", line), line
-    assert f"predicting: {total} of {total}, " in text.splitlines()[-1]
+    assert f"predicting: {total} of {total}, " in lines[-1]
 
 
 def test_of_an_unknown_number(monkeypatch):
