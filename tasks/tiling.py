@@ -142,15 +142,23 @@ def _merge_class(rows, areas, owner, size):
     kept = [rows[place] for place in np.flatnonzero(~gone & ~cut)]
     for number in dict.fromkeys(group[~gone & cut].tolist()):
         pieces = rows[(group == number) & ~gone & cut]
-        box = [*pieces[:, 2:4].min(0), *pieces[:, 4:].max(0)]
-        kept.append(np.array([pieces[0, 0], pieces[:, 1].max(), *box]))
+        box = np.array([*pieces[:, 2:4].min(0), *pieces[:, 4:].max(0)])
+        if not _overlap(box, np.array(kept).reshape(-1, 6)[:, 2:]).any():
+            kept.append(np.array([pieces[0, 0], pieces[:, 1].max(), *box]))
     return np.array(kept).reshape(-1, 6)
 
 
+def _overlap(box, others):
+    """bool (M,): which boxes overlap with one by `SAME`."""
+    common = _area(_clipped(np.broadcast_to(box, others.shape), others))
+    return common >= SAME * (_area(box[None]) + _area(others) - common)
+
+
 def _is_cut(boxes, areas, size):
-    """bool (M,): whether a box reaches a border of its tile that is not one of the picture."""
+    """bool (M,): whether a box reaches a border of its tile, or beyond, that is not one of the picture."""
     borders = np.array([0, 0, *size], np.float64)
-    return ((np.abs(boxes - areas) <= BORDER) & (areas != borders)).any(1)
+    inside = np.concatenate([boxes[:, :2] - areas[:, :2], areas[:, 2:] - boxes[:, 2:]], 1)
+    return ((inside <= BORDER) & (areas != borders)).any(1)
 
 
 def _agree(box, area, others, areas, cut):

@@ -88,6 +88,21 @@ def test_a_whole_box_wins_over_a_piece_with_a_higher_score():
     assert merge_boxes([piece, whole], tiles, (160, 100)).tolist() == whole.tolist()
 
 
+def test_a_box_that_reaches_beyond_its_tile_is_cut_by_it():
+    tiles = [Tile(0, 0, 100, 100), Tile(60, 0, 160, 100)]
+    beyond, whole = np.array([[0, 0.95, 70, 20, 109, 60]]), np.array([[0, 0.6, 70, 20, 130, 60]])
+    assert merge_boxes([beyond, whole], tiles, (160, 100)).tolist() == whole.tolist()
+
+
+def test_pieces_that_become_one_give_way_to_a_whole_box_in_their_place():
+    tiles = [Tile(0, 0, 100, 100), Tile(60, 0, 160, 100), Tile(0, 0, 160, 100)]
+    pieces = [np.array([[0, 0.9, 20, 20, 100, 60]]), np.array([[0, 0.8, 60, 20, 130, 60]])]
+    whole = np.array([[0, 0.3, 10, 26, 150, 74]])
+    assert merge_boxes([*pieces, whole], tiles, (160, 100)).tolist() == whole.tolist()
+    joined = merge_boxes([*pieces, np.zeros((0, 6))], tiles, (160, 100))
+    assert joined.tolist() == [[0, 0.9, 20, 20, 130, 60]]
+
+
 @pytest.mark.parametrize("overlap", [0, 0.2, 0.5, 0.75])
 @pytest.mark.parametrize("tile", [(64, 48), (100, 100), (500, 40)])
 def test_each_pixel_comes_from_the_tile_whose_centre_is_nearest(tile, overlap):
